@@ -1,0 +1,10 @@
+export {
+  AdapterError,
+  CampaignError,
+  ConfigError,
+  isCampaignError,
+  ProcessError,
+  SchedulerError,
+  StoreError,
+  TransferError,
+} from './errors.js'

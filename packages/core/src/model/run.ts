@@ -1,0 +1,132 @@
+import type { Combination } from './combination.js'
+import type { JobOutcome } from './job.js'
+
+/** Where a work item stands, as `status` counts it. */
+export type ItemState = 'todo' | 'submitted' | 'running' | 'done' | 'failed' | 'invalid' | 'skipped'
+
+export interface RunCounts {
+  readonly total: number
+  readonly todo: number
+  readonly submitted: number
+  readonly running: number
+  readonly done: number
+  readonly failed: number
+  readonly invalid: number
+  readonly skipped: number
+  /** Done work that the campaign no longer asks for. */
+  readonly orphaned: number
+}
+
+/** Why a run stands still although work remains. */
+export interface RunPause {
+  readonly reason: 'breaker' | 'stopped' | 'disk-full' | 'scheduler-silent'
+  readonly since: number
+  readonly detail: string
+}
+
+export interface RunHolder {
+  readonly host: string
+  readonly pid: number
+  readonly since: number
+}
+
+/** A fold of the journal, for `cahier status`. */
+export interface RunStatus {
+  readonly campaign: string
+  readonly directory: string
+  readonly counts: RunCounts
+  readonly startedAt: number | undefined
+  readonly endedAt: number | undefined
+  /** `finished`: nothing remains to be done; `idle`: work remains and nobody drives it. */
+  readonly state: 'running' | 'idle' | 'paused' | 'finished'
+  readonly holder: RunHolder | undefined
+  readonly pause: RunPause | undefined
+  /** Newest failures first, at most 10. */
+  readonly failures: readonly ItemReport[]
+}
+
+/** What is known about one attempt, for `cahier why`. */
+export interface AttemptReport {
+  readonly attempt: number
+  readonly tag: string
+  readonly directory: string
+  readonly outcome: JobOutcome | 'invalid' | undefined
+  readonly detail: string
+  readonly nativeId: string | undefined
+  readonly exitCode: number | undefined
+  readonly submittedAt: number | undefined
+  readonly startedAt: number | undefined
+  readonly endedAt: number | undefined
+}
+
+export interface ItemReport {
+  /** Short id of the combination and repetition: `1f3a9c/r2`. */
+  readonly id: string
+  readonly combination: Combination
+  readonly repetition: number
+  readonly state: ItemState
+  readonly attempts: readonly AttemptReport[]
+  /** One line: why it is in this state. */
+  readonly detail: string
+  /** Last lines of stderr (or stdout) of the last attempt. */
+  readonly tail?: string
+}
+
+/** What a run would do, for `cahier plan`. Nothing was touched. */
+export interface RunPlan {
+  readonly campaign: string
+  readonly directory: string | undefined
+  readonly site: string
+  readonly scheduler: string
+  readonly combinations: number
+  readonly repetitions: number
+  readonly items: number
+  readonly alreadyDone: number
+  readonly toDo: number
+  /** Against what the run directory did before, when there is one. */
+  readonly difference: { readonly added: number; readonly kept: number; readonly removed: number } | undefined
+  /** Upper bound: cores × walltime of what is to do; `undefined` when a job has no walltime. */
+  readonly coreHours: number | undefined
+  readonly factors: readonly { readonly name: string; readonly levels: number }[]
+  /** The first jobs, exactly as they would be submitted. */
+  readonly samples: readonly PlannedJob[]
+  readonly warnings: readonly string[]
+}
+
+export interface PlannedJob {
+  readonly id: string
+  readonly combination: Combination
+  readonly repetition: number
+  readonly directory: string
+  readonly script: string
+  readonly resources: { readonly cores: number; readonly memoryMiB?: number; readonly walltimeMs?: number }
+}
+
+/** What a controller tells while it drives a run; for progress displays. */
+export type RunEvent =
+  | { readonly type: 'started'; readonly directory: string; readonly counts: RunCounts; readonly resumed: boolean }
+  | {
+      readonly type: 'submitted'
+      readonly item: string
+      readonly label: string
+      readonly nativeId: string
+      readonly dependsOn: readonly string[]
+    }
+  | { readonly type: 'item'; readonly item: string; readonly label: string; readonly state: ItemState; readonly detail: string }
+  | { readonly type: 'counts'; readonly counts: RunCounts }
+  | { readonly type: 'paused'; readonly pause: RunPause }
+  | { readonly type: 'report'; readonly file: string }
+  | { readonly type: 'finished'; readonly counts: RunCounts; readonly outcome: RunOutcome }
+
+/** `detached`: stopped by its user, jobs go on. */
+export type RunOutcome = 'complete' | 'incomplete' | 'paused' | 'detached'
+
+export interface RunSummary {
+  readonly directory: string
+  readonly outcome: RunOutcome
+  readonly counts: RunCounts
+  readonly pause: RunPause | undefined
+  /** `undefined` when there is no result yet. */
+  readonly reportFile: string | undefined
+  readonly findings: readonly { readonly title: string; readonly text: string; readonly ok?: boolean }[]
+}

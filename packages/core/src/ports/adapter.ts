@@ -1,0 +1,31 @@
+import type { z } from 'zod'
+import type { Clock } from './clock.js'
+import type { Logger } from './logger.js'
+import type { ProcessBackend } from './process-backend.js'
+import type { Scheduler, SchedulerSupports } from './scheduler.js'
+import type { Transfer } from './transfer.js'
+
+/** The version of this interface; `package.json` says it too: `"cahier": {"adapterApi": 1}`. */
+export const ADAPTER_API = 1
+
+/** What core lends to an adapter. */
+export interface AdapterHost {
+  readonly processes: ProcessBackend
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/**
+ * A plain descriptor, the default export of an adapter package (or an array of them).
+ *
+ * @remarks For adapters: `create` is synchronous, does no I/O and may be called twice; opening is `open({signal})`.
+ */
+export interface AdapterModule<Options extends z.ZodType = z.ZodType> {
+  readonly api: number
+  readonly name: string
+  readonly kind: 'scheduler' | 'transfer'
+  readonly supports: Partial<SchedulerSupports>
+  /** A strict zod schema with defaults inside. */
+  readonly options: Options
+  create(options: z.output<Options>, host: AdapterHost): Scheduler | Transfer
+}

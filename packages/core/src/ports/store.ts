@@ -1,0 +1,47 @@
+/** What a caller appends: a type and JSON-safe fields. */
+export interface StoreEvent {
+  readonly type: string
+  readonly [field: string]: unknown
+}
+
+/** An event as it stands in the log: with its sequence number (1, 2, 3…, no gap) and the wall clock of its writer. */
+export type StoredEvent = StoreEvent & { readonly seq: number; readonly at: number }
+
+/** A function that is shown every event once, in order of sequence, whoever wrote it. It must not throw. */
+export type Fold = (event: StoredEvent) => void
+
+/** What a decision wants written, and what its caller gets once that is durable. */
+export interface Decision<T> {
+  readonly events: readonly StoreEvent[]
+  readonly value: T
+}
+
+export interface CommitOptions {
+  /** Resolve only after fsync. Default true. Claims and heartbeats may pass false: they survive a kill, not a power cut. */
+  readonly durable?: boolean
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * An append-only event log shared by several processes, possibly on several hosts.
+ *
+ * @remarks For adapters: what `transact` acknowledged is never lost, and no two writers decide on different pasts.
+ */
+export interface Store extends AsyncDisposable {
+  /** Sequence number of the last event that the folds have seen; 0 for an empty log. */
+  readonly lastSeq: number
+  /** Registers a fold. Folds registered before {@link open} see the log from its first event. */
+  fold(fold: Fold): void
+  /** Reads the whole log through the folds. Throws StoreError `E_JOURNAL_DAMAGED`, `E_JOURNAL_NEWER`, `E_STORE_IO`. */
+  open(options?: { readonly readOnly?: boolean; readonly signal?: AbortSignal | undefined }): Promise<void>
+  /** Shows the folds what others have appended since. */
+  refresh(): Promise<void>
+  /**
+   * Decides and appends under the lock: the folds are up to date when `decide` runs, and see its events before the next
+   * decision. Decisions of one process that wait at the same time share one lock, one write and one fsync.
+   * `decide` is synchronous, may be called again after a lost lock, and may throw: then nothing is written for it.
+   */
+  transact<T>(decide: () => Decision<T>, options?: CommitOptions): Promise<T>
+  /** Appends without deciding: `transact` with constant events. Returns their sequence numbers. */
+  append(events: readonly StoreEvent[], options?: CommitOptions): Promise<readonly number[]>
+}

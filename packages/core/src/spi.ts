@@ -1,0 +1,34 @@
+/** What an adapter package may import: interfaces, errors, units. No state, nothing compared by identity. */
+
+export type { ErrorCode } from './error-codes.js'
+export {
+  AdapterError,
+  CampaignError,
+  ConfigError,
+  isCampaignError,
+  ProcessError,
+  SchedulerError,
+  StoreError,
+  TransferError,
+} from './errors.js'
+export type {
+  DependencyKind,
+  ExitRecord,
+  JobDependency,
+  JobHandle,
+  JobObservation,
+  JobOutcome,
+  JobResources,
+  JobResult,
+  JobSpec,
+  JobState,
+  SubmitOutcome,
+} from './model/job.js'
+export type { CapturedText, Command, ProcessOutcome, ProcessResult, ProcessSpec } from './model/process.js'
+export type { AdapterHost, AdapterModule } from './ports/adapter.js'
+export { ADAPTER_API } from './ports/adapter.js'
+export type { Clock } from './ports/clock.js'
+export type { Logger } from './ports/logger.js'
+export type { ProcessBackend, RunningProcess, StartOptions, StopOptions } from './ports/process-backend.js'
+export type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from './ports/scheduler.js'
+export type { Transfer, TransferRequest, TransferResult } from './ports/transfer.js'
