@@ -30,6 +30,7 @@ export const ERROR_CODES = {
   E_WIRING: 'A service that is needed was not bound, or bindings form a cycle.',
   // ProcessError
   E_ABORTED: 'The operation was given up because its signal was aborted.',
+  E_DIRECTORY: 'The working directory of a process does not exist or may not be entered.',
   E_EXPECT: 'The text waited for did not appear in the output.',
   E_HELPER: 'The helper that starts processes ended or answered nonsense.',
   E_PROCESS_STATE: 'The process is not in a state in which this can be done.',

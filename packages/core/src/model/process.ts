@@ -16,8 +16,15 @@ export interface ProcessSpec {
   readonly pty?: boolean
   /** Bytes of each stream kept in memory, half from its beginning and half from its end; default 131,072. */
   readonly keepBytes?: number
-  /** Where the whole output goes when it does not fit in memory; default: a file in the system's temporary folder, made when needed. `false`: what does not fit is dropped. */
+  /**
+   * Where the whole output goes when it does not fit in memory: this name with `.stdout` or `.stderr` after it. Default: files in the
+   * system's temporary folder, made when needed, removed when this program ends. `false`: what does not fit is dropped.
+   */
   readonly spillTo?: string | false
+  /** Absolute names of files that receive the streams directly: nothing comes through the controller, `stdout` and `stderr` of the result are empty. */
+  readonly outputFiles?: { readonly stdout: string; readonly stderr: string; readonly append?: boolean }
+  /** Goes on when the controller ends. Wants `outputFiles`, because nobody would read a pipe. */
+  readonly detach?: boolean
 }
 
 export type ProcessOutcome = 'exited' | 'signaled' | 'timed-out' | 'canceled' | 'not-started' | 'unreachable'
