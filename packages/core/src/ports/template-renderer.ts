@@ -6,6 +6,12 @@ export interface TemplateSource {
   readonly name: string
   /** `braces`: `{{ name }}`; `dollar`: also `$name` and `${name}` for names of `values`, other `$X` are left to the shell. */
   readonly placeholders?: 'braces' | 'dollar'
+  /**
+   * Shell text by name, written by the campaign's author: `{ load_module: 'module load Python/{{ python }}' }`. A
+   * placeholder of that name becomes this text, as code; values inside it are quoted as anywhere else. Levels of factors
+   * are never taken as code.
+   */
+  readonly code?: Readonly<Record<string, string>>
 }
 
 /**
@@ -19,4 +25,8 @@ export interface TemplateRenderer {
   render(source: TemplateSource, values: Combination): string
   /** Names that a template uses, in order of first use, so that a campaign can be checked before anything runs. */
   names(source: TemplateSource): readonly string[]
+  /** An element of an argument list: `{{ name }}` becomes the value's text, byte for byte, without any quoting. */
+  renderArgument(text: string, values: Combination): string
+  /** A condition of a campaign file: `cores <= 16 and python == 'system'`. */
+  evaluateCondition(text: string, values: Combination): boolean
 }
