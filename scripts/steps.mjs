@@ -1,0 +1,90 @@
+/** What the scripts of this repository share: programs, the installation of dependencies, steps with names and times. */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+export const cahier = join(root, 'packages/cli/bin/run.js')
+
+/** The path of a tool that the dependencies brought. @param {string} name */
+export const tool = (name) => join(root, 'node_modules/.bin', name)
+
+/**
+ * The npm that started this script, else the one of PATH: inside npm scripts `node_modules/.bin` comes first in PATH and holds
+ * another npm.
+ *
+ * @param {readonly string[]} args
+ * @returns {[string, ...string[]]}
+ */
+export function npm(...args) {
+  const started = process.env.npm_execpath
+  return started !== undefined && /\.[cm]?js$/.test(started) ? [process.execPath, started, ...args] : ['npm', ...args]
+}
+
+/**
+ * Runs a program in the root folder with our output as its output.
+ *
+ * @param {readonly string[]} command
+ * @param {{ env?: Record<string, string>, cwd?: string, quiet?: boolean }} [options] quiet: the output is kept and returned instead
+ * @returns {Promise<{ ok: boolean, detail: string, output: string }>}
+ */
+export function run([program, ...args], { env = {}, cwd = root, quiet = false } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      cwd,
+      env: { ...process.env, NX_DAEMON: 'false', ...env },
+      stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
+    })
+    let output = ''
+    child.stdout?.on('data', (chunk) => (output += chunk))
+    child.stderr?.on('data', (chunk) => (output += chunk))
+    child.on('error', (error) => resolve({ ok: false, detail: error.message, output }))
+    child.on('close', (code, signal) =>
+      resolve({ ok: code === 0, detail: signal === null ? `exit code ${code}` : `ended by ${signal}`, output }),
+    )
+  })
+}
+
+/** Ends with a sentence when this Node is too old. */
+export function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  process.stderr.write(`Cahier needs Node 20.19 or newer; this is ${process.version}. Get it from https://nodejs.org\n`)
+  process.exit(1)
+}
+
+/** Why `npm ci` is needed, or undefined: what the lock file asks for is compared with what npm says that it installed. */
+export function whyInstall() {
+  const read = (file) => JSON.parse(readFileSync(join(root, file), 'utf8')).packages
+  let installed
+  try {
+    installed = read('node_modules/.package-lock.json')
+  } catch {
+    return 'nothing is installed yet'
+  }
+  for (const [path, wanted] of Object.entries(read('package-lock.json'))) {
+    if (!path.includes('node_modules/') || wanted.optional === true) continue
+    if (installed[path]?.version !== wanted.version) return `${path} is not at ${wanted.version ?? 'its place'}`
+  }
+  return undefined
+}
+
+/** Installs exactly what the lock file says, when that is not there already. */
+export async function install() {
+  const why = whyInstall()
+  if (why === undefined) return { ok: true, detail: 'up to date', output: '' }
+  process.stdout.write(`installing: ${why}\n`)
+  return run(npm('ci', '--no-fund', '--no-audit'))
+}
+
+/** Compiles every package and does what follows a compilation. */
+export async function build() {
+  const compiled = await run([process.execPath, join(root, 'node_modules/typescript/bin/tsc'), '-b'])
+  return compiled.ok ? run([process.execPath, join(root, 'scripts/after-build.mjs')]) : compiled
+}
+
+/** @param {number} ms */
+export function seconds(ms) {
+  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
+}
