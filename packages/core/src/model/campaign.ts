@@ -60,8 +60,8 @@ export const resourcesSchema = z.strictObject({
   cores: z.int().positive().optional().meta({ description: 'cores of one job; default 1' }),
   memory: size.optional(),
   walltime: duration.optional(),
-  nodes: z.int().positive().optional(),
-  gpus: z.int().nonnegative().optional(),
+  nodes: z.int().positive().optional().meta({ description: 'machines of one job; default 1' }),
+  gpus: z.int().nonnegative().optional().meta({ description: 'graphics processors of one job; default 0' }),
 })
 export type ResourcesSpec = z.infer<typeof resourcesSchema>
 
@@ -71,27 +71,34 @@ const commandOrScript = {
   /** An argument list: each element may hold `{{ name }}`; no shell sees it. A string is a line for `/bin/sh`. */
   command: z
     .union([z.array(z.string()).min(1), z.string().min(1), fn<(combination: Combination) => readonly string[] | string>()])
-    .optional(),
+    .optional()
+    .meta({ description: 'an argument list, {{ name }} allowed, seen by no shell; or one line for /bin/sh' }),
   /** A template file beside the campaign file. */
-  script: z.string().min(1).optional(),
+  script: z.string().min(1).optional().meta({ description: 'a template file beside the campaign file, run as a batch script' }),
   placeholders: z
     .enum(['braces', 'dollar'])
     .optional()
     .meta({ description: 'braces (default): {{ name }}; dollar: also $name for the names of factors' }),
-  environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+  environment: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
+    .optional()
+    .meta({ description: 'variables added to the environment of the job; {{ name }} allowed' }),
 }
 
 export const jobSpecSchema = z.strictObject({
   ...commandOrScript,
-  name: z.string().optional(),
-  resources: resources.optional(),
-  queue: z.string().optional(),
-  account: z.string().optional(),
+  name: z.string().optional().meta({ description: 'what the scheduler shows; {{ name }} allowed; default: campaign and combination' }),
+  resources: resources.optional().meta({ description: 'what one job asks for, or a function of the combination' }),
+  queue: z.string().optional().meta({ description: 'where the jobs wait (partition, class); default: that of the site' }),
+  account: z.string().optional().meta({ description: 'who is charged (project); default: that of the site' }),
 })
 
 /** Done once, or once per combination of the levels of `by`, before the jobs that need it: a compilation, a mesh. */
 export const prepareSchema = z.strictObject({
-  name: z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/),
+  name: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9_-]*$/)
+    .meta({ description: 'letters, digits, _ and -' }),
   by: z.array(z.string()).optional().meta({ description: 'factors for whose levels it is done again; default: once for the campaign' }),
   ...commandOrScript,
   resources: resources.optional(),
@@ -107,7 +114,7 @@ export const extractSchema = z.union([
     pattern: z
       .union([z.instanceof(RegExp), z.string().min(1)])
       .meta({ description: 'regular expression; the first group, or the group named value' }),
-    take: z.enum(['first', 'last']).default('last'),
+    take: z.enum(['first', 'last']).default('last').meta({ description: 'which match counts' }),
   }),
   z.strictObject({
     from: z.string().min(1).default('stdout'),
@@ -116,7 +123,10 @@ export const extractSchema = z.union([
   z.strictObject({
     from: z.string().min(1).default('stdout'),
     csv: z.string().meta({ description: 'name of the column' }),
-    row: z.union([z.enum(['first', 'last']), z.int()]).default('last'),
+    row: z
+      .union([z.enum(['first', 'last']), z.int()])
+      .default('last')
+      .meta({ description: 'which line of the table, 0 is the first after the names' }),
   }),
   fn<(files: CollectedFiles) => unknown>(),
 ])
@@ -135,33 +145,39 @@ export interface CollectedFiles {
 /** One result in words, for YAML; in code a zod object does the same. */
 export const resultFieldSchema = z.strictObject({
   type: z.enum(['number', 'integer', 'string', 'boolean']),
-  min: z.number().optional(),
-  max: z.number().optional(),
-  positive: z.boolean().optional(),
-  values: z.array(z.string()).optional(),
-  optional: z.boolean().optional(),
+  min: z.number().optional().meta({ description: 'smallest value allowed' }),
+  max: z.number().optional().meta({ description: 'largest value allowed' }),
+  positive: z.boolean().optional().meta({ description: 'true: greater than 0' }),
+  values: z.array(z.string()).optional().meta({ description: 'the only texts allowed' }),
+  optional: z.boolean().optional().meta({ description: 'true: the result may be missing' }),
   unit: z.string().optional().meta({ description: 'shown on axes and in tables' }),
 })
 
 export const lineFigureSchema = z.strictObject({
   kind: z.literal('line'),
-  x: z.string(),
-  y: z.string(),
-  by: z.union([z.string(), z.array(z.string())]).optional(),
-  scale: z.enum(['linear', 'log', 'log-x', 'log-y']).default('linear'),
+  x: z.string().meta({ description: 'a factor' }),
+  y: z.string().meta({ description: 'a result that is a number' }),
+  by: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .meta({ description: 'factors: one line for each of their levels' }),
+  scale: z.enum(['linear', 'log', 'log-x', 'log-y']).default('linear').meta({ description: 'of the axes' }),
   title: z.string().optional(),
-  where: z.record(z.string(), level).optional(),
+  where: z.record(z.string(), level).optional().meta({ description: 'only the combinations with these levels' }),
 })
 export const regimeFigureSchema = z.strictObject({
   kind: z.literal('regime'),
-  x: z.string(),
-  y: z.string(),
+  x: z.string().meta({ description: 'a factor' }),
+  y: z.string().meta({ description: 'a factor' }),
   outcome: z.string().meta({ description: 'a result: a number (its sign or its size) or a word' }),
-  by: z.union([z.string(), z.array(z.string())]).optional(),
-  scale: z.enum(['linear', 'log', 'log-x', 'log-y']).default('linear'),
-  show: z.enum(['sign', 'value', 'category']).optional(),
+  by: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .meta({ description: 'factors: one map for each of their levels' }),
+  scale: z.enum(['linear', 'log', 'log-x', 'log-y']).default('linear').meta({ description: 'of the axes' }),
+  show: z.enum(['sign', 'value', 'category']).optional().meta({ description: 'default: by the kind of the outcome' }),
   title: z.string().optional(),
-  where: z.record(z.string(), level).optional(),
+  where: z.record(z.string(), level).optional().meta({ description: 'only the combinations with these levels' }),
 })
 export const figureSchema = z.discriminatedUnion('kind', [lineFigureSchema, regimeFigureSchema])
 export type FigureSpec = z.infer<typeof figureSchema>
@@ -179,40 +195,65 @@ export interface Finding {
 }
 
 export const campaignSchema = z.strictObject({
-  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a campaign name has letters, digits, _ . - only'),
-  description: z.string().optional(),
-  factors,
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a campaign name has letters, digits, _ . - only')
+    .meta({ description: 'letters, digits, _ . and -; begins the name of the run directory' }),
+  description: z.string().optional().meta({ description: 'a sentence for the report' }),
+  factors: factors.meta({ description: 'the parameters and their levels: a list, a generator, or sub-factors by level' }),
   /** Keeps a combination. In YAML: a Liquid condition, `cores <= 16 and python == "system"`. */
-  where: z.union([z.string(), fn<(combination: never) => boolean>()]).optional(),
+  where: z
+    .union([z.string(), fn<(combination: never) => boolean>()])
+    .optional()
+    .meta({
+      description: 'keeps the combinations for which it is true: a function, or a condition such as cores <= 16 and python == "system"',
+    }),
   /** Factors that advance together instead of being crossed. */
-  zip: z.array(z.array(z.string()).min(2)).optional(),
-  repetitions: z.int().positive().default(1),
-  order: z.union([z.literal('natural'), z.strictObject({ random: z.int() })]).default('natural'),
+  zip: z
+    .array(z.array(z.string()).min(2))
+    .optional()
+    .meta({ description: 'groups of factors that advance together instead of being crossed' }),
+  repetitions: z.int().positive().default(1).meta({ description: 'how many times each combination is run' }),
+  order: z
+    .union([z.literal('natural'), z.strictObject({ random: z.int() })])
+    .default('natural')
+    .meta({ description: 'natural: the last factor varies fastest; random: shuffled with this seed' }),
   files: z.array(z.string()).default([]).meta({ description: 'files beside the campaign file that every job needs in its directory' }),
-  prepare: z.array(prepareSchema).default([]),
-  job: jobSpecSchema,
+  prepare: z.array(prepareSchema).default([]).meta({ description: 'what is done before the jobs that need it: compile, make a mesh' }),
+  job: jobSpecSchema.meta({ description: 'what is run for each combination' }),
   results: z
     .union([
       z.custom<z.ZodObject>((value) => typeof value === 'object' && value !== null && '_zod' in value, 'expected a zod object'),
       z.record(z.string(), resultFieldSchema),
     ])
-    .optional(),
-  collect: z.record(z.string(), extractSchema).default({}),
-  analyse: fn<(rows: readonly ResultRow[]) => readonly Finding[] | Promise<readonly Finding[]>>().optional(),
-  report: z.array(figureSchema).default([]),
-  site: z.string().optional(),
+    .optional()
+    .meta({ description: 'what a job must have produced: a zod object, or one description for each result' }),
+  collect: z.record(z.string(), extractSchema).default({}).meta({ description: 'where each result comes from' }),
+  analyse: fn<(rows: readonly ResultRow[]) => readonly Finding[] | Promise<readonly Finding[]>>()
+    .optional()
+    .meta({ description: 'a function from the table of results to sentences for the report' }),
+  report: z.array(figureSchema).default([]).meta({ description: 'the figures' }),
+  site: z
+    .string()
+    .optional()
+    .meta({ description: 'where the jobs run: a site of cahier.config; default: its defaultSite, else this machine' }),
   maxInFlight: z.int().positive().default(1000).meta({ description: 'jobs given to the scheduler and not ended' }),
   retry: z
     .strictObject({
       attempts: z.int().positive().default(1).meta({ description: 'attempts of one work item, the first included' }),
-      on: z.array(z.enum(['failed', 'timed-out', 'killed', 'lost', 'out-of-memory', 'invalid'])).default(['killed', 'lost']),
+      on: z
+        .array(z.enum(['failed', 'timed-out', 'killed', 'lost', 'out-of-memory', 'invalid']))
+        .default(['killed', 'lost'])
+        .meta({ description: 'the outcomes after which a work item is tried again' }),
     })
-    .default({ attempts: 1, on: ['killed', 'lost'] }),
+    .default({ attempts: 1, on: ['killed', 'lost'] })
+    .meta({ description: 'when a work item is tried again' }),
   breaker: z
     .strictObject({
       identical: z.int().nonnegative().default(10).meta({ description: 'pause after this many identical failures in a row; 0: never' }),
     })
-    .default({ identical: 10 }),
+    .default({ identical: 10 })
+    .meta({ description: 'when a run pauses by itself' }),
 })
 
 /** A campaign as its author writes it. */
