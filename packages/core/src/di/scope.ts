@@ -219,7 +219,10 @@ function nameOf(service: symbol): string {
 
 async function disposeOf(what: unknown): Promise<void> {
   if ((typeof what !== 'object' && typeof what !== 'function') || what === null) return
-  const disposable = what as Partial<AsyncDisposable & Disposable>
-  if (typeof disposable[Symbol.asyncDispose] === 'function') await disposable[Symbol.asyncDispose]()
-  else if (typeof disposable[Symbol.dispose] === 'function') disposable[Symbol.dispose]()
+  const { [Symbol.asyncDispose]: endLater, [Symbol.dispose]: end } = what as {
+    readonly [Symbol.asyncDispose]?: () => PromiseLike<void>
+    readonly [Symbol.dispose]?: () => void
+  }
+  if (typeof endLater === 'function') await endLater.call(what)
+  else if (typeof end === 'function') end.call(what)
 }
