@@ -78,6 +78,8 @@ export const exitRecordSchema = z.object({
   startedAt: z.number(),
   endedAt: z.number(),
   host: z.string(),
+  /** 1, or more when the scheduler itself started the job again (requeue after a node failure). */
+  start: z.int().min(1).optional(),
 })
 export type ExitRecord = z.infer<typeof exitRecordSchema>
 

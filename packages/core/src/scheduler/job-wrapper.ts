@@ -1,0 +1,187 @@
+import { SchedulerError } from '../errors.js'
+import type { JobSpec } from '../model/job.js'
+import { shellQuote } from '../util/shell-quote.js'
+import { checkJob } from './check-job.js'
+import { EXIT_RECORD_FILE } from './exit-record.js'
+
+/** The user's script in the job's directory; whoever submits writes it there, executable. */
+export const SCRIPT_FILE = 'job.sh'
+export const STDOUT_FILE = 'stdout'
+export const STDERR_FILE = 'stderr'
+/** Made by the first start; the n-th start of a requeued job makes `started.<n>`. Holds `<pid> <seconds since 1970> <host>`. */
+export const STARTED_FILE = 'started'
+/** How the wrapper ends when this start of the job was made before, by a wrapper that has the job or had it. */
+export const REFUSED_EXIT_CODE = 111
+const DEFAULT_GRACE_MS = 10_000
+/** Names that some shell makes read-only or computes itself: they reach the script through `env`, not through `export`. */
+const SHELLS_OWN =
+  /^(_|PPID|UID|EUID|GROUPS|FUNCNAME|LINENO|OPTIND|OPTARG|RANDOM|SRANDOM|SECONDS|SHELLOPTS|DIRSTACK|HISTCMD|HOSTNAME|PWD|OLDPWD|IFS|PIPESTATUS|COMP_.*|BASH.*|EPOCH.*|cahier_.*)$/
+
+export interface WrapperOptions {
+  /** Lines for the scheduler, written right after the `#!` line. */
+  readonly directives?: readonly string[]
+  /**
+   * A shell expression for the number of this start, where a scheduler starts the same job again by itself
+   * (`$((${SLURM_RESTART_COUNT:-0} + 1))`). Default 1: a second start is refused.
+   */
+  readonly startNumber?: string
+}
+
+/**
+ * Writes the script that a scheduler really runs: one POSIX shell program for all of them.
+ *
+ * It starts the user's `job.sh` in the job's directory with its output in `stdout` and `stderr`, waits, and leaves `exit.json`
+ * (temporary name, then rename). Signals that it understands: TERM and INT ask for the end (reason `canceled`, or `timeout` when
+ * the walltime has passed), USR1 says that the walltime is over (reason `timeout`); the whole process group gets one TERM, and
+ * the script a KILL after the grace. INT is passed on as TERM because a shell starts background processes with INT ignored.
+ *
+ * It never runs a job twice: with an exit record in the directory it does nothing, and each start has a file that only one
+ * wrapper can make. A start that has its file and no exit record was cut off (node failure): the next one runs only when the
+ * scheduler itself counts it as another start, and then keeps the earlier output aside as `stdout.<n>`, `stderr.<n>`.
+ *
+ * The environment may give `CAHIER_STARTED_AT` (seconds since 1970) and `CAHIER_HOST`, which saves two commands. The job sees
+ * `CAHIER_TAG` and `CAHIER_START`, the number of this start.
+ *
+ * @returns text with LF line ends; needs `mv`, and where `/proc` is missing `date`
+ * @throws SchedulerError `E_JOB_INVALID` for a job that {@link checkJob} refuses
+ */
+export function renderWrapper(job: JobSpec, { directives = [], startNumber = '1' }: WrapperOptions = {}): string {
+  const fault = checkJob(job)
+  if (fault !== undefined) throw new SchedulerError(fault.code, `job ${JSON.stringify(job.tag)} cannot be run: ${fault.message}`)
+  const settings = [
+    `cahier_tag=${job.tag}`,
+    `cahier_start=${startNumber}`,
+    `cahier_walltime=${job.resources.walltimeMs === undefined ? '' : Math.floor(job.resources.walltimeMs / 1000)}`,
+    `cahier_grace=${Math.max(1, Math.ceil((job.graceMs ?? DEFAULT_GRACE_MS) / 1000))}`,
+  ]
+  return [
+    '#!/bin/sh',
+    ...directives,
+    '# Runs job.sh once and leaves exit.json.',
+    `cd ${shellQuote(job.directory)} || exit 125`,
+    ...settings,
+    BEFORE,
+    ...renderStart(job.environment ?? {}),
+    AFTER,
+  ].join('\n')
+}
+
+/** The job's own variables are set in the script's process only: a PATH or an IFS among them must not reach the wrapper. */
+function renderStart(environment: Readonly<Record<string, string>>): string[] {
+  const entries = Object.entries(environment)
+  const exports = entries.filter(([name]) => !SHELLS_OWN.test(name)).map(([name, value]) => `  export ${name}=${shellQuote(value)}`)
+  const others = entries.filter(([name]) => SHELLS_OWN.test(name)).map(([name, value]) => `${name}=${shellQuote(value)}`)
+  const env = others.length === 0 ? '' : `/usr/bin/env ${others.join(' ')} `
+  return ['{', ...exports, `  exec ${env}./${SCRIPT_FILE}`, `} </dev/null >${STDOUT_FILE} 2>${STDERR_FILE} &`]
+}
+
+/**
+ * The constant parts. Every external command costs as much as the shell itself, so times come from `/proc/uptime` and the host
+ * from the environment or `/proc`. Braces around a redirection keep its failure from ending the shell.
+ */
+const BEFORE = `export CAHIER_TAG="$cahier_tag" CAHIER_START="$cahier_start"
+cahier_up() {
+  cahier_up=
+  [ -r /proc/uptime ] || return 0
+  read -r cahier_up cahier_rest </proc/uptime
+  case $cahier_up in
+  [1-9]*.[0-9][0-9]) cahier_up=\${cahier_up%.*}\${cahier_up#*.} ;;
+  *) cahier_up= ;;
+  esac
+}
+cahier_elapsed() {
+  if [ -n "$cahier_up0" ]; then
+    cahier_up
+    cahier_took=$((cahier_up - cahier_up0))
+  else
+    cahier_took=$((($(date +%s) - \${cahier_began%.*}) * 100))
+  fi
+}
+cahier_record() {
+  cahier_elapsed
+  case $cahier_began in
+  *.*) cahier_part=\${cahier_began#*.}00 ;;
+  *) cahier_part=00 ;;
+  esac
+  while [ "\${#cahier_part}" -gt 2 ]; do cahier_part=\${cahier_part%?}; done
+  cahier_total=$((\${cahier_began%.*} * 100 + 1$cahier_part - 100 + cahier_took))
+  cahier_pause=1
+  until printf '{"version":1,"tag":"%s","exitCode":%d,"reason":"%s","startedAt":%d.%s,"endedAt":%d.%02d,"host":"%s","start":%d}\\n' \\
+    "$cahier_tag" "$1" "$2" "\${cahier_began%.*}" "$cahier_part" \\
+    "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >${EXIT_RECORD_FILE}.tmp &&
+    mv -f ${EXIT_RECORD_FILE}.tmp ${EXIT_RECORD_FILE}; do
+    [ "$cahier_pause" -le 64 ] || exit 74
+    sleep "$cahier_pause"
+    cahier_pause=$((cahier_pause * 2))
+  done
+  exit "$1"
+}
+cahier_end() {
+  [ -z "$cahier_reason" ] || return 0
+  trap '' TERM INT USR1
+  cahier_reason=$1
+  if [ "$1" = canceled ] && [ -n "$cahier_walltime" ]; then
+    cahier_elapsed
+    [ "$cahier_took" -lt "$((cahier_walltime * 100))" ] || cahier_reason=timeout
+  fi
+  [ -n "$cahier_child" ] || return 0
+  cahier_told=yes
+  kill -s TERM -- "-$$" 2>/dev/null || kill -s TERM "$cahier_child" 2>/dev/null
+}
+if [ -f ${EXIT_RECORD_FILE} ]; then exit 0; fi
+cahier_up
+cahier_up0=$cahier_up
+cahier_began=\${CAHIER_STARTED_AT:-}
+case $cahier_began in
+'' | *[!0-9.]* | *.*.* | .*) cahier_began=$(date +%s) ;;
+esac
+cahier_host=\${CAHIER_HOST:-}
+if [ -z "$cahier_host" ] && [ -r /proc/sys/kernel/hostname ]; then read -r cahier_host </proc/sys/kernel/hostname; fi
+case $cahier_host in
+'' | *[!A-Za-z0-9._-]*) cahier_host=unknown ;;
+esac
+unset CAHIER_STARTED_AT CAHIER_HOST
+cahier_reason= cahier_child= cahier_told=
+trap 'cahier_end canceled' TERM INT
+trap 'cahier_end timeout' USR1
+cahier_marker=${STARTED_FILE}
+[ "$cahier_start" -eq 1 ] || cahier_marker=${STARTED_FILE}.$cahier_start
+set -C
+{ printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
+set +C
+if [ "$cahier_start" -gt 1 ]; then
+  mv -f ${STDOUT_FILE} "${STDOUT_FILE}.$((cahier_start - 1))"
+  mv -f ${STDERR_FILE} "${STDERR_FILE}.$((cahier_start - 1))"
+fi 2>/dev/null
+[ -x ${SCRIPT_FILE} ] || cahier_record 127 not-started
+{ true >${STDOUT_FILE} && true >${STDERR_FILE}; } 2>/dev/null || cahier_record 126 not-started
+[ -z "$cahier_reason" ] || cahier_record 143 "$cahier_reason"`
+
+/**
+ * A `wait` that a signal interrupts returns more than 128, like one whose child was ended by a signal: the second `wait` tells.
+ * Where the first had the child's own code already, the shell knows the child no more and says 127.
+ */
+const AFTER = `cahier_child=$!
+cahier_code=143 cahier_alive=yes
+if [ -z "$cahier_reason" ]; then
+  wait "$cahier_child"
+  cahier_code=$?
+  if [ -n "$cahier_reason" ]; then kill -s 0 "$cahier_child" 2>/dev/null || cahier_alive=; fi
+fi
+if [ -n "$cahier_reason" ]; then
+  [ -n "$cahier_told" ] || kill -s TERM "$cahier_child" 2>/dev/null
+  (
+    trap 'kill -s KILL "$cahier_sleep"; exit' USR2
+    sleep "$cahier_grace" </dev/null >/dev/null 2>&1 &
+    cahier_sleep=$!
+    wait "$cahier_sleep"
+    kill -s KILL "$cahier_child"
+  ) 2>/dev/null &
+  cahier_killer=$!
+  wait "$cahier_child"
+  cahier_again=$?
+  kill -s USR2 "$cahier_killer" 2>/dev/null
+  if [ -n "$cahier_alive" ] || [ "$cahier_again" -ne 127 ]; then cahier_code=$cahier_again; fi
+fi
+cahier_record "$cahier_code" "\${cahier_reason:-exited}"
+`
