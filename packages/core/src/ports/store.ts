@@ -10,6 +10,21 @@ export type StoredEvent = StoreEvent & { readonly seq: number; readonly at: numb
 /** A function that is shown every event once, in order of sequence, whoever wrote it. It must not throw. */
 export type Fold = (event: StoredEvent) => void
 
+/** What a fold can do beside looking at events. All of it is optional. */
+export interface FoldOptions {
+  /** The name of its part in a snapshot. Needed with `save` and `load`. */
+  readonly name?: string
+  /**
+   * Forgets everything that was seen; the log follows again from its first event. Without it, a write that failed leaves
+   * the store unusable until it is opened anew, because the fold has seen events that were never written.
+   */
+  readonly reset?: () => void
+  /** What `load` makes the same state of again; JSON-safe. Called between two events. */
+  readonly save?: () => unknown
+  /** Takes what `save` gave instead of the events up to there. False when it cannot: then `reset` and all the events follow. */
+  readonly load?: (saved: unknown) => boolean
+}
+
 /** What a decision wants written, and what its caller gets once that is durable. */
 export interface Decision<T> {
   readonly events: readonly StoreEvent[]
@@ -31,7 +46,7 @@ export interface Store extends AsyncDisposable {
   /** Sequence number of the last event that the folds have seen; 0 for an empty log. */
   readonly lastSeq: number
   /** Registers a fold. Folds registered before {@link open} see the log from its first event. */
-  fold(fold: Fold): void
+  fold(fold: Fold, options?: FoldOptions): void
   /** Reads the whole log through the folds. Throws StoreError `E_JOURNAL_DAMAGED`, `E_JOURNAL_NEWER`, `E_STORE_IO`. */
   open(options?: { readonly readOnly?: boolean; readonly signal?: AbortSignal | undefined }): Promise<void>
   /** Shows the folds what others have appended since. */
