@@ -1,0 +1,209 @@
+import { closeSync, openSync } from 'node:fs'
+import type { Readable, Writable } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
+import { execa, type Options, type ResultPromise } from 'execa'
+import { messageOf, ProcessError, systemCodeOf } from '../errors.js'
+import type { ProcessSpec } from '../model/process.js'
+import type { OutputStream, ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
+import { argumentsOf, checkSpec, explainStartError, makeMarker, markerValue, onTerminal, type StartError } from './command.js'
+import { MARKER_VARIABLE, sendSignal } from './process-tree.js'
+import { isShortage, type SpawnWindow, spawnWindow } from './spawn-window.js'
+import { endedProcess, type ProcessControls, SupervisedProcess } from './supervised-process.js'
+
+/** How long a shortage is waited out when no process of ours could end it; doubled from 20 ms on. */
+const SHORTAGE_PATIENCE_MS = 10_000
+
+/**
+ * Starts processes on this machine, one fork of this program each.
+ *
+ * @remarks A fork costs what this program weighs; for hundreds of processes per second, or from a program of gigabytes, take
+ * the HelperBackend. The standard streams are sockets, as always under Node: a script that opens `/dev/stderr` by name
+ * fails, one that writes to `>&2` does not.
+ */
+export class LocalBackend implements ProcessBackend {
+  readonly #window: SpawnWindow
+  readonly #running = new Set<SupervisedProcess>()
+
+  constructor(options: { readonly window?: SpawnWindow } = {}) {
+    this.#window = options.window ?? spawnWindow()
+  }
+
+  async start(spec: ProcessSpec, options: StartOptions = {}): Promise<RunningProcess> {
+    const wrong = checkSpec(spec)
+    if (wrong !== undefined) return endedProcess('not-started', wrong)
+    const words = spec.pty === true ? onTerminal(spec) : argumentsOf(spec)
+    if (words === undefined) {
+      return endedProcess('not-started', {
+        code: 'E_NOT_SUPPORTED',
+        message: 'A pseudo terminal wants the program script of util-linux 2.36 or later',
+      })
+    }
+    if (options.signal?.aborted === true) return endedProcess('canceled')
+    const place = this.#window.enter(options.signal)
+    if (place !== true && !(await place)) return endedProcess('canceled')
+
+    let patience = 0
+    for (;;) {
+      const started = await this.#spawn(spec, words, options)
+      if ('running' in started) return started.running
+      if (!isShortage(started.code)) {
+        this.#window.leave()
+        return endedProcess('not-started', started.error)
+      }
+      const canWait = await this.#window.shrink(options.signal)
+      if (isAborted(options.signal)) {
+        if (canWait) this.#window.leave()
+        return endedProcess('canceled')
+      }
+      if (canWait) continue
+      if (patience >= SHORTAGE_PATIENCE_MS) return endedProcess('not-started', started.error)
+      const wait = Math.max(20, patience)
+      patience += wait
+      await pause(wait)
+      const again = this.#window.enter(options.signal)
+      if (again !== true && !(await again)) return endedProcess('canceled')
+    }
+  }
+
+  async #spawn(spec: ProcessSpec, words: readonly string[], options: StartOptions): Promise<{ running: SupervisedProcess } | Failure> {
+    const marker = makeMarker()
+    const files: number[] = []
+    let child: ResultPromise
+    try {
+      const output = openOutputs(spec, files)
+      child = execa(words[0] as string, words.slice(1), {
+        ...FIXED,
+        env: environmentOf(spec, marker),
+        ...(spec.cwd === undefined ? {} : { cwd: spec.cwd }),
+        stdin: spec.stdin === undefined || spec.stdin === 'ignore' ? 'ignore' : 'pipe',
+        stdout: output?.[0] ?? 'pipe',
+        stderr: output?.[1] ?? 'pipe',
+      } as Options) as ResultPromise
+    } catch (error) {
+      return failureOf(spec, systemCodeOf(error) ?? 'E_ARGUMENT', messageOf(error))
+    } finally {
+      for (const file of files) closeSync(file)
+    }
+    if (child.pid === undefined) {
+      const result = await child
+      return failureOf(spec, result.code ?? 'UNKNOWN', result.originalMessage ?? 'unknown error')
+    }
+    return { running: this.#supervise(child, child.pid, spec, marker, options) }
+  }
+
+  #supervise(child: ResultPromise, pid: number, spec: ProcessSpec, marker: string, options: StartOptions): SupervisedProcess {
+    const streams: [OutputStream, Readable | null][] = [
+      ['stdout', child.stdout as Readable | null],
+      ['stderr', child.stderr as Readable | null],
+    ]
+    const open = streams.filter(([, stream]) => stream !== null).length
+    const supervised = new SupervisedProcess(spec, marker, controlsOf(child, pid, streams), options, open)
+    for (const [name, stream] of streams) {
+      if (stream === null) continue
+      stream.on('data', (chunk: Buffer) => supervised.takeOutput(name, chunk))
+      stream.once('close', () => supervised.takeStreamEnd())
+      stream.on('error', ignore)
+    }
+    const stdin = child.stdin as Writable | null
+    if (stdin !== null) {
+      stdin.on('error', ignore)
+      if (typeof spec.stdin === 'object') stdin.end(spec.stdin.text)
+    }
+    this.#running.add(supervised)
+    child.once('exit', (code, signal) => {
+      this.#running.delete(supervised)
+      this.#window.leave()
+      supervised.takeExit(code ?? undefined, signal ?? undefined)
+    })
+    if (spec.detach === true) child.unref()
+    return supervised
+  }
+
+  /** Stops what still runs, except what was detached. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((running) => running[Symbol.asyncDispose]()))
+  }
+}
+
+interface Failure {
+  readonly code: string
+  readonly error: StartError
+}
+
+function failureOf(spec: ProcessSpec, code: string, detail: string): Failure {
+  return { code, error: explainStartError(spec, code === 'ERR_INVALID_ARG_VALUE' ? 'E_ARGUMENT' : code, detail) }
+}
+
+/** Nothing that execa could do after the start is left to it: streams, limits, signals and the end are ours. */
+const FIXED = {
+  buffer: false,
+  reject: false,
+  cleanup: false,
+  detached: true,
+  extendEnv: false,
+  stripFinalNewline: false,
+} as const
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true
+}
+
+function ignore(): void {
+  // Seen through the callback of the write, or of no consequence.
+}
+
+function environmentOf(spec: ProcessSpec, marker: string): Record<string, string> {
+  const environment: Record<string, string | undefined> = { ...process.env, ...spec.env, [MARKER_VARIABLE]: markerValue(marker) }
+  for (const name of Object.keys(spec.env ?? {})) if (environment[name] === undefined) delete environment[name]
+  return environment as Record<string, string>
+}
+
+function openOutputs(spec: ProcessSpec, files: number[]): [number, number] | undefined {
+  const wanted = spec.outputFiles
+  if (wanted === undefined) return undefined
+  const flags = wanted.append === true ? 'a' : 'w'
+  const stdout = openSync(wanted.stdout, flags)
+  files.push(stdout)
+  if (wanted.stderr === wanted.stdout) return [stdout, stdout]
+  const stderr = openSync(wanted.stderr, flags)
+  files.push(stderr)
+  return [stdout, stderr]
+}
+
+function controlsOf(child: ResultPromise, pid: number, streams: readonly (readonly [OutputStream, Readable | null])[]): ProcessControls {
+  const stdin = child.stdin as Writable | null
+  return {
+    pid,
+    signalGroup: (signal) => {
+      // The group may not exist for an instant after the fork; the leader does.
+      if (!groupTakes(pid, signal)) sendSignal(pid, signal)
+    },
+    write: (data) =>
+      new Promise((resolve, reject) => {
+        stdin?.write(data, (error) => {
+          if (error === null || error === undefined) resolve()
+          else
+            reject(new ProcessError('E_STDIN', `Process ${pid} no longer reads what is written to it: ${error.message}`, { cause: error }))
+        })
+      }),
+    closeStdin: () => void stdin?.end(),
+    drop: () => {
+      stdin?.destroy()
+      for (const [, stream] of streams) stream?.destroy()
+    },
+    pauseUntil: (name, ready) => {
+      const stream = streams.find(([other]) => other === name)?.[1]
+      stream?.pause()
+      void ready.then(() => stream?.resume())
+    },
+  }
+}
+
+function groupTakes(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    process.kill(-pid, signal)
+    return true
+  } catch {
+    return false
+  }
+}

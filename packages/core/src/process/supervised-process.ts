@@ -1,0 +1,311 @@
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+import { ProcessError } from '../errors.js'
+import type { CapturedText, ProcessOutcome, ProcessResult, ProcessSpec } from '../model/process.js'
+import type { OutputStream, RunningProcess, StartOptions, StopOptions } from '../ports/process-backend.js'
+import { makeDeferred, startTimer } from '../util/async.js'
+import { NO_TEXT, TextCapture } from '../util/captured-text.js'
+import { forget, keepTrackOf } from './live-processes.js'
+import { scanProcesses, selectTree, sendSignal } from './process-tree.js'
+import { spillFileFor } from './spill-file.js'
+
+export const DEFAULT_GRACE_MS = 5_000
+/** After the exit, silence on a pipe that somebody else holds open for so long ends the reading. */
+const HELD_PIPE_MS = 100
+/** More than a pipe can hold: what comes after the exit beyond this was written by somebody else. */
+const PIPE_CAPACITY = 1 << 20
+/** After SIGKILL, how long a process that cannot die (or is not ours to kill) is waited for. */
+const AFTER_KILL_MS = 3_000
+const ASKS_FOR_THE_END = new Set<NodeJS.Signals>(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGKILL'])
+
+/** What a backend knows how to do with one started process. */
+export interface ProcessControls {
+  readonly pid: number
+  /** Sends to the process group. Only called before the exit. */
+  signalGroup(signal: NodeJS.Signals): void
+  write(data: Uint8Array): Promise<void>
+  closeStdin(): void
+  /** Reads no more and lets go of the pipes. */
+  drop(): void
+  /** Reads no more of this stream until the promise resolves. */
+  pauseUntil(stream: OutputStream, ready: Promise<void>): void
+}
+
+type Why = 'timed-out' | 'canceled' | 'killed'
+
+/**
+ * One process from its start to its end, whoever started it: bounded capture, time limit, stopping of the whole tree, and
+ * the end at `exit` even when a grandchild holds the pipes.
+ */
+export class SupervisedProcess implements RunningProcess {
+  readonly pid: number
+  readonly result: Promise<ProcessResult>
+  readonly #spec: ProcessSpec
+  readonly #marker: string
+  readonly #controls: ProcessControls
+  readonly #options: StartOptions
+  readonly #done = makeDeferred<ProcessResult>()
+  readonly #startedAt = Date.now()
+  readonly #origin = performance.now()
+  #captures: Partial<Record<OutputStream, TextCapture>> = {}
+  #openStreams: number
+  #bytesAfterExit = 0
+  #exit: { code: number | undefined; signal: NodeJS.Signals | undefined } | undefined
+  #endedAt = 0
+  #durationMs = 0
+  #why: Why | undefined
+  #stopSignal: NodeJS.Signals = 'SIGTERM'
+  #killAt = Number.POSITIVE_INFINITY
+  #forced = false
+  #survivors: number[] = []
+  #error: ProcessResult['error']
+  #concluded = false
+  #cancelTimeout: (() => void) | undefined
+  #cancelKill: (() => void) | undefined
+  readonly #onAbort = (): void => this.#stop('canceled', 'SIGTERM', undefined)
+
+  /** @param streams - how many output streams will say that they ended */
+  constructor(spec: ProcessSpec, marker: string, controls: ProcessControls, options: StartOptions, streams: number) {
+    this.#spec = spec
+    this.#marker = marker
+    this.#controls = controls
+    this.#options = options
+    this.#openStreams = streams
+    this.pid = controls.pid
+    this.result = this.#done.promise
+    if (spec.detach !== true) keepTrackOf(this.pid)
+    const timeoutMs = spec.timeoutMs ?? 0
+    if (timeoutMs > 0) this.#cancelTimeout = startTimer(timeoutMs, () => this.#stop('timed-out', 'SIGTERM', undefined))
+    if (options.signal?.aborted === true) this.#onAbort()
+    else options.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  // What the backend reports.
+
+  takeOutput(stream: OutputStream, chunk: Buffer): void {
+    if (this.#concluded) return
+    if (this.#exit !== undefined) this.#bytesAfterExit += chunk.length
+    let capture = this.#captures[stream]
+    if (capture === undefined) {
+      capture = new TextCapture({ keepBytes: this.#spec.keepBytes, spillFile: spillFileFor(this.#spec.spillTo, this.#marker, stream) })
+      this.#captures[stream] = capture
+    }
+    const ready = capture.push(chunk)
+    if (ready !== undefined) this.#controls.pauseUntil(stream, ready)
+    this.#options.onOutput?.(stream, chunk)
+  }
+
+  takeStreamEnd(): void {
+    this.#openStreams -= 1
+    if (this.#openStreams === 0 && this.#exit !== undefined && this.#why === undefined) void this.#conclude()
+  }
+
+  takeExit(code: number | undefined, signal: NodeJS.Signals | undefined): void {
+    if (this.#exit !== undefined || this.#concluded) return
+    this.#exit = { code, signal }
+    this.#endedAt = Date.now()
+    this.#durationMs = performance.now() - this.#origin
+    this.#cancelTimeout?.()
+    if (this.#why !== undefined) void this.#finishTree()
+    else if (this.#openStreams <= 0) void this.#conclude()
+    else void this.#awaitStreams()
+  }
+
+  /** The one who watched the process is gone: what can still be stopped is stopped, and the outcome says that nobody knows. */
+  async takeLoss(error: NonNullable<ProcessResult['error']>): Promise<void> {
+    if (this.#exit !== undefined || this.#concluded) return
+    this.#error = error
+    this.#exit = { code: undefined, signal: undefined }
+    this.#endedAt = Date.now()
+    this.#durationMs = performance.now() - this.#origin
+    if (this.#spec.detach === true) return this.#conclude()
+    this.#killAt = Math.min(this.#killAt, performance.now() + (this.#spec.graceMs ?? DEFAULT_GRACE_MS))
+    return this.#finishTree()
+  }
+
+  /** It never ran after all: the program could not be executed. */
+  takeStartFailure(error: NonNullable<ProcessResult['error']>): void {
+    if (this.#exit !== undefined || this.#concluded) return
+    this.#error = error
+    this.#exit = { code: undefined, signal: undefined }
+    void this.#conclude('not-started')
+  }
+
+  // What the caller asks.
+
+  async write(data: string | Uint8Array): Promise<void> {
+    if (this.#spec.stdin !== 'pipe' || this.#exit !== undefined) {
+      const why = this.#exit !== undefined ? 'it has ended' : "it was started without stdin: 'pipe'"
+      throw new ProcessError('E_STDIN', `Cannot write to process ${this.pid}: ${why}`)
+    }
+    await this.#controls.write(typeof data === 'string' ? Buffer.from(data) : data)
+  }
+
+  closeStdin(): void {
+    if (this.#spec.stdin === 'pipe' && this.#exit === undefined) this.#controls.closeStdin()
+  }
+
+  kill(options: StopOptions = {}): void {
+    const signal = options.signal ?? 'SIGTERM'
+    if (this.#concluded) return
+    if (ASKS_FOR_THE_END.has(signal)) this.#stop('killed', signal, options.graceMs)
+    else if (this.#exit === undefined) void this.#signalTree(signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill()
+    await this.result
+  }
+
+  // Stopping.
+
+  #stop(why: Why, signal: NodeJS.Signals, graceMs: number | undefined): void {
+    if (this.#concluded || (this.#exit !== undefined && this.#why === undefined)) return
+    this.#why ??= why
+    this.#stopSignal = signal
+    const grace = signal === 'SIGKILL' ? 0 : (graceMs ?? this.#spec.graceMs ?? DEFAULT_GRACE_MS)
+    const killAt = performance.now() + grace
+    if (killAt < this.#killAt) {
+      this.#killAt = killAt
+      this.#cancelKill?.()
+      if (signal !== 'SIGKILL') this.#cancelKill = startTimer(grace, () => this.#force(true))
+    }
+    if (this.#exit !== undefined) return
+    if (signal === 'SIGKILL') this.#force(false)
+    else {
+      void this.#signalTree(signal)
+      // A stopped process would sleep through the request.
+      this.#controls.signalGroup('SIGCONT')
+    }
+  }
+
+  #force(followed: boolean): void {
+    if (this.#exit !== undefined) return
+    this.#forced ||= followed
+    void this.#signalTree('SIGKILL')
+    this.#cancelKill?.()
+    this.#cancelKill = startTimer(AFTER_KILL_MS, () => {
+      // Not reaped: it cannot die now, or it is not ours to kill. It is reported, and no longer waited for.
+      this.takeExit(undefined, undefined)
+    })
+  }
+
+  async #signalTree(signal: NodeJS.Signals): Promise<void> {
+    // Who left the group is looked up first: once a parent is dead, the link to its children is lost.
+    const before = scanProcesses()
+    this.#controls.signalGroup(signal)
+    for (const entry of selectTree(await before, this.pid, this.#marker)) {
+      if (entry.group !== this.pid && entry.pid !== this.pid) sendSignal(entry.pid, signal)
+    }
+  }
+
+  /** After the leader's end, waits for the rest of its tree, and kills what does not go. */
+  async #finishTree(): Promise<void> {
+    const signalled = new Set<number>()
+    for (let wait = 5; ; wait = Math.min(100, wait * 2)) {
+      const rest = await this.#remaining()
+      if (rest.length === 0) break
+      const now = performance.now()
+      if (now >= this.#killAt + AFTER_KILL_MS) {
+        this.#survivors = rest
+        break
+      }
+      for (const pid of rest) {
+        if (now >= this.#killAt) {
+          this.#forced ||= this.#stopSignal !== 'SIGKILL'
+          sendSignal(pid, 'SIGKILL')
+        } else if (!signalled.has(pid)) {
+          signalled.add(pid)
+          sendSignal(pid, this.#stopSignal)
+        }
+      }
+      await pause(wait)
+    }
+    if (this.#openStreams <= 0) await this.#conclude()
+    else await this.#awaitStreams()
+  }
+
+  async #remaining(): Promise<number[]> {
+    const entries = await scanProcesses()
+    const leader = this.#exit?.code === undefined && this.#exit?.signal === undefined
+    // Once the leader is reaped its number may belong to a stranger, and so may the group.
+    const reused = !leader && entries.some((entry) => entry.pid === this.pid)
+    return selectTree(entries, reused ? -1 : this.pid, this.#marker).map((entry) => entry.pid)
+  }
+
+  // Ending.
+
+  /** The leader is gone, the pipes are not: somebody else holds them. Reads what is there, and lets go. */
+  async #awaitStreams(): Promise<void> {
+    let seen = -1
+    while (this.#openStreams > 0 && seen !== this.#bytesAfterExit && this.#bytesAfterExit <= PIPE_CAPACITY) {
+      seen = this.#bytesAfterExit
+      await pause(HELD_PIPE_MS)
+      // Two turns of the loop, so that a loop that was busy until now gets to read first.
+      await nextTurn()
+      await nextTurn()
+    }
+    await this.#conclude()
+  }
+
+  async #conclude(outcome?: ProcessOutcome): Promise<void> {
+    if (this.#concluded) return
+    this.#concluded = true
+    this.#cancelTimeout?.()
+    this.#cancelKill?.()
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
+    forget(this.pid)
+    this.#controls.drop()
+    const { stdout, stderr } = this.#captures
+    const needsWait = stdout?.spilling === true || stderr?.spilling === true
+    const texts: [CapturedText, CapturedText] = needsWait
+      ? await Promise.all([stdout?.finish() ?? NO_TEXT, stderr?.finish() ?? NO_TEXT])
+      : [stdout?.peek() ?? NO_TEXT, stderr?.peek() ?? NO_TEXT]
+    const ran = outcome !== 'not-started'
+    this.#done.resolve({
+      outcome: outcome ?? this.#outcome(),
+      exitCode: this.#exit?.code,
+      signal: this.#exit?.signal,
+      stdout: texts[0],
+      stderr: texts[1],
+      startedAt: ran ? this.#startedAt : undefined,
+      endedAt: ran ? this.#endedAt : undefined,
+      durationMs: this.#durationMs,
+      host: undefined,
+      forced: this.#forced,
+      survivors: this.#survivors,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+    })
+  }
+
+  #outcome(): ProcessOutcome {
+    if (this.#error !== undefined) return 'unreachable'
+    if (this.#why === 'timed-out' || this.#why === 'canceled') return this.#why
+    return this.#exit?.code !== undefined ? 'exited' : 'signaled'
+  }
+}
+
+/** A process that never was. */
+export function endedProcess(outcome: ProcessOutcome, error?: NonNullable<ProcessResult['error']>): RunningProcess {
+  const result: ProcessResult = {
+    outcome,
+    exitCode: undefined,
+    signal: undefined,
+    stdout: NO_TEXT,
+    stderr: NO_TEXT,
+    startedAt: undefined,
+    endedAt: undefined,
+    durationMs: 0,
+    host: undefined,
+    forced: false,
+    survivors: [],
+    ...(error === undefined ? {} : { error }),
+  }
+  return {
+    pid: undefined,
+    result: Promise.resolve(result),
+    write: () => Promise.reject(new ProcessError('E_STDIN', `Cannot write to a process that did not start: ${error?.message ?? outcome}`)),
+    closeStdin: () => {},
+    kill: () => {},
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
