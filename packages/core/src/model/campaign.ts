@@ -79,6 +79,11 @@ const commandOrScript = {
     .enum(['braces', 'dollar'])
     .optional()
     .meta({ description: 'braces (default): {{ name }}; dollar: also $name for the names of factors' }),
+  /** Shell text by name, as code: `{ load_module: 'module load Python/{{ python }}' }` for `$load_module` in a template. */
+  code: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
+    .optional()
+    .meta({ description: 'shell lines by name, put into the template as code; values inside them are quoted' }),
   environment: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
     .optional()

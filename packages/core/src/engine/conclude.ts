@@ -1,0 +1,138 @@
+import type { ExitRecord, JobObservation, JobOutcome, JobResult } from '../model/job.js'
+
+/** Everything that is known about one job at one moment. */
+export interface Evidence {
+  readonly exit: ExitRecord | undefined
+  /** The newest answer of the scheduler; `undefined` when it was never asked. */
+  readonly observation: JobObservation | undefined
+  /** How long the job has been ended or not visible without an exit record; 0 when it was seen alive since. */
+  readonly silentMs: number
+  /** After this time without a record the accounting is believed, and without accounting the job is lost. */
+  readonly graceMs: number
+}
+
+/** What the scheduler's end words mean for us when no exit record says it better. */
+const BY_END: Readonly<Record<NonNullable<JobObservation['end']>, JobOutcome | undefined>> = {
+  completed: undefined,
+  failed: 'failed',
+  'timed-out': 'timed-out',
+  canceled: 'canceled',
+  'out-of-memory': 'out-of-memory',
+  'node-failed': 'killed',
+  preempted: 'killed',
+  'upstream-failed': 'upstream-failed',
+}
+
+const SIGNALS: Readonly<Record<number, string>> = { 1: 'SIGHUP', 2: 'SIGINT', 6: 'SIGABRT', 9: 'SIGKILL', 11: 'SIGSEGV', 15: 'SIGTERM' }
+
+/** `exit code 137 (SIGKILL)`. */
+export function describeExit(code: number): string {
+  const signal = code > 128 ? (SIGNALS[code - 128] ?? `signal ${code - 128}`) : undefined
+  return signal === undefined ? `exit code ${code}` : `exit code ${code} (${signal})`
+}
+
+function isAlive(observation: JobObservation | undefined): boolean {
+  return observation !== undefined && ['pending', 'held', 'running'].includes(observation.state)
+}
+
+/**
+ * Says what became of a job, from the best proof there is: exit record, then accounting, then queue.
+ *
+ * @returns `undefined` while nothing can be said: the job may still run, or its record may still come
+ */
+export function conclude(evidence: Evidence): JobResult | undefined {
+  return evidence.exit === undefined ? concludeWithoutRecord(evidence) : concludeFromRecord(evidence.exit, evidence.observation)
+}
+
+function concludeFromRecord(exit: ExitRecord, observation: JobObservation | undefined): JobResult | undefined {
+  const facts = { startedAt: exit.startedAt * 1000, endedAt: exit.endedAt * 1000, host: exit.host, proof: 'exit-record' as const }
+  const end = observation?.end
+  switch (exit.reason) {
+    case 'exited':
+      if (exit.exitCode === 0) {
+        const odd = end !== undefined && end !== 'completed' ? `; the scheduler says ${observation?.rawState}` : ''
+        return { ...facts, outcome: 'succeeded', exitCode: 0, detail: `exit code 0${odd}` }
+      }
+      if (end === 'out-of-memory' || end === 'timed-out') {
+        return { ...facts, outcome: end, exitCode: exit.exitCode, detail: `${observation?.rawState}, ${describeExit(exit.exitCode)}` }
+      }
+      return { ...facts, outcome: 'failed', exitCode: exit.exitCode, detail: describeExit(exit.exitCode) }
+    case 'not-started':
+      return {
+        ...facts,
+        outcome: 'failed',
+        exitCode: exit.exitCode,
+        detail: `the script could not be started: ${describeExit(exit.exitCode)}`,
+      }
+    case 'timeout':
+    case 'canceled': {
+      // Told to end, and yet the queue shows it alive: a requeue after preemption or a node failure. It runs again.
+      if (isAlive(observation)) return undefined
+      if (end === 'preempted' || end === 'node-failed') {
+        return { ...facts, outcome: 'killed', exitCode: exit.exitCode, detail: `${observation?.rawState}: ended by the scheduler` }
+      }
+      const timedOut = exit.reason === 'timeout' || end === 'timed-out'
+      return {
+        ...facts,
+        outcome: timedOut ? 'timed-out' : 'canceled',
+        exitCode: exit.exitCode,
+        detail: timedOut ? 'ended at its walltime' : 'canceled',
+      }
+    }
+  }
+}
+
+function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): JobResult | undefined {
+  if (observation === undefined) return undefined
+  const facts = {
+    ...(observation.startedAt === undefined ? {} : { startedAt: observation.startedAt }),
+    ...(observation.endedAt === undefined ? {} : { endedAt: observation.endedAt }),
+    ...(observation.host === undefined ? {} : { host: observation.host }),
+    ...(observation.exitCode === undefined ? {} : { exitCode: observation.exitCode }),
+  }
+  const words = [observation.rawState, observation.reason].filter((word) => word !== undefined && word !== '').join(', ')
+  if (observation.state === 'ended') {
+    // It never ran, so no record will come.
+    if (observation.end === 'upstream-failed') {
+      return { ...facts, outcome: 'upstream-failed', proof: 'queue', detail: `not run: a job that it depends on failed (${words})` }
+    }
+    if (observation.end === 'canceled' && observation.startedAt === undefined) {
+      return { ...facts, outcome: 'canceled', proof: 'queue', detail: `canceled before it started (${words})` }
+    }
+    if (silentMs < graceMs) return undefined
+    const proof = observation.exitCode === undefined ? ('queue' as const) : ('accounting' as const)
+    const outcome = observation.end === undefined ? undefined : BY_END[observation.end]
+    if (outcome !== undefined) {
+      return {
+        ...facts,
+        outcome,
+        proof,
+        detail: `${words}${observation.exitCode === undefined ? '' : `, ${describeExit(observation.exitCode)}`}`,
+      }
+    }
+    if (observation.exitCode !== undefined) {
+      const ok = observation.exitCode === 0 && observation.signal === undefined
+      return {
+        ...facts,
+        outcome: ok ? 'succeeded' : observation.signal === undefined ? 'failed' : 'killed',
+        proof,
+        detail: `${describeExit(observation.exitCode)} by accounting; there is no exit record`,
+      }
+    }
+    return { ...facts, outcome: 'lost', proof: 'absence', detail: `the scheduler says ${words || 'ended'}, and there is no exit record` }
+  }
+  if (observation.state === 'not-visible' && silentMs >= graceMs) {
+    return {
+      ...facts,
+      outcome: 'lost',
+      proof: 'absence',
+      detail: `not visible for ${Math.round(silentMs / 1000)} s, and there is no exit record`,
+    }
+  }
+  return undefined
+}
+
+/** True when the job shows no life and a record is what is waited for: the grace runs. */
+export function isSilent(observation: JobObservation | undefined): boolean {
+  return observation !== undefined && (observation.state === 'ended' || observation.state === 'not-visible')
+}
