@@ -30,7 +30,7 @@ await step('build', 'The compiler printed the reason above. A clone without chan
 await step(
   'run the campaign examples/convection',
   `What is done is kept: run the same command again to go on. "node packages/cli/bin/run.js status ${directory}" says where it stands.`,
-  () => run([process.execPath, cahier, 'run', join(root, 'examples/convection/campaign.ts'), '--directory', directory]),
+  () => run([process.execPath, cahier, 'run', join(root, 'examples/convection/campaign.ts'), '--dir', directory]),
 )
 
 const report = join(directory, 'report.html')

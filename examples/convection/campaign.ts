@@ -63,7 +63,7 @@ export default defineCampaign({
 
 /** The largest Ra at rest and the smallest in motion, over every fluid and repetition. */
 function bracket(rows: readonly ResultRow[], known: (typeof textbook)[number]): Finding {
-  const title = `Critical Rayleigh number, ${known.boundary}, k = ${known.k}`
+  const title = 'Critical Rayleigh number'
   const here = rows.filter((row) => row['boundary'] === known.boundary && row['k'] === known.k)
   const ra = (moving: boolean) => here.filter((row) => Number(row['growthRate']) > 0 === moving).map((row) => Number(row['Ra']))
   const stable = Math.max(...ra(false))
