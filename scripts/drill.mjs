@@ -18,7 +18,7 @@ if (name === undefined) {
   for (const failure of result.failures)
     process.stdout.write(`failure: ${typeof failure === 'string' ? failure : JSON.stringify(failure)}\n`)
   const { doubled, lost, wrong, failures } = result
-  process.stdout.write(`${result.cases} cases: ${doubled} doubled, ${lost} lost, ${wrong} wrong, ${failures.length} other failures\n`)
+  process.stdout.write(`${result.cases} cases: ${doubled} doubled, ${lost} lost, ${wrong} wrong, ${failures.length} failures\n`)
   if (json) process.stdout.write(`${JSON.stringify({ name, seed, cases: result.cases, doubled, lost, wrong, failures })}\n`)
   process.exitCode = doubled + lost + wrong + failures.length === 0 ? 0 : 1
 }

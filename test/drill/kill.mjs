@@ -14,7 +14,7 @@ export const what = 'kills the controller with SIGKILL at random moments of a 30
 const cahier = fileURLToPath(new URL('../../packages/cli/bin/run.js', import.meta.url))
 const COMBINATIONS = 300
 const FINISH_MS = 180_000
-const valueOf = (n) => n * 7 + 1
+const valueFor = (n) => n * 7 + 1
 
 /** One append of one short line is atomic on a local file system; a line names the work item and the process. */
 const JOB = `#!/bin/sh
@@ -135,8 +135,8 @@ async function finishAndJudge(run, verdict) {
     if (runs > 1) blame('doubled', `${n} ran ${runs} times to its end`)
     if (runs === 0) blame('lost', `${n} never ran to its end (started ${starts.get(n) ?? 0} times), results ${JSON.stringify(found)}`)
     else if (found.length === 0) blame('lost', `${n} ran, and its result is not in the table`)
-    if (found.length > 1 || found.some((row) => row.value !== valueOf(n)))
-      blame('wrong', `${n} should give ${valueOf(n)}, not ${JSON.stringify(found)}`)
+    if (found.length > 1 || found.some((row) => row.value !== valueFor(n)))
+      blame('wrong', `${n} should give ${valueFor(n)}, not ${JSON.stringify(found)}`)
   }
   // A campaign that is finished has nothing left to run.
   const linesBefore = readLines(run.ledger).length
