@@ -1,3 +1,4 @@
+export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export {
   AdapterError,
   CampaignError,
@@ -33,3 +34,13 @@ export type { LoggerOptions, LogLevel, OpenLogger } from './system/log.js'
 export { makeLogger, silentLogger } from './system/log.js'
 export { formatDate, formatSubmission } from './system/notebook.js'
 export { formatDuration } from './units.js'
+export { foldHosts, type HostSetOptions, parseHostSet } from './host-set.js'
+export { combinationId, makeTag, shortId, slugOf, type TagParts } from './ids.js'
+export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'
+export { latinHypercube, type SampledFactor, type SampleOf } from './sweep/latin-hypercube.js'
+export { listSpace } from './sweep/list-space.js'
+export { geom, igeom, linear, range } from './sweep/ranges.js'
+export { spaceFromDefinition } from './sweep/space-json.js'
+export { type CombinationOf, type SweepOptions, sweep } from './sweep/sweep.js'
+export { formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from './units.js'
+export { DisposeStack } from './util/dispose-stack.js'
