@@ -79,6 +79,12 @@ const commandOrScript = {
     .enum(['braces', 'dollar'])
     .optional()
     .meta({ description: 'braces (default): {{ name }}; dollar: also $name for the names of factors' }),
+  code: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
+    .optional()
+    .meta({
+      description: 'shell text by name for the script, which no level can give: { load_module: "module load Python/{{ python }}" }',
+    }),
   /** Shell text by name, as code: `{ load_module: 'module load Python/{{ python }}' }` for `$load_module` in a template. */
   code: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
@@ -207,12 +213,9 @@ export const campaignSchema = z.strictObject({
   description: z.string().optional().meta({ description: 'a sentence for the report' }),
   factors: factors.meta({ description: 'the parameters and their levels: a list, a generator, or sub-factors by level' }),
   /** Keeps a combination. In YAML: a Liquid condition, `cores <= 16 and python == "system"`. */
-  where: z
-    .union([z.string(), fn<(combination: never) => boolean>()])
-    .optional()
-    .meta({
-      description: 'keeps the combinations for which it is true: a function, or a condition such as cores <= 16 and python == "system"',
-    }),
+  where: z.union([z.string(), fn<(combination: never) => boolean>()]).optional().meta({
+    description: 'keeps the combinations for which it is true: a function, or a condition such as cores <= 16 and python == "system"',
+  }),
   /** Factors that advance together instead of being crossed. */
   zip: z
     .array(z.array(z.string()).min(2))
