@@ -9,6 +9,8 @@ export {
   StoreError,
   TransferError,
 } from './errors.js'
+export { foldHosts, type HostSetOptions, parseHostSet } from './host-set.js'
+export { combinationId, makeTag, shortId, slugOf, type TagParts } from './ids.js'
 export type {
   AttemptReport,
   ItemReport,
@@ -29,18 +31,15 @@ export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
 export type { AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
-export { systemClock } from './system/clock.js'
-export type { LoggerOptions, LogLevel, OpenLogger } from './system/log.js'
-export { makeLogger, silentLogger } from './system/log.js'
-export { formatDate, formatSubmission } from './system/notebook.js'
-export { formatDuration } from './units.js'
-export { foldHosts, type HostSetOptions, parseHostSet } from './host-set.js'
-export { combinationId, makeTag, shortId, slugOf, type TagParts } from './ids.js'
 export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'
 export { latinHypercube, type SampledFactor, type SampleOf } from './sweep/latin-hypercube.js'
 export { listSpace } from './sweep/list-space.js'
 export { geom, igeom, linear, range } from './sweep/ranges.js'
 export { spaceFromDefinition } from './sweep/space-json.js'
 export { type CombinationOf, type SweepOptions, sweep } from './sweep/sweep.js'
+export { systemClock } from './system/clock.js'
+export type { LoggerOptions, LogLevel, OpenLogger } from './system/log.js'
+export { makeLogger, silentLogger } from './system/log.js'
+export { formatDate, formatSubmission } from './system/notebook.js'
 export { formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from './units.js'
 export { DisposeStack } from './util/dispose-stack.js'
