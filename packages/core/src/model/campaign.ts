@@ -79,12 +79,6 @@ const commandOrScript = {
     .enum(['braces', 'dollar'])
     .optional()
     .meta({ description: 'braces (default): {{ name }}; dollar: also $name for the names of factors' }),
-  code: z
-    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
-    .optional()
-    .meta({
-      description: 'shell text by name for the script, which no level can give: { load_module: "module load Python/{{ python }}" }',
-    }),
   /** Shell text by name, as code: `{ load_module: 'module load Python/{{ python }}' }` for `$load_module` in a template. */
   code: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
