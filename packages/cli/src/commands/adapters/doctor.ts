@@ -1,0 +1,47 @@
+import { Flags } from '@oclif/core'
+import { CahierCommand } from '../../base-command.js'
+import { readError, type ShownError } from '../../error-text.js'
+import { EXIT_CODES } from '../../exit-codes.js'
+import { openPluginPlaces } from '../../plugin-places.js'
+
+interface Diagnosis {
+  readonly subject: string
+  readonly package: string | undefined
+  readonly version: string | undefined
+  readonly directory: string | undefined
+  readonly problem: ShownError | undefined
+}
+
+export default class AdaptersDoctor extends CahierCommand {
+  static override summary = 'Import and check every adapter, and say what is wrong with each.'
+  static override description = 'Exit code 1 when one of them cannot be used. The others work all the same.'
+  static override examples = [
+    { description: 'Check what the campaign of this folder could use', command: '<%= config.bin %> adapters doctor' },
+  ]
+  static override flags = { dir: Flags.string({ description: 'Folder of the campaign.', default: '.' }) }
+
+  async run(): Promise<readonly Diagnosis[]> {
+    const { flags } = await this.parse(AdaptersDoctor)
+    const core = await this.core()
+    const adapters = core.openAdapters({ campaignDirectory: flags.dir, ...(await openPluginPlaces(this.config)) })
+    const diagnoses = (await adapters.doctor()).map(({ subject, package: from, version, directory, problem }) => ({
+      subject,
+      package: from,
+      version,
+      directory,
+      problem: problem === undefined ? undefined : readError(problem),
+    }))
+    for (const diagnosis of diagnoses) this.log(formatDiagnosis(diagnosis))
+    if (diagnoses.some(({ problem }) => problem !== undefined)) this.endWith(EXIT_CODES.error.code)
+    return diagnoses
+  }
+}
+
+function formatDiagnosis({ subject, package: from, version, directory, problem }: Diagnosis): string {
+  const where = from === undefined ? 'part of Cahier' : `${from} ${version ?? ''}`.trimEnd()
+  if (problem === undefined) return `ok      ${subject}  (${where})`
+  const lines = [`BROKEN  ${subject}  (${where})`, `  ${problem.code ?? 'Error'}: ${problem.message}`]
+  lines.push(...problem.causes.map((cause) => `  Cause: ${cause}`), ...problem.suggestions.map((tip) => `  Try: ${tip}`))
+  if (directory !== undefined) lines.push(`  In: ${directory}`)
+  return lines.join('\n')
+}

@@ -1,0 +1,38 @@
+import type { RunPlan } from '@cahier/core'
+import { Args, Flags } from '@oclif/core'
+import { CahierCommand } from '../base-command.js'
+import { findCampaignFile } from '../campaign-file.js'
+import { formatPlan } from '../run-text.js'
+
+export default class Plan extends CahierCommand {
+  static override summary = 'Show what a run would do. Touches nothing.'
+  static override description =
+    'Counts the work, bounds the core-hours, shows the difference to what is already done, and prints the first jobs exactly as they would be submitted.'
+  static override examples = [
+    { description: 'See the first job of the campaign of this folder', command: '<%= config.bin %> plan' },
+    { description: 'Count only, for a program', command: '<%= config.bin %> plan campaign.yaml --samples 0 --json' },
+  ]
+  static override args = {
+    campaign: Args.string({ description: 'Campaign file, or a folder with one. Default: the campaign of this folder.' }),
+  }
+  static override flags = {
+    dir: Flags.string({ description: 'Run directory to compare with.' }),
+    site: Flags.string({ description: 'Site of cahier.config to plan for.' }),
+    samples: Flags.integer({ description: 'Jobs to print in full.', default: 1, min: 0 }),
+  }
+
+  async run(): Promise<RunPlan> {
+    const { args, flags } = await this.parse(Plan)
+    const file = await findCampaignFile(args.campaign)
+    const core = await this.core()
+    const campaign = await core.loadCampaign(file)
+    const plan = await core.planRun({
+      campaign,
+      samples: flags.samples,
+      ...(flags.dir === undefined ? {} : { directory: flags.dir }),
+      ...(flags.site === undefined ? {} : { site: flags.site }),
+    })
+    this.log(formatPlan(plan, core))
+    return plan
+  }
+}

@@ -1,0 +1,153 @@
+import type { ItemReport, RunCounts, RunEvent, RunPause, RunPlan, RunStatus, RunSummary } from '@cahier/core'
+import type { Core } from './base-command.js'
+
+/** Above this number of work items a line for each job would bury everything else. */
+const FEW_ITEMS = 50
+
+/** `120 of 300 done, 8 running, 168 to do, 2 failed`: only what is not zero. */
+export function formatCounts(counts: RunCounts): string {
+  const parts = [
+    [counts.running, 'running'],
+    [counts.submitted, 'submitted'],
+    [counts.todo, 'to do'],
+    [counts.failed, 'failed'],
+    [counts.invalid, 'invalid'],
+    [counts.skipped, 'skipped'],
+    [counts.orphaned, 'done before and no longer asked for'],
+  ] as const
+  return [`${counts.done} of ${counts.total} done`, ...parts.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`)].join(', ')
+}
+
+/** Items that will not change any more. */
+export function finishedOf(counts: RunCounts): number {
+  return counts.done + counts.failed + counts.invalid + counts.skipped
+}
+
+export function formatPause({ reason, detail }: RunPause): string {
+  return `Paused (${reason}): ${detail}`
+}
+
+/** A combination on one line: `cores=8 python=system`. */
+export function formatCombination(combination: ItemReport['combination']): string {
+  return Object.entries(combination)
+    .map(([name, level]) => `${name}=${typeof level === 'object' && level !== null ? JSON.stringify(level) : String(level)}`)
+    .join(' ')
+}
+
+/**
+ * What a lab notebook would say of an event; `undefined` when it would say nothing.
+ *
+ * @param items - work items of the run: with few, every job has its line
+ */
+export function notebookText(event: RunEvent, items: number, core: Pick<Core, 'formatSubmission'>): string | undefined {
+  switch (event.type) {
+    case 'started':
+      return event.resumed
+        ? `Run resumed: ${event.directory} (${formatCounts(event.counts)})`
+        : `Run started: ${event.directory} (${event.counts.total} work items)`
+    case 'submitted':
+      return items <= FEW_ITEMS || event.dependsOn.length > 0
+        ? `${core.formatSubmission(event.nativeId, event.dependsOn)}${items <= FEW_ITEMS ? ` (${event.label})` : ''}`
+        : undefined
+    case 'item':
+      if (event.state === 'failed' || event.state === 'invalid') return `Job ${event.state}: ${event.label}: ${event.detail}`
+      return event.state === 'done' && items <= FEW_ITEMS ? `Job done: ${event.label}` : undefined
+    case 'counts':
+      return undefined
+    case 'paused':
+      return formatPause(event.pause)
+    case 'report':
+      return `Report written: ${event.file}`
+    case 'finished':
+      return `Run ${event.outcome}: ${formatCounts(event.counts)}`
+  }
+}
+
+/** `run` in the end: findings, where things are, what to do next. */
+export function formatSummary(summary: RunSummary): string {
+  const lines: string[] = []
+  for (const { title, text, ok } of summary.findings) lines.push(`${ok === undefined ? '' : ok ? '[ok] ' : '[NOT MET] '}${title}: ${text}`)
+  if (summary.pause !== undefined) lines.push(formatPause(summary.pause))
+  lines.push(`${summary.outcome}: ${formatCounts(summary.counts)}`, `run     ${summary.directory}`)
+  if (summary.reportFile !== undefined) lines.push(`report  ${summary.reportFile}`)
+  if (summary.outcome === 'detached')
+    lines.push('Jobs go on. Resume: cahier run. Follow: cahier attach. End them: cahier stop --cancel-jobs')
+  else if (summary.counts.failed + summary.counts.invalid > 0)
+    lines.push('What failed: cahier status. Why: cahier why ITEM. Again: cahier retry')
+  return lines.join('\n')
+}
+
+export function formatStatus(status: RunStatus, core: Pick<Core, 'formatDate'>): string {
+  const { holder, pause } = status
+  const lines = [
+    `${status.campaign}: ${status.state}`,
+    `  ${formatCounts(status.counts)}`,
+    `  ${status.directory}`,
+    ...(status.startedAt === undefined ? [] : [`  started ${core.formatDate(status.startedAt)}`]),
+    ...(status.endedAt === undefined ? [] : [`  ended ${core.formatDate(status.endedAt)}`]),
+    ...(holder === undefined ? [] : [`  driven by process ${holder.pid} on ${holder.host} since ${core.formatDate(holder.since)}`]),
+    ...(pause === undefined ? [] : [`  ${formatPause(pause)} (since ${core.formatDate(pause.since)})`]),
+  ]
+  if (status.failures.length > 0) {
+    lines.push('newest failures (cahier why ITEM tells more):')
+    for (const item of status.failures) lines.push(`  ${item.id}  ${formatCombination(item.combination)}  ${item.state}: ${item.detail}`)
+  }
+  return lines.join('\n')
+}
+
+/** All that is known about one work item, for `why`. */
+export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): string {
+  const date = (at: number | undefined): string => (at === undefined ? 'not yet' : core.formatDate(at))
+  const lines = [
+    `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
+    `${item.state}: ${item.detail}`,
+    ...item.attempts.flatMap((attempt) => [
+      `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
+      `  ${attempt.detail}`,
+      `  job ${attempt.nativeId ?? '(no id)'}, tag ${attempt.tag}`,
+      `  submitted ${date(attempt.submittedAt)}, started ${date(attempt.startedAt)}, ended ${date(attempt.endedAt)}`,
+      `  ${attempt.directory}`,
+    ]),
+  ]
+  if (item.tail !== undefined && item.tail !== '')
+    lines.push(
+      'last output:',
+      ...item.tail
+        .trimEnd()
+        .split('\n')
+        .map((line) => `  | ${line}`),
+    )
+  return lines.join('\n')
+}
+
+export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): string {
+  const factors = plan.factors.map(({ name, levels }) => `${name} (${levels})`).join(' × ')
+  const difference = plan.difference
+  const lines = [
+    `${plan.campaign} on ${plan.site} (scheduler ${plan.scheduler})`,
+    `  factors       ${factors === '' ? 'none' : factors}`,
+    `  work items    ${plan.combinations} combinations × ${plan.repetitions} repetitions = ${plan.items}`,
+    `  to do         ${plan.toDo} (${plan.alreadyDone} done already)`,
+    `  core-hours    ${plan.coreHours === undefined ? 'not known: a job has no walltime' : `at most ${formatNumber(plan.coreHours)}`}`,
+    ...(plan.directory === undefined ? [] : [`  directory     ${plan.directory}`]),
+    ...(difference === undefined
+      ? []
+      : [`  difference    +${difference.added} =${difference.kept} -${difference.removed} against what this run did before`]),
+    ...plan.warnings.map((warning) => `  warning       ${warning}`),
+  ]
+  for (const sample of plan.samples) {
+    const { cores, memoryMiB, walltimeMs } = sample.resources
+    const asked = [
+      `${cores} ${cores === 1 ? 'core' : 'cores'}`,
+      ...(memoryMiB === undefined ? [] : [`${memoryMiB} MiB`]),
+      ...(walltimeMs === undefined ? [] : [core.formatDuration(walltimeMs)]),
+    ]
+    lines.push('', `job ${sample.id}  ${formatCombination(sample.combination)}  (${asked.join(', ')})`, `  in ${sample.directory}`)
+    lines.push('--- script ---', sample.script.replace(/\n$/, ''), '--- end ------')
+  }
+  return lines.join('\n')
+}
+
+function formatNumber(value: number): string {
+  return value >= 100 ? String(Math.ceil(value)) : String(Math.ceil(value * 100) / 100)
+}

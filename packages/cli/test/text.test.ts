@@ -1,0 +1,228 @@
+import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus } from '@cahier/core'
+import { formatDate, formatDuration, formatSubmission } from '@cahier/core'
+import { describe, expect, it } from 'vitest'
+import { formatError, readError } from '../src/error-text.js'
+import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
+import { toJson } from '../src/json.js'
+import { formatCounts, formatItem, formatPlan, formatStatus, notebookText } from '../src/run-text.js'
+import { formatTable } from '../src/table.js'
+
+const core = { formatDate, formatDuration, formatSubmission }
+const at = new Date(2026, 10, 22, 10, 35, 28).getTime()
+const none: RunCounts = { total: 0, todo: 0, submitted: 0, running: 0, done: 0, failed: 0, invalid: 0, skipped: 0, orphaned: 0 }
+const counts: RunCounts = { ...none, total: 300, todo: 168, running: 8, done: 122, failed: 2 }
+
+describe('formatCounts', () => {
+  it('names what is not zero', () => {
+    expect(formatCounts(counts)).toBe('122 of 300 done, 8 running, 168 to do, 2 failed')
+    expect(formatCounts({ ...none, total: 3, done: 3 })).toBe('3 of 3 done')
+  })
+})
+
+describe('notebookText', () => {
+  const submitted: RunEvent = { type: 'submitted', item: '1f3a9c/r1', label: 'cores=8 r1', nativeId: '134753', dependsOn: ['134752'] }
+
+  it('writes each job of a small run, with what it depends on', () => {
+    expect(notebookText(submitted, 5, core)).toBe('Job submitted: 134753 dependent on 134752 (cores=8 r1)')
+  })
+
+  it('does not write thousands of lines for thousands of jobs', () => {
+    expect(notebookText({ ...submitted, dependsOn: [] }, 5000, core)).toBeUndefined()
+    expect(notebookText({ type: 'item', item: 'a', label: 'a', state: 'done', detail: '' }, 5000, core)).toBeUndefined()
+  })
+
+  it('writes every failure', () => {
+    const event: RunEvent = { type: 'item', item: 'a', label: 'cores=8 r1', state: 'failed', detail: 'exit code 1' }
+    expect(notebookText(event, 5000, core)).toBe('Job failed: cores=8 r1: exit code 1')
+  })
+
+  it('tells begin, pause, report and end', () => {
+    expect(notebookText({ type: 'started', directory: '/r', counts, resumed: false }, 0, core)).toBe('Run started: /r (300 work items)')
+    expect(notebookText({ type: 'started', directory: '/r', counts, resumed: true }, 0, core)).toMatch(
+      /^Run resumed: \/r \(122 of 300 done/,
+    )
+    expect(notebookText({ type: 'paused', pause: { reason: 'breaker', since: at, detail: '10 alike' } }, 0, core)).toBe(
+      'Paused (breaker): 10 alike',
+    )
+    expect(notebookText({ type: 'report', file: '/r/report.html' }, 0, core)).toBe('Report written: /r/report.html')
+    expect(notebookText({ type: 'finished', counts: { ...none, total: 3, done: 3 }, outcome: 'complete' }, 0, core)).toBe(
+      'Run complete: 3 of 3 done',
+    )
+  })
+})
+
+const item: ItemReport = {
+  id: '1f3a9c/r2',
+  combination: { cores: 8, solver: { kind: 'cg' } },
+  repetition: 2,
+  state: 'failed',
+  detail: 'exit code 1',
+  tail: 'diverged\nat step 3\n',
+  attempts: [
+    {
+      attempt: 1,
+      tag: 'c-1f3a9c-r2-a1',
+      directory: '/r/x',
+      outcome: 'failed',
+      detail: 'ended with exit code 1',
+      nativeId: '7',
+      exitCode: 1,
+      submittedAt: at,
+      startedAt: at,
+      endedAt: undefined,
+    },
+  ],
+}
+
+describe('formatStatus and formatItem', () => {
+  it('say who drives the run, what failed and how to learn more', () => {
+    const status: RunStatus = {
+      campaign: 'scaling',
+      directory: '/r',
+      counts,
+      startedAt: at,
+      endedAt: undefined,
+      state: 'running',
+      holder: { host: 'login1', pid: 42, since: at },
+      pause: undefined,
+      failures: [item],
+    }
+    expect(formatStatus(status, core)).toBe(`scaling: running
+  122 of 300 done, 8 running, 168 to do, 2 failed
+  /r
+  started 2026-11-22 10:35:28
+  driven by process 42 on login1 since 2026-11-22 10:35:28
+newest failures (cahier why ITEM tells more):
+  1f3a9c/r2  cores=8 solver={"kind":"cg"}  failed: exit code 1`)
+  })
+
+  it('tell all attempts of an item and the last output', () => {
+    const text = formatItem(item, core)
+    expect(text).toContain('attempt 1: failed, exit code 1')
+    expect(text).toContain('ended not yet')
+    expect(text).toContain('last output:\n  | diverged\n  | at step 3')
+  })
+})
+
+describe('formatPlan', () => {
+  it('prints counts, the bound, the difference and a job exactly', () => {
+    const plan: RunPlan = {
+      campaign: 'scaling',
+      directory: '/r',
+      site: 'local',
+      scheduler: 'local',
+      combinations: 10,
+      repetitions: 5,
+      items: 50,
+      alreadyDone: 20,
+      toDo: 30,
+      difference: { added: 5, kept: 45, removed: 1 },
+      coreHours: 12.341,
+      factors: [
+        { name: 'cores', levels: 5 },
+        { name: 'python', levels: 2 },
+      ],
+      samples: [
+        {
+          id: '1f3a9c/r1',
+          combination: { cores: 8 },
+          repetition: 1,
+          directory: '/r/c/x/r1-a1',
+          script: '#!/bin/sh\necho  "a"\n',
+          resources: { cores: 8, walltimeMs: 3_600_000 },
+        },
+      ],
+      warnings: ['only 2 cores here'],
+    }
+    expect(formatPlan(plan, core)).toBe(`scaling on local (scheduler local)
+  factors       cores (5) × python (2)
+  work items    10 combinations × 5 repetitions = 50
+  to do         30 (20 done already)
+  core-hours    at most 12.35
+  directory     /r
+  difference    +5 =45 -1 against what this run did before
+  warning       only 2 cores here
+
+job 1f3a9c/r1  cores=8  (8 cores, ${formatDuration(3_600_000)})
+  in /r/c/x/r1-a1
+--- script ---
+#!/bin/sh
+echo  "a"
+--- end ------`)
+  })
+})
+
+describe('errors', () => {
+  const inner = new Error('socket closed')
+  const error = Object.assign(new Error('squeue timed out', { cause: inner }), {
+    code: 'E_SCHEDULER_SILENT',
+    suggestions: ['Wait'],
+    data: { site: 'a' },
+  })
+
+  it('show code, message, suggestions; causes only when asked for', () => {
+    expect(formatError(error)).toBe('Error E_SCHEDULER_SILENT: squeue timed out\n  Try: Wait\n  See the cause with --debug')
+    expect(formatError(error, { debug: true })).toContain('  Cause: Error: socket closed\n')
+  })
+
+  it('are taken for our fault when they are not known', () => {
+    expect(formatError(new TypeError('x is not a function'))).toContain('Try: This is probably a fault of Cahier')
+    expect(formatError('thrown text')).toContain('Error: thrown text')
+    expect(formatError(undefined)).toContain('Error: undefined')
+  })
+
+  it('stop at a cause that is its own cause', () => {
+    const loop = new Error('loop')
+    loop.cause = loop
+    expect(readError(loop).causes).toHaveLength(10)
+  })
+})
+
+describe('exit codes', () => {
+  it.each([
+    [{ code: 'E_RUN_HELD' }, EXIT_CODES.held.code],
+    [{ code: 'E_ARGUMENT' }, EXIT_CODES.usage.code],
+    [{ code: 'E_ABORTED' }, EXIT_CODES.detached.code],
+    [{ code: 'E_JOURNAL_DAMAGED' }, EXIT_CODES.error.code],
+    [{ oclif: { exit: 2 } }, EXIT_CODES.usage.code],
+    [undefined, EXIT_CODES.error.code],
+  ])('of the error %j is %i', (error, code) => {
+    expect(exitCodeOf(error)).toBe(code)
+  })
+
+  it.each([
+    ['complete', none, EXIT_CODES.done.code],
+    ['complete', { ...none, failed: 1 }, EXIT_CODES.incomplete.code],
+    ['complete', { ...none, invalid: 1 }, EXIT_CODES.incomplete.code],
+    ['incomplete', none, EXIT_CODES.incomplete.code],
+    ['paused', none, EXIT_CODES.incomplete.code],
+    ['detached', none, EXIT_CODES.detached.code],
+  ] as const)('of a run that ended %s', (outcome, ended, code) => {
+    expect(exitCodeOfRun({ outcome, counts: ended })).toBe(code)
+  })
+})
+
+describe('toJson', () => {
+  it('writes levels that JSON has no number for as text', () => {
+    expect(JSON.parse(toJson({ a: 2n ** 70n, b: Number.NaN, c: -Infinity, d: 1.5 }))).toEqual({
+      a: '1180591620717411303424',
+      b: 'NaN',
+      c: '-Infinity',
+      d: 1.5,
+    })
+  })
+})
+
+describe('formatTable', () => {
+  it('aligns columns and leaves no space at the end of a line', () => {
+    expect(
+      formatTable(
+        ['kind', 'name'],
+        [
+          ['scheduler', 'pbs'],
+          ['x', ''],
+        ],
+      ),
+    ).toBe('kind       name\nscheduler  pbs\nx')
+  })
+})
