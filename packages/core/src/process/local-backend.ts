@@ -5,6 +5,7 @@ import { execa, type Options, type ResultPromise } from 'execa'
 import { messageOf, ProcessError, systemCodeOf } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
+import { isAborted } from '../util/async.js'
 import { argumentsOf, checkSpec, explainStartError, makeMarker, markerValue, onTerminal, type StartError } from './command.js'
 import { MARKER_VARIABLE, sendSignal } from './process-tree.js'
 import { isShortage, type SpawnWindow, spawnWindow } from './spawn-window.js'
@@ -38,7 +39,7 @@ export class LocalBackend implements ProcessBackend {
         message: 'A pseudo terminal wants the program script of util-linux 2.36 or later',
       })
     }
-    if (options.signal?.aborted === true) return endedProcess('canceled')
+    if (isAborted(options.signal)) return endedProcess('canceled')
     const place = this.#window.enter(options.signal)
     if (place !== true && !(await place)) return endedProcess('canceled')
 
@@ -143,10 +144,6 @@ const FIXED = {
   extendEnv: false,
   stripFinalNewline: false,
 } as const
-
-function isAborted(signal: AbortSignal | undefined): boolean {
-  return signal?.aborted === true
-}
 
 function ignore(): void {
   // Seen through the callback of the write, or of no consequence.

@@ -50,3 +50,8 @@ export async function settlesWithin(promise: Promise<unknown>, ms: number): Prom
     cancel?.()
   }
 }
+
+/** A call, because the compiler takes a property that was false once to be false for ever. */
+export function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true
+}
