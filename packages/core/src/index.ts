@@ -1,4 +1,6 @@
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
+export type { AdapterPlaces } from './di/wiring.js'
+export { openAdapters } from './di/wiring.js'
 export {
   AdapterError,
   CampaignError,
@@ -31,6 +33,11 @@ export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
 export type { AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
+export { readExitRecord } from './scheduler/exit-record.js'
+export { renderWrapper, type WrapperOptions } from './scheduler/job-wrapper.js'
+export { localAdapter } from './scheduler/local/index.js'
+export { LocalScheduler } from './scheduler/local/local-scheduler.js'
+export type { LocalSchedulerOptions } from './scheduler/local/options.js'
 export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'
 export { latinHypercube, type SampledFactor, type SampleOf } from './sweep/latin-hypercube.js'
 export { listSpace } from './sweep/list-space.js'
