@@ -5,6 +5,8 @@ import type { Logger } from '../ports/logger.js'
 import { systemClock } from './clock.js'
 import { type LineSink, LogDestination } from './log-destination.js'
 
+export type { LineSink } from './log-destination.js'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export interface LoggerOptions {
