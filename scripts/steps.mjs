@@ -26,19 +26,18 @@ export function npm(...args) {
  * Runs a program in the root folder with our output as its output.
  *
  * @param {readonly string[]} command
- * @param {{ env?: Record<string, string>, cwd?: string, quiet?: boolean }} [options] quiet: the output is kept and returned instead
+ * @param {{ env?: Record<string, string>, cwd?: string, keepOutput?: boolean }} [options] keepOutput: what it writes to stdout is returned instead
  * @returns {Promise<{ ok: boolean, detail: string, output: string }>}
  */
-export function run([program, ...args], { env = {}, cwd = root, quiet = false } = {}) {
+export function run([program, ...args], { env = {}, cwd = root, keepOutput = false } = {}) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd,
       env: { ...process.env, NX_DAEMON: 'false', ...env },
-      stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
+      stdio: ['inherit', keepOutput ? 'pipe' : 'inherit', 'inherit'],
     })
     let output = ''
     child.stdout?.on('data', (chunk) => (output += chunk))
-    child.stderr?.on('data', (chunk) => (output += chunk))
     child.on('error', (error) => resolve({ ok: false, detail: error.message, output }))
     child.on('close', (code, signal) =>
       resolve({ ok: code === 0, detail: signal === null ? `exit code ${code}` : `ended by ${signal}`, output }),

@@ -6,7 +6,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { build, checkNode, install, root, run, seconds, tool } from './steps.mjs'
+import { build, checkNode, install, npm, root, run, seconds, tool } from './steps.mjs'
 
 /** What the tests must cover of packages/*\/src, in percent. What runs in a child process is not counted. */
 const COVERAGE = { lines: 80, statements: 80, functions: 80, branches: 70 }
@@ -91,6 +91,7 @@ const firstLine = (text) => (text ?? 'no message').split('\n', 1)[0]
 const node = (script, ...args) => run([process.execPath, join(root, script), ...args])
 
 await step('install', [], install)
+await step('lock file is complete', ['install'], () => run(npm('ci', '--dry-run', '--offline', '--no-fund', '--no-audit')))
 await step('build', ['install'], build)
 await step('format and lint (biome)', ['install'], () => run([tool('biome'), 'ci', '.']))
 await step('lint with types (eslint)', ['build'], () => run([tool('eslint'), '.']))
