@@ -34,8 +34,9 @@ export function slugOf(combination: Fields): string {
     .sort()
     .map((name) => {
       const level = combination[name]
-      const text = `${name}-${typeof level === 'object' || typeof level === 'symbol' ? canonicalJson(level) : String(level)}`
-      const safe = cut(text.replace(/[^A-Za-z0-9._=+-]+/g, '-'), MAX_WORD)
+      const text = `${name}-${typeof level === 'object' ? canonicalJson(level) : String(level)}`
+      const allowed = text.replace(/[^A-Za-z0-9._=+-]+/g, '-')
+      const safe = allowed === text ? cut(text, MAX_WORD) : cut(allowed.replace(/-+/g, '-').replace(/-$/, ''), MAX_WORD)
       if (safe !== text) faithful = false
       return safe
     })

@@ -130,10 +130,10 @@ function readLevel(level: unknown, name: string, at: number, path: readonly stri
 
 /**
  * Refuses integers that may have lost digits before they came here: 2^53 + 1 is read as 2^53. Up to 15 digits a number is
- * what was written, so 1e20 is fine.
+ * what was written, so 1e20 is fine, and from 1e21 on nobody writes all digits.
  */
 function checkNumbers(level: unknown): void {
-  if (typeof level === 'number' && Number.isInteger(level) && !Number.isSafeInteger(level)) {
+  if (typeof level === 'number' && Number.isInteger(level) && !Number.isSafeInteger(level) && Math.abs(level) < 1e21) {
     const digits = level.toExponential().replace(/e.*|[-.]/g, '')
     if (digits.length <= 15) return
     throw new ConfigError('E_FACTOR_VALUE', `the integer ${level} is too large to be exact in JavaScript; digits may be lost already`, {
