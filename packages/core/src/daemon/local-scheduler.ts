@@ -2,10 +2,10 @@
 import { messageOf } from '../errors.js'
 import type { Logger } from '../ports/logger.js'
 import { LocalDaemon } from '../scheduler/local/daemon.js'
-import { SpawnStarter } from '../scheduler/local/job-starter.js'
 import { makePrivateDirectory, socketPath } from '../scheduler/local/places.js'
 import { holdsQueueLock, takeQueueLock } from '../scheduler/local/queue-lock.js'
 import { DaemonServer } from '../scheduler/local/server.js'
+import { HelperStarter } from './helper-starter.js'
 
 /** One line of JSON each on standard error, which is the queue's log file. */
 const log: Logger = {
@@ -29,7 +29,7 @@ async function main(directory: string | undefined): Promise<void> {
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort())
   process.on('SIGHUP', () => undefined)
-  await using starter = new SpawnStarter()
+  await using starter = new HelperStarter()
   const daemon = new LocalDaemon({ directory, starter, log })
   await daemon.open()
   const server = new DaemonServer({ socket: socketPath(directory), daemon, log, isOwner: () => holdsQueueLock(directory, lock) })

@@ -43,6 +43,16 @@ export async function connectDaemon(directory: string, deadline: number, signal?
   }
 }
 
+/** Marks by which a process of Cahier's or a job is found when all that belongs to it is ended: what a queue runs is neither's. */
+const MARKS = new Set(['CAHIER_PROC', 'CAHIER_TAG', 'CAHIER_START', 'CAHIER_STARTED_AT', 'CAHIER_HOST'])
+
+/** The environment that jobs get: that of the program which submits them. */
+export function ownEnvironment(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined && !MARKS.has(entry[0])),
+  )
+}
+
 function startDaemon(directory: string): { readonly at: number; failure: string | undefined } {
   const state = { at: performance.now(), failure: undefined as string | undefined }
   const log = join(directory, LOG_FILE)
@@ -53,7 +63,7 @@ function startDaemon(directory: string): { readonly at: number; failure: string 
   }
   const fd = openSync(log, 'a', 0o600)
   try {
-    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = ownEnvironment()
     const child = spawn(process.execPath, [daemonProgram(), resolve(directory)], {
       cwd: '/',
       env,

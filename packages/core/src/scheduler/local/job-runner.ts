@@ -68,14 +68,13 @@ export class JobRunner {
       this.#finish(run, { end: 'failed', reason: `it could not be started: ${messageOf(error)}`, endedAt: Date.now() })
       return
     }
-    const environment = {
-      ...base,
+    const extra = {
       CAHIER_TAG: job.spec.tag,
       CAHIER_HOST: this.#host,
       CAHIER_STARTED_AT: ((job.startedAt ?? Date.now()) / 1000).toFixed(2),
     }
     this.#starter.start(
-      { command, environment },
+      { command, base, extra },
       {
         started: (pid) => {
           job.pid = pid

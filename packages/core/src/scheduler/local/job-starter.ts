@@ -10,8 +10,10 @@ export interface WrapperEnd {
 export interface StartRequest {
   /** Program and arguments. */
   readonly command: readonly [string, ...string[]]
-  /** The whole environment: nothing is inherited. */
-  readonly environment: Readonly<Record<string, string>>
+  /** The environment: nothing is inherited. The same object for many starts. */
+  readonly base: Readonly<Record<string, string>>
+  /** Added to it. */
+  readonly extra: Readonly<Record<string, string>>
 }
 
 export interface StartListener {
@@ -37,9 +39,9 @@ export interface JobStarter extends AsyncDisposable {
 
 /** Starts wrappers directly from this program. Slower than a small helper, and needs nothing. */
 export class SpawnStarter implements JobStarter {
-  start({ command: [program, ...args], environment }: StartRequest, listener: StartListener): void {
+  start({ command: [program, ...args], base, extra }: StartRequest, listener: StartListener): void {
     try {
-      const child = spawn(program, args, { cwd: '/', env: { ...environment }, stdio: 'ignore', detached: true })
+      const child = spawn(program, args, { cwd: '/', env: { ...base, ...extra }, stdio: 'ignore', detached: true })
       child.once('error', (error) => {
         if (child.pid === undefined) listener.failed(error.message)
       })

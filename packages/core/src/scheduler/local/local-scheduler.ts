@@ -5,7 +5,7 @@ import type { ExitRecord, JobHandle, JobObservation, JobSpec, SubmitOutcome } fr
 import type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from '../../ports/scheduler.js'
 import { readExitRecord } from '../exit-record.js'
 import { aborted, ConnectionLost, type DaemonConnection, silent } from './connection.js'
-import { connectDaemon } from './daemon-process.js'
+import { connectDaemon, ownEnvironment } from './daemon-process.js'
 import { type LocalSchedulerOptions, localSchedulerOptions } from './options.js'
 import { defaultDirectory } from './places.js'
 import { type Answer, type Ask, type ObservedJob, type Operation, PROTOCOL } from './protocol.js'
@@ -212,11 +212,10 @@ export class LocalScheduler implements Scheduler {
   /** @returns false when the daemon was of an older version and made place for a new one */
   async #greet(connection: DaemonConnection, deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { cores, memoryMiB, idleMs, retentionMs } = this.#options
-    const environment = Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined))
     const limits = { signal, timeoutMs: Math.max(1, Math.round(deadline - performance.now())) }
     const hello = await connection.request(
       'hello',
-      { protocol: PROTOCOL, settings: { cores, memoryMiB, idleMs, retentionMs }, environment },
+      { protocol: PROTOCOL, settings: { cores, memoryMiB, idleMs, retentionMs }, environment: ownEnvironment() },
       limits,
     )
     if (hello.protocol < PROTOCOL) {

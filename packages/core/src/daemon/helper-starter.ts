@@ -1,0 +1,109 @@
+import { constants } from 'node:os'
+import { messageOf } from '../errors.js'
+import type { RunnerFrame } from '../process/helper/frames.js'
+import { HelperLink } from '../process/helper/helper-link.js'
+import { findRunner } from '../process/helper/runner-program.js'
+import { type JobStarter, SpawnStarter, type StartListener, type StartRequest } from '../scheduler/local/job-starter.js'
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+const NOWHERE = { stdout: '/dev/null', stderr: '/dev/null' }
+/** Helpers that ended by themselves before this program starts wrappers directly. */
+const MOST_LOSSES = 5
+
+/**
+ * Starts wrappers through the small program of `process/`, which forks at a fraction of what Node needs. Detached: they go on when
+ * it ends, and it ends with this program.
+ */
+export class HelperStarter implements JobStarter {
+  readonly #listeners = new Map<number, { readonly listener: StartListener; started: boolean }>()
+  readonly #direct = new SpawnStarter()
+  #link: HelperLink | undefined
+  #changes = new WeakMap<object, readonly (readonly [string, string | undefined])[]>()
+  #lastId = 0
+  #losses = 0
+
+  start(request: StartRequest, listener: StartListener): void {
+    const link = this.#open()
+    if (link === undefined) {
+      this.#direct.start(request, listener)
+      return
+    }
+    this.#lastId = (this.#lastId % 0xfffffff0) + 1
+    const id = this.#lastId
+    this.#listeners.set(id, { listener, started: false })
+    link.ready.then(
+      () => {
+        if (!this.#listeners.has(id)) return
+        const environment = [...this.#changesTo(request.base), ...Object.entries(request.extra)]
+        const spec = { command: request.command, cwd: '/', outputFiles: NOWHERE, detach: true }
+        const refused = link.requests.refuse(spec, environment)
+        if (refused !== undefined) {
+          this.#listeners.delete(id)
+          this.#direct.start(request, listener)
+          return
+        }
+        link.send((out) => link.requests.start(out, { id, words: request.command, spec, environment }, link.directory))
+      },
+      (error: unknown) => this.#fail(id, messageOf(error)),
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listeners.clear()
+    await this.#link?.close()
+  }
+
+  #open(): HelperLink | undefined {
+    if (this.#link !== undefined && !this.#link.lost) return this.#link
+    if (this.#losses >= MOST_LOSSES) return undefined
+    this.#changes = new WeakMap()
+    const link = new HelperLink(findRunner(), {
+      onFrame: (frame) => this.#take(frame),
+      onLoss: () => this.#lose(),
+    })
+    this.#link = link
+    return link
+  }
+
+  #take({ type, id, payload }: RunnerFrame): void {
+    const entry = this.#listeners.get(id)
+    if (entry === undefined) return
+    if (type === 'S') {
+      entry.started = true
+      entry.listener.started(Number(payload.toString('latin1')))
+    } else if (type === 'F') {
+      this.#listeners.delete(id)
+      // After `S` the fork existed but did not become the shell: nothing of the job has run.
+      entry.listener.failed(payload.toString('utf8'))
+    } else if (type === 'X') {
+      this.#listeners.delete(id)
+      const [exitCode, signal] = payload.toString('latin1').split(' ').map(Number)
+      entry.listener.ended(signal ? { signal: SIGNAL_NAMES.get(signal) ?? `SIG${signal}` } : { exitCode })
+    }
+  }
+
+  #lose(): void {
+    this.#losses += 1
+    const listeners = [...this.#listeners.values()]
+    this.#listeners.clear()
+    for (const { listener } of listeners) listener.lost()
+  }
+
+  #fail(id: number, message: string): void {
+    const entry = this.#listeners.get(id)
+    this.#listeners.delete(id)
+    entry?.listener.failed(message)
+  }
+
+  /** From the environment that the helper has to this one; worked out once for the many jobs of one submitter. */
+  #changesTo(base: Readonly<Record<string, string>>): readonly (readonly [string, string | undefined])[] {
+    const known = this.#changes.get(base)
+    if (known !== undefined) return known
+    const own = process.env
+    const changes: (readonly [string, string | undefined])[] = []
+    for (const [name, value] of Object.entries(base)) if (own[name] !== value) changes.push([name, value])
+    for (const name of Object.keys(own)) if (!(name in base)) changes.push([name, undefined])
+    this.#changes.set(base, changes)
+    return changes
+  }
+}
