@@ -32,7 +32,9 @@ export abstract class CahierCommand extends Command {
     return { error: { ...(code === undefined ? {} : { code }), message, suggestions, ...(data === undefined ? {} : { data }), causes } }
   }
 
-  protected override async catch(error: Error & { readonly code?: string; readonly flags?: unknown; suggestions?: readonly string[] }): Promise<void> {
+  protected override async catch(
+    error: Error & { readonly code?: string; readonly flags?: unknown; suggestions?: readonly string[] },
+  ): Promise<void> {
     if (error.code === 'EEXIT') throw error
     process.exitCode = exitCodeOf(error)
     await this.suggestFlags(error)

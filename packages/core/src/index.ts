@@ -1,5 +1,4 @@
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
-export type { AdapterPlaces } from './di/wiring.js'
 export { openAdapters } from './di/wiring.js'
 export {
   AdapterError,

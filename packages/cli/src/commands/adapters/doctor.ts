@@ -1,8 +1,8 @@
 import { Flags } from '@oclif/core'
+import { adapterSources } from '../../adapter-sources.js'
 import { CahierCommand } from '../../base-command.js'
 import { readError, type ShownError } from '../../error-text.js'
 import { EXIT_CODES } from '../../exit-codes.js'
-import { openPluginPlaces } from '../../plugin-places.js'
 
 interface Diagnosis {
   readonly subject: string
@@ -23,7 +23,7 @@ export default class AdaptersDoctor extends CahierCommand {
   async run(): Promise<readonly Diagnosis[]> {
     const { flags } = await this.parse(AdaptersDoctor)
     const core = await this.core()
-    const adapters = core.openAdapters({ campaignDirectory: flags.dir, ...(await openPluginPlaces(this.config)) })
+    const adapters = core.openAdapters(flags.dir, await adapterSources(this.config))
     const diagnoses = (await adapters.doctor()).map(({ subject, package: from, version, directory, problem }) => ({
       subject,
       package: from,

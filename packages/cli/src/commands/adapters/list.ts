@@ -1,7 +1,7 @@
 import type { AdapterListing } from '@cahier/core'
 import { Flags } from '@oclif/core'
+import { adapterSources } from '../../adapter-sources.js'
 import { CahierCommand } from '../../base-command.js'
-import { openPluginPlaces } from '../../plugin-places.js'
 import { formatTable } from '../../table.js'
 
 export default class AdaptersList extends CahierCommand {
@@ -17,7 +17,7 @@ export default class AdaptersList extends CahierCommand {
   async run(): Promise<readonly AdapterListing[]> {
     const { flags } = await this.parse(AdaptersList)
     const core = await this.core()
-    const adapters = core.openAdapters({ campaignDirectory: flags.dir, ...(await openPluginPlaces(this.config)) })
+    const adapters = core.openAdapters(flags.dir, await adapterSources(this.config))
     const listed = await adapters.list()
     const rows = listed.map(({ kind, name, origin, package: from, version, used }) => [
       kind,

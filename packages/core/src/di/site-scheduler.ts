@@ -1,0 +1,43 @@
+import type { CallOptions, Scheduler } from '../ports/scheduler.js'
+
+/** The scheduler of a site: its adapter is imported, made and opened when it is first asked for. A failure may be tried again. */
+export class SiteScheduler implements AsyncDisposable {
+  readonly #make: () => Promise<Scheduler>
+  readonly #given: Scheduler | undefined
+  #opened: Promise<Scheduler> | undefined
+
+  /** @param given - a scheduler of the program, used as it is and never ended here */
+  constructor(make: () => Promise<Scheduler>, given?: Scheduler) {
+    this.#make = make
+    this.#given = given
+  }
+
+  /** @throws AdapterError when the adapter is missing, broken, or its options are wrong; whatever its `open` throws */
+  async get(options: CallOptions = {}): Promise<Scheduler> {
+    if (this.#given !== undefined) return this.#given
+    const opening = this.#opened ?? this.#open(options)
+    this.#opened = opening
+    try {
+      return await opening
+    } catch (error) {
+      if (this.#opened === opening) this.#opened = undefined
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const scheduler = await this.#opened?.catch(() => undefined)
+    await scheduler?.[Symbol.asyncDispose]()
+  }
+
+  async #open(options: CallOptions): Promise<Scheduler> {
+    const scheduler = await this.#make()
+    try {
+      await scheduler.open(options)
+    } catch (error) {
+      await scheduler[Symbol.asyncDispose]()
+      throw error
+    }
+    return scheduler
+  }
+}
