@@ -28,7 +28,7 @@ function make(definition: SpaceDefinition): Space<unknown> {
   const fields = definition as unknown as Fields
   switch (definition.kind) {
     case 'product':
-      return new ProductSpace(fields.axes.map(makeAxis)) as Space<unknown>
+      return new ProductSpace(fields.axes.map(makeAxis))
     case 'list':
       return listSpace(fields.items.map(decodeCanonical))
     case 'subset': {

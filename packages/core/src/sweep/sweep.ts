@@ -42,8 +42,7 @@ export interface SweepOptions<F> {
  *
  * @example
  * const space = sweep({ cores: igeom(1, 16, 5), python: ['system', '3.6.3'] }, { where: (c) => c.cores > 1 })
- * space.size // 8
- * space.at(0) // { cores: 2, python: 'system' }
+ * console.log(space.size, space.at(0)) // 8 { cores: 2, python: 'system' }
  */
 export function sweep<const F extends FactorsSpec>(factors: F, options: SweepOptions<NoInfer<F>> = {}): Space<CombinationOf<F>> {
   const { where, zip, order = 'natural' } = options
