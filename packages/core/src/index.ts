@@ -1,3 +1,4 @@
+export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
 export {
@@ -37,7 +38,15 @@ export { renderWrapper, type WrapperOptions } from './scheduler/job-wrapper.js'
 export { localAdapter } from './scheduler/local/index.js'
 export { LocalScheduler } from './scheduler/local/local-scheduler.js'
 export type { LocalSchedulerOptions } from './scheduler/local/options.js'
+export { JournalStore, type JournalStoreOptions } from './store/journal-store.js'
 export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'
+export {
+  JournalSweeper,
+  type JournalSweeperOptions,
+  type SpaceDifference,
+  type SweepItem,
+  type SweepItemState,
+} from './sweep/journal-sweeper.js'
 export { latinHypercube, type SampledFactor, type SampleOf } from './sweep/latin-hypercube.js'
 export { listSpace } from './sweep/list-space.js'
 export { geom, igeom, linear, range } from './sweep/ranges.js'
