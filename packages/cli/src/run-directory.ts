@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { ConfigError } from '@cahier/core/spi'
 
@@ -15,18 +15,46 @@ const MANIFEST = 'cahier.json'
 export async function findRunDirectory(given: string | undefined): Promise<string> {
   const at = resolve(given ?? '.')
   if ((await startedAt(at)) !== undefined) return at
-  const entries = await readdir(at, { withFileTypes: true }).catch(() => [])
-  const runs = await Promise.all(
-    entries.filter((entry) => entry.isDirectory()).map(async ({ name }) => ({ name, since: await startedAt(join(at, name)) })),
-  )
-  const newest = runs
-    .filter((run): run is { name: string; since: number } => run.since !== undefined)
-    .sort((a, b) => b.since - a.since || (a.name < b.name ? 1 : -1))[0]
-  if (newest !== undefined) return join(at, newest.name)
+  const [newest] = await listRuns(at)
+  if (newest !== undefined) return newest
   throw new ConfigError('E_NOT_FOUND', `there is no run in ${at}`, {
     suggestions: ['Name the run directory, or start a run: cahier run CAMPAIGN'],
     data: { directory: at },
   })
+}
+
+/**
+ * The run that `cahier run` goes on with: the newest of this campaign file in a folder. Also a finished one, so that
+ * asking twice does not do the work twice.
+ */
+export async function findRunOf(campaignFile: string | undefined, folder = '.'): Promise<string | undefined> {
+  for (const directory of await listRuns(resolve(folder))) {
+    if ((await campaignOf(directory)) === campaignFile) return directory
+  }
+  return undefined
+}
+
+async function campaignOf(directory: string): Promise<unknown> {
+  try {
+    return (JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { campaignFile?: unknown }).campaignFile
+  } catch {
+    // Torn or not readable: whoever names the directory is told why.
+    return null
+  }
+}
+
+/** Run directories in a folder, newest first. */
+async function listRuns(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const runs = await Promise.all(
+    entries
+      .filter((entry) => entry.isDirectory())
+      .map(async ({ name }) => ({ directory: join(folder, name), since: await startedAt(join(folder, name)) })),
+  )
+  return runs
+    .filter((run): run is { directory: string; since: number } => run.since !== undefined)
+    .sort((a, b) => b.since - a.since || (a.directory < b.directory ? 1 : -1))
+    .map(({ directory }) => directory)
 }
 
 async function startedAt(directory: string): Promise<number | undefined> {

@@ -2,7 +2,7 @@ import { utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findCampaignFile } from '../src/campaign-file.js'
-import { findRunDirectory } from '../src/run-directory.js'
+import { findRunDirectory, findRunOf } from '../src/run-directory.js'
 import { makeFolder } from './cahier.js'
 
 describe('findCampaignFile', () => {
@@ -55,5 +55,21 @@ describe('findRunDirectory', () => {
   it('refuses a folder without runs, and one that is not there', async () => {
     await expect(findRunDirectory(makeFolder({ 'x/notes.md': '' }))).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
     await expect(findRunDirectory('/nowhere/at/all')).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
+  })
+})
+
+describe('findRunOf', () => {
+  it('takes the newest run of this campaign file, also a finished one', async () => {
+    const folder = makeFolder({
+      'a/cahier.json': '{"campaignFile":"/w/x.yaml"}',
+      'b/cahier.json': '{"campaignFile":"/w/y.yaml"}',
+      'c/cahier.json': '{"campaignFile":"/w/x.yaml"}',
+      'd/cahier.json': '{ torn',
+    })
+    utimesSync(join(folder, 'a/cahier.json'), 2000, 2000)
+    expect(await findRunOf('/w/x.yaml', folder)).toBe(join(folder, 'c'))
+    utimesSync(join(folder, 'c/cahier.json'), 1000, 1000)
+    expect(await findRunOf('/w/x.yaml', folder)).toBe(join(folder, 'a'))
+    expect(await findRunOf('/w/z.yaml', folder)).toBeUndefined()
   })
 })

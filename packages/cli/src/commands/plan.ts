@@ -1,7 +1,9 @@
 import type { RunPlan } from '@cahier/core'
 import { Args, Flags } from '@oclif/core'
+import { adapterSources } from '../adapter-sources.js'
 import { CahierCommand } from '../base-command.js'
 import { findCampaignFile } from '../campaign-file.js'
+import { findRunOf } from '../run-directory.js'
 import { formatPlan } from '../run-text.js'
 
 export default class Plan extends CahierCommand {
@@ -16,7 +18,7 @@ export default class Plan extends CahierCommand {
     campaign: Args.string({ description: 'Campaign file, or a folder with one. Default: the campaign of this folder.' }),
   }
   static override flags = {
-    dir: Flags.string({ description: 'Run directory to compare with.' }),
+    dir: Flags.string({ description: 'Run directory to compare with. Default: the newest run of this campaign in the present folder.' }),
     site: Flags.string({ description: 'Site of cahier.config to plan for.' }),
     samples: Flags.integer({ description: 'Jobs to print in full.', default: 1, min: 0 }),
   }
@@ -29,8 +31,9 @@ export default class Plan extends CahierCommand {
     const plan = await core.planRun({
       campaign,
       samples: flags.samples,
-      ...(flags.dir === undefined ? {} : { directory: flags.dir }),
-      ...(flags.site === undefined ? {} : { site: flags.site }),
+      directory: flags.dir ?? (await findRunOf(campaign.file)),
+      site: flags.site,
+      adapters: await adapterSources(this.config),
     })
     this.log(formatPlan(plan, core))
     return plan

@@ -1,9 +1,11 @@
 import type { RunSummary } from '@cahier/core'
 import { Args, Flags } from '@oclif/core'
+import { adapterSources } from '../adapter-sources.js'
 import { CahierCommand } from '../base-command.js'
 import { findCampaignFile } from '../campaign-file.js'
 import { openDisplay } from '../display.js'
 import { EXIT_CODES, exitCodeOfRun } from '../exit-codes.js'
+import { findRunOf } from '../run-directory.js'
 import { formatSummary } from '../run-text.js'
 import { listenForStop } from '../stop-signals.js'
 
@@ -35,13 +37,24 @@ Ctrl-C once: nothing more is claimed, jobs go on. Twice: leave now.`
     const file = await findCampaignFile(args.campaign)
     const core = await this.core()
     const campaign = await core.loadCampaign(file)
+    const directory = flags.dir ?? (flags.new ? undefined : await findRunOf(campaign.file))
     const display = await openDisplay({ lines: this.jsonEnabled() ? process.stderr : process.stdout, bar: process.stderr, core })
     try {
       using stop = listenForStop(display.say, () => {
         display.close()
         process.exit(EXIT_CODES.detached.code)
       })
-      const summary = await core.runCampaign({ campaign, signal: stop.signal, onEvent: display.show })
+      const summary = await core.runCampaign({
+        campaign,
+        directory,
+        fresh: flags.new,
+        site: flags.site,
+        acceptChanges: flags['accept-changes'],
+        maxInFlight: flags['max-in-flight'],
+        adapters: await adapterSources(this.config),
+        signal: stop.signal,
+        onEvent: display.show,
+      })
       display.close()
       this.log(formatSummary(summary))
       this.endWith(exitCodeOfRun(summary))

@@ -1,23 +1,26 @@
 import type { ItemReport } from '@cahier/core'
-import { Args, Flags } from '@oclif/core'
+import { Args } from '@oclif/core'
 import { CahierCommand } from '../base-command.js'
-import { findRunDirectory } from '../run-directory.js'
+import { onlyWord, runFlag, splitWords } from '../common.js'
 import { formatItem } from '../run-text.js'
 
 export default class Why extends CahierCommand {
   static override summary = 'Tell everything that is known about one work item.'
   static override description = 'Its state and why, every attempt with times and directory, and the last lines of its output.'
+  static override usage = 'why [RUN] ITEM [--dir RUN] [--json]'
   static override examples = [{ description: 'By the id that status shows', command: '<%= config.bin %> why 1f3a9c/r2' }]
-  static override args = { item: Args.string({ description: 'Work item: its id, or the beginning of it.', required: true }) }
-  static override flags = {
-    dir: Flags.string({ description: 'Run directory, or a folder with runs in it (then the newest). Default: the present folder.' }),
+  static override strict = false
+  static override args = {
+    item: Args.string({ description: 'Work item: its id, or the beginning of it. A run directory may stand before it.', required: true }),
   }
+  static override flags = { dir: runFlag }
 
   async run(): Promise<ItemReport> {
-    const { args, flags } = await this.parse(Why)
-    const directory = await findRunDirectory(flags.dir)
+    const { argv, flags } = await this.parse(Why)
+    const { directory, operands } = await splitWords(argv as string[], flags.dir, 1)
+    const selector = onlyWord(operands, 'ITEM', 'cahier why 1f3a9c/r2')
     const core = await this.core()
-    const item = await core.whyItem(directory, args.item)
+    const item = await core.whyItem(directory, selector)
     this.log(formatItem(item, core))
     return item
   }
