@@ -8,8 +8,11 @@ import { EXIT_RECORD_FILE } from './exit-record.js'
 export const SCRIPT_FILE = 'job.sh'
 export const STDOUT_FILE = 'stdout'
 export const STDERR_FILE = 'stderr'
-/** Made by the first start; the n-th start of a requeued job makes `started.<n>`. Holds `<pid> <seconds since 1970> <host>`. */
-export const STARTED_FILE = 'started'
+/**
+ * Made by the first start, and renamed to be the exit record at its end; the n-th start of a requeued job makes `running.<n>`.
+ * Holds `<pid> <seconds since 1970> <host>`. One file instead of two: making one is the dearest thing that a short job does.
+ */
+export const RUNNING_FILE = 'running'
 /** How the wrapper ends when this start of the job was made before, by a wrapper that has the job or had it. */
 export const REFUSED_EXIT_CODE = 111
 const DEFAULT_GRACE_MS = 10_000
@@ -31,12 +34,12 @@ export interface WrapperOptions {
  * Writes the script that a scheduler really runs: one POSIX shell program for all of them.
  *
  * It starts the user's `job.sh` in the job's directory with its output in `stdout` and `stderr`, waits, and leaves `exit.json`
- * (temporary name, then rename). Signals that it understands: TERM and INT ask for the end (reason `canceled`, or `timeout` when
+ * (written under another name, then renamed). Signals that it understands: TERM and INT ask for the end (reason `canceled`, or `timeout` when
  * the walltime has passed), USR1 says that the walltime is over (reason `timeout`); the whole process group gets one TERM, and
  * the script a KILL after the grace. INT is passed on as TERM because a shell starts background processes with INT ignored.
  *
  * It never runs a job twice: with an exit record in the directory it does nothing, and each start has a file that only one
- * wrapper can make. A start that has its file and no exit record was cut off (node failure): the next one runs only when the
+ * wrapper can make. A start that left its file and no exit record was cut off (node failure): the next one runs only when the
  * scheduler itself counts it as another start, and then keeps the earlier output aside as `stdout.<n>`, `stderr.<n>`.
  *
  * The environment may give `CAHIER_STARTED_AT` (seconds since 1970) and `CAHIER_HOST`, which saves two commands. The job sees
@@ -108,8 +111,8 @@ cahier_record() {
   cahier_pause=1
   until printf '{"version":1,"tag":"%s","exitCode":%d,"reason":"%s","startedAt":%d.%s,"endedAt":%d.%02d,"host":"%s","start":%d}\\n' \\
     "$cahier_tag" "$1" "$2" "\${cahier_began%.*}" "$cahier_part" \\
-    "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >${EXIT_RECORD_FILE}.tmp &&
-    mv -f ${EXIT_RECORD_FILE}.tmp ${EXIT_RECORD_FILE}; do
+    "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >"$cahier_marker" &&
+    mv -f "$cahier_marker" ${EXIT_RECORD_FILE}; do
     [ "$cahier_pause" -le 64 ] || exit 74
     sleep "$cahier_pause"
     cahier_pause=$((cahier_pause * 2))
@@ -144,11 +147,15 @@ unset CAHIER_STARTED_AT CAHIER_HOST
 cahier_reason= cahier_child= cahier_told=
 trap 'cahier_end canceled' TERM INT
 trap 'cahier_end timeout' USR1
-cahier_marker=${STARTED_FILE}
-[ "$cahier_start" -eq 1 ] || cahier_marker=${STARTED_FILE}.$cahier_start
+cahier_marker=${RUNNING_FILE}
+[ "$cahier_start" -eq 1 ] || cahier_marker=${RUNNING_FILE}.$cahier_start
 set -C
 { printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
 set +C
+if [ -f ${EXIT_RECORD_FILE} ]; then
+  rm -f "$cahier_marker"
+  exit ${REFUSED_EXIT_CODE}
+fi
 if [ "$cahier_start" -gt 1 ]; then
   mv -f ${STDOUT_FILE} "${STDOUT_FILE}.$((cahier_start - 1))"
   mv -f ${STDERR_FILE} "${STDERR_FILE}.$((cahier_start - 1))"

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { systemCodeOf } from '../../errors.js'
 import type { ExitRecord, JobSpec } from '../../model/job.js'
 import { EXIT_RECORD_FILE, parseExitRecord } from '../exit-record.js'
-import { SCRIPT_FILE, STARTED_FILE } from '../job-wrapper.js'
+import { RUNNING_FILE, SCRIPT_FILE } from '../job-wrapper.js'
 
 // The daemon reads and writes these few hundred bytes at once, on its own machine: a turn through Node's thread pool costs more.
 
@@ -33,9 +33,12 @@ export function readRecordNow({ directory, tag }: JobSpec): ExitRecord | undefin
   return text === undefined ? undefined : parseExitRecord(text, tag)
 }
 
-/** What the wrapper wrote when it took the job: `undefined` when none did, no `pid` when it was cut off in that moment. */
-export function readStarted({ directory }: JobSpec): { readonly pid?: number; readonly startedAt?: number } | undefined {
-  const text = readIfThere(join(directory, STARTED_FILE))
+/**
+ * What the wrapper wrote when it took the job: `undefined` when none did or when it has ended, no `pid` when it was just making or
+ * ending the file, or was cut off in that moment.
+ */
+export function readRunning({ directory }: JobSpec): { readonly pid?: number; readonly startedAt?: number } | undefined {
+  const text = readIfThere(join(directory, RUNNING_FILE))
   if (text === undefined) return undefined
   const [pid, seconds] = text.split(' ')
   return Number(pid) > 0 && text.endsWith('\n') ? { pid: Number(pid), startedAt: Math.round(Number(seconds) * 1000) } : {}

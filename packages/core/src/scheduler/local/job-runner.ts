@@ -5,7 +5,7 @@ import { messageOf } from '../../errors.js'
 import type { ExitRecord } from '../../model/job.js'
 import { startTimer } from '../../util/async.js'
 import { REFUSED_EXIT_CODE, renderWrapper } from '../job-wrapper.js'
-import { readRecordNow, readStarted, writeScript } from './job-files.js'
+import { readRecordNow, readRunning, writeScript } from './job-files.js'
 import type { JobStarter, WrapperEnd } from './job-starter.js'
 import type { Job } from './job-table.js'
 import { carriesVariable, killSession, processIdentity, sendSignal } from './proc.js'
@@ -16,7 +16,7 @@ const LONGEST_ARGUMENT_BYTES = 100 * 1024
 /** What the wrapper gets beyond the grace to write its record, before everything of the job is killed. */
 const RECORD_MS = 2_000
 const WATCH_MS = 100
-/** A wrapper makes its start file and writes into it at once; after this time it will not any more. */
+/** A wrapper makes its file and writes into it at once; after this time it will not any more. */
 const MARKER_MS = 5_000
 const DEFAULT_GRACE_MS = 10_000
 
@@ -94,7 +94,7 @@ export class JobRunner {
    * @returns how it ended, `running` when it is (and is watched from now on), `pending` when it never began
    */
   restore(job: Job): JobEnd | 'running' | 'pending' {
-    const started = readStarted(job.spec)
+    const started = readRunning(job.spec)
     const record = readRecordNow(job.spec)
     if (record !== undefined) return endOf(record)
     if (started === undefined) return 'pending'
@@ -230,8 +230,8 @@ export class JobRunner {
     for (const run of this.#watched) {
       const { job, watch } = run
       if (job.pid === undefined) {
-        const pid = readStarted(job.spec)?.pid
-        if (pid === undefined && Date.now() < (watch?.until ?? 0)) continue
+        const running = readRunning(job.spec)
+        if (running !== undefined && running.pid === undefined && Date.now() < (watch?.until ?? 0)) continue
         this.#watched.delete(run)
         this.#runs.delete(job)
         const found = this.restore(job)
