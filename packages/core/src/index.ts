@@ -1,4 +1,42 @@
+export {
+  type CampaignDefinition,
+  type CampaignOptions,
+  defineCampaign,
+  isCampaignDefinition,
+  loadCampaign,
+  plot,
+} from './api/campaign.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
+export {
+  type AttachOptions,
+  addNote,
+  attachRun,
+  type ExportOptions,
+  exportResults,
+  type PlanRunOptions,
+  planRun,
+  type RetryItemsOptions,
+  type RunCampaignOptions,
+  type RunTiming,
+  readItems,
+  readStatus,
+  resetSweep,
+  retryItems,
+  runCampaign,
+  type ServiceOptions,
+  type SetSweepOptions,
+  type ShownSweep,
+  type StoppedRun,
+  type StopRunOptions,
+  type SweepChange,
+  setSweep,
+  showSweep,
+  stopRun,
+  type WrittenReport,
+  whyItem,
+  writeReport,
+} from './api/runs.js'
+export { type NamedSite, readSites, siteOf, userConfigDirectory } from './api/site-config.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
 export {
@@ -13,10 +51,13 @@ export {
 } from './errors.js'
 export { foldHosts, type HostSetOptions, parseHostSet } from './host-set.js'
 export { combinationId, makeTag, shortId, slugOf, type TagParts } from './ids.js'
+export type { CampaignInput, CampaignSpec, CollectedFiles, FactorsSpec, FigureSpec, Finding, ResultRow } from './model/campaign.js'
+export type { Combination, Level, WorkItem } from './model/combination.js'
 export type {
   AttemptReport,
   ItemReport,
   ItemState,
+  LoadedCampaign,
   PlannedJob,
   RunCounts,
   RunEvent,
@@ -27,6 +68,7 @@ export type {
   RunStatus,
   RunSummary,
 } from './model/run.js'
+export type { Space } from './model/space.js'
 export type { AdapterDiagnosis, AdapterKind, AdapterListing, AdapterSources } from './plugins/adapter-registry.js'
 export { AdapterRegistry } from './plugins/adapter-registry.js'
 export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'

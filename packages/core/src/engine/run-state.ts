@@ -1,4 +1,4 @@
-import { canonicalJson, parseCanonicalJson } from '../canonical-json.js'
+import { canonicalJson, decodeCanonical, parseCanonicalJson } from '../canonical-json.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobOutcome } from '../model/job.js'
 import type { ResultRecord } from '../model/result.js'
@@ -31,6 +31,7 @@ export interface Verdict {
   readonly startedAt: number | undefined
   readonly endedAt: number | undefined
   readonly host: string | undefined
+  /** In the encoding of canonical JSON, as the journal has them. */
   readonly values: Readonly<Record<string, unknown>> | undefined
   readonly at: number
 }
@@ -111,6 +112,28 @@ export class RunState {
     this.#apply(event as unknown as RunJournalEvent, event.seq, event.at)
   }
 
+  /** Forgets everything: the journal follows again from its first event. */
+  readonly reset = (): void => {
+    this.campaign = undefined
+    this.items = undefined
+    this.startedAt = undefined
+    this.closedAt = undefined
+    this.openedSeq = 0
+    this.isOpen = false
+    this.pause = undefined
+    this.stop = undefined
+    this.#states = new Uint8Array(0)
+    this.#attempts = new Uint16Array(0)
+    this.#counts = new Array<number>(STATES.length).fill(0)
+    this.#cursor = 0
+    this.#again = []
+    this.#failures = []
+    for (const map of [this.flights, this.orphans, this.#verdicts, this.#voided, this.#forgiven, this.#prepares, this.#prepareAttempts]) {
+      map.clear()
+    }
+    this.#history?.clear()
+  }
+
   get size(): number {
     return this.#states.length
   }
@@ -144,6 +167,11 @@ export class RunState {
   counts(): RunCounts {
     const [todo = 0, submitted = 0, running = 0, done = 0, failed = 0, invalid = 0, skipped = 0] = this.#counts
     return { total: this.size, todo, submitted, running, done, failed, invalid, skipped, orphaned: this.orphans.size }
+  }
+
+  /** Keys of the prepare stages that failed. */
+  failedPrepares(): string[] {
+    return [...this.#prepares].filter(([, state]) => state === 'failed').map(([key]) => key)
   }
 
   /** Work items in flight; prepare stages are not counted. */
@@ -207,7 +235,7 @@ export class RunState {
         combination: item.combination,
         repetition: item.repetition,
         attempt: verdict.attempt,
-        values: verdict.values ?? {},
+        values: decodeCanonical(verdict.values ?? {}) as Record<string, unknown>,
         startedAt: verdict.startedAt,
         endedAt: verdict.endedAt,
         host: verdict.host,

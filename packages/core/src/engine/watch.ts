@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { encodeCanonical } from '../canonical-json.js'
 import { messageOf } from '../errors.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobObservation, JobResult } from '../model/job.js'
@@ -6,7 +7,7 @@ import type { ItemState } from '../model/run.js'
 import { lastLine, readTail } from './attempt-files.js'
 import { conclude, isSilent } from './conclude.js'
 import type { Collected, RunContext, Watch } from './context.js'
-import type { RunJournalEvent, VerdictEvent } from './events.js'
+import type { VerdictEvent } from './events.js'
 import { failureSignature } from './failure-signature.js'
 import { goneItem } from './run-state.js'
 import { itemId, itemLabel } from './submit.js'
@@ -132,7 +133,7 @@ function decide(context: RunContext, watch: Watch, collected: Collected | undefi
     ...(result.startedAt === undefined ? {} : { s: result.startedAt }),
     ...(result.endedAt === undefined ? {} : { e: result.endedAt }),
     ...(result.host === undefined ? {} : { h: result.host }),
-    ...(collected?.ok === true ? { v: collected.values } : {}),
+    ...(collected?.ok === true ? { v: encodeCanonical(collected.values) as Record<string, unknown> } : {}),
     ...(wasAsked || retried ? { again: true } : {}),
     ...(wasAsked ? { void: true } : {}),
   }

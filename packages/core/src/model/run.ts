@@ -1,5 +1,16 @@
+import type { CampaignSpec } from './campaign.js'
 import type { Combination } from './combination.js'
 import type { JobOutcome } from './job.js'
+
+/** A campaign file that was read and checked against the schema. */
+export interface LoadedCampaign {
+  readonly name: string
+  /** Absolute; `undefined` for a campaign that a program defines. */
+  readonly file: string | undefined
+  /** Absolute; files and templates are named relative to it. */
+  readonly directory: string
+  readonly spec: CampaignSpec
+}
 
 /** Where a work item stands, as `status` counts it. */
 export type ItemState = 'todo' | 'submitted' | 'running' | 'done' | 'failed' | 'invalid' | 'skipped'

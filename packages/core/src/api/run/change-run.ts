@@ -1,0 +1,185 @@
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { compareItems, type SpaceDifference } from '../../engine/compare-items.js'
+import { keepSources } from '../../engine/manifest.js'
+import { checkRunDirectory } from '../../engine/run-directory.js'
+import { ConfigError, StoreError } from '../../errors.js'
+import type { ItemState, LoadedCampaign, RunCounts, RunEvent, RunStatus } from '../../model/run.js'
+import { makeLogger } from '../../system/log.js'
+import { formatDate } from '../../system/notebook.js'
+import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
+import { openServices, type ServiceOptions } from '../services.js'
+import { readHolder, takeHold } from './hold.js'
+import { campaignOfRun, openRun } from './open-run.js'
+import { prepareCampaign } from './prepared.js'
+import { findItems, statusOf } from './read-run.js'
+import { drive } from './run-campaign.js'
+
+export interface StopRunOptions extends ServiceOptions {
+  /** Cancels what is in flight; its work items go back to the list. Default false: jobs go on. */
+  readonly cancelJobs?: boolean | undefined
+  readonly onEvent?: ((event: RunEvent) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface StoppedRun {
+  /** `asked`: the controller that drives the run was asked and has stopped; `driven`: nobody drove it, so this call did; `idle`: nothing was to be stopped. */
+  readonly how: 'asked' | 'driven' | 'idle'
+  /** Jobs that were in flight before. */
+  readonly jobs: number
+  readonly status: RunStatus
+}
+
+/** Stops a run: nothing more is claimed; jobs are canceled, and their ends waited for, only when that is asked. */
+export async function stopRun(directory: string, options: StopRunOptions = {}): Promise<StoppedRun> {
+  const cancelJobs = options.cancelJobs === true
+  const path = checkRunDirectory(directory)
+  if (readHolder(path) !== undefined) {
+    await using run = await openRun(path)
+    const jobs = run.state.flights.size
+    await run.store.append([{ type: 'stop', cancelJobs }])
+    while (readHolder(path) !== undefined && options.signal?.aborted !== true) {
+      await delay(200, undefined, { signal: options.signal }).catch(() => undefined)
+      await run.store.refresh()
+      options.onEvent?.({ type: 'counts', counts: run.state.counts() })
+    }
+    return { how: 'asked', jobs, status: statusOf(run) }
+  }
+  await using hold = await takeHold(path)
+  await using run = await openRun(path)
+  const jobs = run.state.flights.size
+  if (!cancelJobs || jobs === 0) return { how: 'idle', jobs, status: statusOf(run) }
+  const { campaign, manifest } = await campaignOfRun(run)
+  if (campaign === undefined) {
+    throw new ConfigError('E_CAMPAIGN_NOT_FOUND', `the campaign of ${path} was defined by a program and cannot be loaded from here`, {
+      suggestions: ['Stop it from that program'],
+    })
+  }
+  await using services = await openServices(campaign.directory, { ...options, site: options.site ?? manifest?.site.name })
+  const prepared = prepareCampaign(campaign, services.renderer, { isLocal: false })
+  using log = makeLogger({ file: join(path, 'log.ndjson'), clock: services.clock })
+  await drive(run, prepared, services, hold, [], { ...options, log, mode: 'stop' })
+  return { how: 'driven', jobs, status: statusOf(run) }
+}
+
+export interface RetryItemsOptions {
+  /** Selectors as for `whyItem`. */
+  readonly items?: readonly string[] | undefined
+  /** Default, without items: `failed` and `invalid`. */
+  readonly states?: readonly ItemState[] | undefined
+}
+
+/** Puts failed, invalid or (when named) done work back on the list; a controller that runs takes it up. */
+export async function retryItems(directory: string, options: RetryItemsOptions = {}): Promise<{ readonly count: number }> {
+  await using run = await openRun(directory)
+  const { state, store } = run
+  const states = options.states ?? (options.items === undefined ? ['failed', 'invalid'] : ['failed', 'invalid', 'done'])
+  const chosen = options.items?.flatMap((selector) => {
+    const found = findItems(run, selector)
+    if (found.length > 0) return found
+    throw new ConfigError('E_NOT_FOUND', `no work item of ${run.directory} fits ${JSON.stringify(selector)}`)
+  })
+  return await store.transact(() => {
+    const keys: (number | string)[] = []
+    const candidates = chosen ?? Array.from({ length: state.size }, (_, index) => index)
+    for (const index of candidates) {
+      const now = state.stateOf(index)
+      if ((now === 'failed' || now === 'invalid' || now === 'done') && states.includes(now)) keys.push(index)
+    }
+    const count = keys.length
+    if (count > 0) keys.push(...state.failedPrepares())
+    return { events: count === 0 ? [] : [{ type: 'retry', keys }], value: { count } }
+  })
+}
+
+/** Adds a dated line to the notebook of a run; the report shows it. */
+export async function addNote(directory: string, text: string): Promise<{ readonly file: string }> {
+  const file = join(checkRunDirectory(directory), 'notes.md')
+  const words = text.replace(/\s+/g, ' ').trim()
+  if (words === '') throw new ConfigError('E_ARGUMENT', 'an empty note says nothing', { suggestions: ['Give the text of the note'] })
+  try {
+    appendFileSync(file, `- ${formatDate(Date.now())} ${words}\n`)
+  } catch (cause) {
+    throw new StoreError('E_RUN_DIRECTORY', `the note could not be written to ${file}`, { cause })
+  }
+  return { file }
+}
+
+/** The sweep of a run, as the journal knows it. */
+export interface ShownSweep {
+  readonly campaign: string
+  readonly directory: string
+  readonly items: number
+  readonly counts: RunCounts
+  readonly revision: number
+  readonly definition: Readonly<Record<string, unknown>>
+}
+
+export async function showSweep(directory: string): Promise<ShownSweep> {
+  await using run = await openRun(directory, { readOnly: true })
+  const { state } = run
+  return {
+    campaign: state.campaign?.name ?? '',
+    directory: run.directory,
+    items: state.size,
+    counts: state.counts(),
+    revision: state.campaign?.revision ?? 0,
+    definition: state.campaign?.definition ?? { kind: 'none' },
+  }
+}
+
+export interface SetSweepOptions extends ServiceOptions {
+  readonly campaign: string | CampaignDefinition | LoadedCampaign
+  /** False: only shows the difference. */
+  readonly apply: boolean
+}
+
+export interface SweepChange extends SpaceDifference {
+  readonly applied: boolean
+  readonly counts: RunCounts
+}
+
+/** Shows what an edited campaign would change, and changes it when asked: done work is kept, what is no longer wanted is set aside. */
+export async function setSweep(directory: string, options: SetSweepOptions): Promise<SweepChange> {
+  const path = checkRunDirectory(directory)
+  const loaded = await asLoadedCampaign(options.campaign)
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  const campaign = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
+  if (!options.apply) {
+    await using run = await openRun(path, { readOnly: true })
+    return { ...compareItems(run.state.items ?? campaign.items, campaign.items), applied: false, counts: run.state.counts() }
+  }
+  await using _hold = await takeHold(path)
+  await using run = await openRun(path)
+  const before = run.state.campaign
+  const difference = compareItems(run.state.items ?? campaign.items, campaign.items)
+  const revision = (before?.revision ?? 0) + 1
+  keepSources(path, revision, campaign, campaign.scripts)
+  await run.store.append([
+    {
+      type: 'campaign',
+      runId: before?.runId ?? '',
+      name: campaign.name,
+      revision,
+      definition: campaign.items.definition,
+      fingerprint: campaign.fingerprint,
+    },
+  ])
+  return { ...difference, applied: true, counts: run.state.counts() }
+}
+
+/** Puts the items in these states back on the list; `done` too when it is named. */
+export async function resetSweep(
+  directory: string,
+  options: { readonly states: readonly ItemState[] },
+): Promise<{ readonly count: number }> {
+  const known: readonly ItemState[] = ['failed', 'invalid', 'done']
+  const wrong = options.states.find((state) => !known.includes(state))
+  if (wrong !== undefined) {
+    throw new ConfigError('E_ARGUMENT', `work items in the state ${wrong} cannot be put back`, {
+      suggestions: [`Use ${known.join(', ')}; what is in flight is ended with: cahier stop --cancel-jobs`],
+    })
+  }
+  return await retryItems(directory, { states: options.states })
+}

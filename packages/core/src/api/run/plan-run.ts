@@ -1,0 +1,128 @@
+import { resolve } from 'node:path'
+import { canonicalJson } from '../../canonical-json.js'
+import { compareItems } from '../../engine/compare-items.js'
+import { Planner } from '../../engine/plan.js'
+import { planResources } from '../../engine/resources.js'
+import { kindOfDirectory } from '../../engine/run-directory.js'
+import { itemId } from '../../engine/submit.js'
+import { messageOf } from '../../errors.js'
+import type { LoadedCampaign, PlannedJob, RunPlan } from '../../model/run.js'
+import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
+import { openServices, type ServiceOptions } from '../services.js'
+import { openRun } from './open-run.js'
+import { type PreparedCampaign, prepareCampaign } from './prepared.js'
+
+export interface PlanRunOptions extends ServiceOptions {
+  readonly campaign: string | CampaignDefinition | LoadedCampaign
+  /** A run directory, to see what is already done. */
+  readonly directory?: string | undefined
+  /** How many jobs are shown exactly; default 1. */
+  readonly samples?: number | undefined
+}
+
+/** Combinations whose resources are summed one by one. */
+const SUMMED = 100_000
+
+/**
+ * Says what a run would do: counts, core hours, the first jobs exactly as they would be submitted. Touches nothing.
+ *
+ * @throws what `runCampaign` throws before anything runs
+ */
+export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
+  const loaded = await asLoadedCampaign(options.campaign)
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  const { site, renderer } = services
+  const campaign = prepareCampaign(loaded, renderer, { isLocal: site.scheduler === 'local' })
+  const { spec, items, space } = campaign
+  const directory = options.directory === undefined ? undefined : resolve(options.directory)
+  const warnings: string[] = []
+  const done = new Set<number>()
+  let difference: RunPlan['difference']
+  if (directory !== undefined && kindOfDirectory(directory) === 'run') {
+    await using run = await openRun(directory, { readOnly: true })
+    const { state } = run
+    const before = state.items
+    if (before !== undefined) {
+      const { added, kept, removed } = compareItems(before, items)
+      difference = { added, kept, removed }
+      for (let index = 0; index < state.size; index += 1) {
+        if (state.stateOf(index) !== 'done') continue
+        const now = items.indexOf(before.at(index))
+        if (now >= 0) done.add(now)
+      }
+    }
+    const { failed, invalid } = state.counts()
+    if (failed + invalid > 0)
+      warnings.push(`${failed + invalid} work items failed before; they are not tried again unless "cahier retry" says so`)
+  }
+  const planner = new Planner({
+    spec,
+    runId: 'planned',
+    runDirectory: directory ?? '<run directory>',
+    renderer,
+    scripts: campaign.scripts,
+    modules: site.modules,
+  })
+  const samples: PlannedJob[] = []
+  for (let index = 0; index < items.size && samples.length < (options.samples ?? 1); index += 1) {
+    if (done.has(index)) continue
+    const item = items.at(index)
+    const planned = planner.planItem(item, 1)
+    const { cores = 1, memoryMiB, walltimeMs } = planned.resources
+    samples.push({
+      id: itemId(item),
+      combination: item.combination,
+      repetition: item.repetition,
+      directory: planned.directory,
+      script: planned.script,
+      resources: { cores, ...(memoryMiB === undefined ? {} : { memoryMiB }), ...(walltimeMs === undefined ? {} : { walltimeMs }) },
+    })
+  }
+  const toDo = items.size - done.size
+  return {
+    campaign: campaign.name,
+    directory,
+    site: site.name,
+    scheduler: site.scheduler,
+    combinations: space.size,
+    repetitions: spec.repetitions,
+    items: items.size,
+    alreadyDone: done.size,
+    toDo,
+    difference,
+    coreHours: sumCoreHours(campaign, done, warnings),
+    factors: countLevels(campaign),
+    samples,
+    warnings,
+  }
+}
+
+function sumCoreHours({ spec, items }: PreparedCampaign, done: ReadonlySet<number>, warnings: string[]): number | undefined {
+  const { resources } = spec.job
+  if (resources === undefined) return undefined
+  const stride = Math.max(1, Math.ceil(items.size / SUMMED))
+  let hours = 0
+  for (let index = 0; index < items.size; index += stride) {
+    if (done.has(index)) continue
+    try {
+      const { cores = 1, nodes = 1, walltimeMs } = planResources(resources, items.at(index).combination)
+      if (walltimeMs === undefined) return undefined
+      hours += (cores * nodes * walltimeMs * stride) / 3_600_000
+    } catch (error) {
+      warnings.push(messageOf(error))
+      return undefined
+    }
+    // The same for all of them.
+    if (typeof resources !== 'function') return (hours / stride) * (items.size - done.size)
+  }
+  return hours
+}
+
+function countLevels({ space, factors }: PreparedCampaign): RunPlan['factors'] {
+  const levels = new Map<string, Set<string>>(factors.map((name) => [name, new Set()]))
+  const stride = Math.max(1, Math.floor(space.size / SUMMED))
+  for (let index = 0; index < space.size; index += stride) {
+    for (const [name, level] of Object.entries(space.at(index))) levels.get(name)?.add(canonicalJson(level))
+  }
+  return [...levels].map(([name, seen]) => ({ name, levels: seen.size }))
+}

@@ -1,0 +1,163 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { parseCanonicalJson } from '../../canonical-json.js'
+import { itemId } from '../../engine/submit.js'
+import { ConfigError } from '../../errors.js'
+import { combinationId } from '../../ids.js'
+import type { ItemReport, ItemState, RunEvent, RunStatus } from '../../model/run.js'
+import { readHolder } from './hold.js'
+import { reportItem } from './items.js'
+import { type OpenRun, openRun } from './open-run.js'
+
+const SHOWN_FAILURES = 10
+
+/** Where a run stands: a fold of its journal. Writes nothing, so it works on a full disk and beside a running controller. */
+export async function readStatus(directory: string): Promise<RunStatus> {
+  await using run = await openRun(directory, { readOnly: true })
+  return statusOf(run)
+}
+
+export function statusOf(run: OpenRun): RunStatus {
+  const { state, directory } = run
+  const counts = state.counts()
+  const holder = readHolder(directory)
+  const isFinished = counts.todo + counts.submitted + counts.running === 0
+  const { pause } = state
+  return {
+    campaign: state.campaign?.name ?? '',
+    directory,
+    counts,
+    startedAt: state.startedAt,
+    endedAt: state.closedAt,
+    state:
+      holder !== undefined
+        ? pause === undefined
+          ? 'running'
+          : 'paused'
+        : isFinished
+          ? 'finished'
+          : pause !== undefined
+            ? 'paused'
+            : 'idle',
+    holder,
+    pause,
+    failures: state.recentFailures(SHOWN_FAILURES).map((index) => reportItem(run, index)),
+  }
+}
+
+/** Every work item, or those in one state, in order of the sweep. */
+export async function readItems(directory: string, options: { readonly state?: ItemState | undefined } = {}): Promise<ItemReport[]> {
+  await using run = await openRun(directory, { readOnly: true, history: true })
+  const { state } = run
+  const reports: ItemReport[] = []
+  for (let index = 0; index < state.size; index += 1) {
+    if (options.state === undefined || state.stateOf(index) === options.state) reports.push(reportItem(run, index, { tail: false }))
+  }
+  return reports
+}
+
+/**
+ * Everything about one work item.
+ *
+ * @param selector - `1f3a9c0b2d/r2`, the beginning of an id, `latest` (the newest failure), a position from 1, or a combination as JSON or
+ * as `cores=8,python=system`
+ * @throws ConfigError `E_NOT_FOUND` when nothing fits, `E_ARGUMENT` when several combinations do
+ */
+export async function whyItem(directory: string, selector: string): Promise<ItemReport> {
+  await using run = await openRun(directory, { readOnly: true, history: true })
+  return reportItem(run, findItem(run, selector))
+}
+
+export function findItem(run: OpenRun, selector: string): number {
+  const found = findItems(run, selector)
+  const [first] = found
+  if (first === undefined) {
+    throw new ConfigError('E_NOT_FOUND', `no work item of ${run.directory} fits ${JSON.stringify(selector)}`, {
+      suggestions: ['List them with: cahier status --items', 'Use the id that status prints, 1f3a9c0b2d/r1, or cores=8,python=system'],
+    })
+  }
+  const { items, stateOf } = { items: run.state.items, stateOf: (index: number) => run.state.stateOf(index) }
+  const combinations = new Set(found.map((index) => combinationId(items?.at(index).combination ?? {})))
+  if (combinations.size > 1) {
+    const ids = found.slice(0, 5).map((index) => (items === undefined ? '' : itemId(items.at(index))))
+    throw new ConfigError(
+      'E_ARGUMENT',
+      `${JSON.stringify(selector)} fits ${found.length} work items: ${ids.join(', ')}${found.length > 5 ? ', …' : ''}`,
+      {
+        suggestions: ['Give more of the id'],
+      },
+    )
+  }
+  // Of several repetitions the one that asks for an explanation.
+  return found.find((index) => ['failed', 'invalid'].includes(stateOf(index))) ?? first
+}
+
+/** All items that a selector fits. */
+export function findItems(run: OpenRun, selector: string): number[] {
+  const { state } = run
+  const { items } = state
+  if (items === undefined) return []
+  const wanted = selector.trim()
+  if (wanted === 'latest') return state.recentFailures(1)
+  const matches = matcherOf(wanted)
+  const found: number[] = []
+  if (/^[0-9]{1,7}$/.test(wanted) && Number(wanted) >= 1 && Number(wanted) <= items.size) return [Number(wanted) - 1]
+  for (let index = 0; index < items.size; index += 1) if (matches(items.at(index))) found.push(index)
+  return found
+}
+
+function matcherOf(
+  wanted: string,
+): (item: { readonly combination: Readonly<Record<string, unknown>>; readonly repetition: number }) => boolean {
+  const id = /^([0-9a-f]{4,64})(?:\/r(\d+))?$/.exec(wanted)
+  if (id !== null) {
+    const [, start = '', repetition] = id
+    return (item) =>
+      combinationId(item.combination).startsWith(start) && (repetition === undefined || item.repetition === Number(repetition))
+  }
+  if (wanted.startsWith('{')) {
+    const key = combinationId(parseCanonicalJson(wanted) as Record<string, unknown>)
+    return (item) => combinationId(item.combination) === key
+  }
+  const pairs = wanted.split(',').map((pair) => {
+    const at = pair.indexOf('=')
+    return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()] as const
+  })
+  if (!wanted.includes('=')) return () => false
+  return (item) =>
+    pairs.every(([name, text]) =>
+      name === 'repetition' ? String(item.repetition) === text : name in item.combination && String(item.combination[name]) === text,
+    )
+}
+
+export interface AttachOptions {
+  readonly onEvent?: ((event: RunEvent) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+  /** How often the journal is looked at; default 500 ms. */
+  readonly everyMs?: number | undefined
+}
+
+/** Follows a run without touching it, until it ends, nobody drives it any more, or the signal is aborted. */
+export async function attachRun(directory: string, options: AttachOptions = {}): Promise<RunStatus> {
+  const { onEvent, signal, everyMs = 500 } = options
+  await using run = await openRun(directory, { readOnly: true })
+  onEvent?.({ type: 'started', directory: run.directory, counts: run.state.counts(), resumed: true })
+  let before = ''
+  for (;;) {
+    const status = statusOf(run)
+    const text = JSON.stringify([status.counts, status.pause])
+    if (text !== before) {
+      onEvent?.({ type: 'counts', counts: status.counts })
+      if (status.pause !== undefined) onEvent?.({ type: 'paused', pause: status.pause })
+    }
+    before = text
+    if (status.holder === undefined || signal?.aborted === true) {
+      if (status.state === 'finished') {
+        const failed = status.counts.failed + status.counts.invalid > 0
+        onEvent?.({ type: 'finished', counts: status.counts, outcome: failed ? 'incomplete' : 'complete' })
+      }
+      return status
+    }
+    await delay(everyMs, undefined, { signal }).catch(() => undefined)
+    await run.store.refresh()
+  }
+}

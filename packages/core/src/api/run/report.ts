@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type RunManifest, readManifest } from '../../engine/manifest.js'
+import { itemId } from '../../engine/submit.js'
+import { messageOf } from '../../errors.js'
+import type { CampaignSpec, FigureSpec, Finding, ResultRow } from '../../model/campaign.js'
+import type { ResultRecord } from '../../model/result.js'
+import { resultFieldsOf } from '../../report/result-schema.js'
+import { columnsOf, tableRows, tableToCsv, tableToJsonl } from '../../report/table.js'
+import type { ReportInput, ResultField } from '../../report/types.js'
+import { writeFileAtomicSync } from '../../util/atomic-file.js'
+import { reportItem } from './items.js'
+import type { OpenRun } from './open-run.js'
+
+/** What a report needs of a campaign. */
+export interface ReportedCampaign {
+  readonly name: string
+  readonly factors: readonly string[]
+  readonly spec: Pick<CampaignSpec, 'description' | 'results' | 'collect' | 'report' | 'analyse'>
+}
+
+export interface WrittenReport {
+  /** `report.html`; `undefined` when there is no result yet. */
+  readonly file: string | undefined
+  readonly figures: readonly string[]
+  readonly tables: readonly string[]
+  readonly findings: readonly Finding[]
+}
+
+/** Records of everything that is done, in order of the sweep. */
+export function recordsOf(run: OpenRun): ResultRecord[] {
+  return [...run.state.records(itemId)]
+}
+
+/** Writes tables, figures and `report.html` of what is done so far. */
+export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, now: number): Promise<WrittenReport> {
+  const records = recordsOf(run)
+  if (records.length === 0) return { file: undefined, figures: [], tables: [], findings: [] }
+  const columns = columnsOf(records, { factors: campaign.factors, results: fieldsOf(campaign.spec).map((field) => field.name) })
+  const findings = await analyse(campaign.spec, [...tableRows(records, columns)])
+  const manifest = readManifest(run.directory)
+  const input: ReportInput = {
+    campaign: { name: campaign.name, description: campaign.spec.description },
+    factors: campaign.factors,
+    results: fieldsOf(campaign.spec),
+    records,
+    counts: run.state.counts(),
+    figures: campaign.spec.report as readonly FigureSpec[],
+    findings,
+    failures: run.state.recentFailures(50).map((index) => reportItem(run, index)),
+    notes: readNotes(run.directory),
+    provenance: {
+      ...(manifest === undefined ? {} : provenanceOf(manifest)),
+      directory: run.directory,
+      startedAt: run.state.startedAt,
+      endedAt: run.state.closedAt,
+    },
+    generatedAt: now,
+  }
+  const rows = [...tableRows(input.records, columns)]
+  const tables = [join(run.directory, 'results.csv'), join(run.directory, 'results.jsonl')]
+  writeFileAtomicSync(tables[0] as string, tableToCsv(rows, columns.all))
+  writeFileAtomicSync(tables[1] as string, tableToJsonl(rows))
+  return { file: undefined, figures: [], tables, findings }
+}
+
+/** The campaign's own analysis; one that throws becomes a finding, the report is written all the same. */
+async function analyse(spec: ReportedCampaign['spec'], rows: readonly ResultRow[]): Promise<readonly Finding[]> {
+  if (spec.analyse === undefined) return []
+  try {
+    return await spec.analyse(rows)
+  } catch (error) {
+    return [{ title: 'The analysis failed', text: messageOf(error), ok: false }]
+  }
+}
+
+export function fieldsOf(spec: ReportedCampaign['spec']): readonly ResultField[] {
+  return spec.results === undefined ? Object.keys(spec.collect).map((name) => ({ name })) : resultFieldsOf(spec.results)
+}
+
+function provenanceOf(manifest: RunManifest): ReportInput['provenance'] {
+  return {
+    command: manifest.commandLine.join(' '),
+    cahierVersion: manifest.versions.cahier,
+    nodeVersion: manifest.versions.node,
+    host: String(manifest.machine['host'] ?? ''),
+    site: manifest.site.name,
+    scheduler: manifest.site.scheduler,
+    gitCommit: manifest.git?.commit ?? undefined,
+    gitDirty: manifest.git === null ? undefined : manifest.git.changes.length > 0,
+  }
+}
+
+function readNotes(directory: string): string {
+  try {
+    return readFileSync(join(directory, 'notes.md'), 'utf8')
+  } catch {
+    return ''
+  }
+}
