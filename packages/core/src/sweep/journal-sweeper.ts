@@ -153,10 +153,10 @@ export class JournalSweeper<T> implements Sweeper<T> {
   /** Part of a decision. */
   #claim(indexes: readonly number[]): Decision<readonly Claim<T>[]> {
     if (indexes.length === 0) return { events: [], value: [] }
-    const { space } = this.#present()
+    const { space, number: g } = this.#present()
     const first = this.#state.nextToken
     const value = indexes.map((index, i) => this.#makeClaim(space.at(index), index, first + i))
-    return { events: [...this.#introduction(), { type: 'sweep.claim', w: this.#worker, t: first, i: encodeIndexes(indexes) }], value }
+    return { events: [...this.#introduction(), { type: 'sweep.claim', w: this.#worker, t: first, g, i: encodeIndexes(indexes) }], value }
   }
 
   #makeClaim(item: T, index: number, token: number): Claim<T> {
@@ -199,8 +199,8 @@ export class JournalSweeper<T> implements Sweeper<T> {
   }
 
   #eventFor(state: FinalState, indexes: readonly number[], reason: string | undefined, claim?: ClaimEntry<T>): StoreEvent {
-    const g = claim === undefined || claim.generation === this.#state.present ? {} : { g: claim.generation.number }
-    return { type: EVENT_OF[state], i: encodeIndexes(indexes), ...g, ...(reason === undefined ? {} : { reason }) }
+    const { number: g } = claim?.generation ?? this.#present()
+    return { type: EVENT_OF[state], g, i: encodeIndexes(indexes), ...(reason === undefined ? {} : { reason }) }
   }
 
   #lost(item: T, token: number): StoreError {
@@ -260,7 +260,7 @@ export class JournalSweeper<T> implements Sweeper<T> {
     return this.#store.transact(() => {
       const stats: Readonly<Record<string, number>> = { ...this.#state.stats(), todo: 0 }
       const count = [...new Set(states)].reduce((sum, state) => sum + (stats[state] ?? 0), 0)
-      return { events: count === 0 ? [] : [{ type: 'sweep.reset', states: [...states] }], value: { count } }
+      return { events: count === 0 ? [] : [{ type: 'sweep.reset', g: this.#present().number, states: [...states] }], value: { count } }
     })
   }
 
@@ -319,7 +319,7 @@ export class JournalSweeper<T> implements Sweeper<T> {
         const { generation } = group[0]!
         const isPresent = generation === this.#state.present
         const i = encodeIndexes(group.map(({ index }) => index))
-        events.push({ type: 'sweep.adopt', w: this.#worker, t: token, i, ...(isPresent ? {} : { g: generation.number }) })
+        events.push({ type: 'sweep.adopt', w: this.#worker, t: token, g: generation.number, i })
         for (const { index } of group) value.push(this.#makeClaim(generation.space.at(index), isPresent ? index : -1, token++))
       }
       return { events, value }

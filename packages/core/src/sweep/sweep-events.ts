@@ -1,10 +1,10 @@
 import type { SpaceDefinition } from '../model/space.js'
 import type { IndexRanges } from './index-ranges.js'
 
-/** Positions in the generation `g` of the sweep; the present one when it is missing. */
+/** Positions in the generation `g` of the sweep. It stands in every event, so that none can be taken for one of another sweep. */
 interface Positions {
+  readonly g: number
   readonly i: IndexRanges
-  readonly g?: number
 }
 
 /** What a sweep writes into a journal. Field names are one letter where there is an event per item. */
@@ -30,6 +30,6 @@ export type SweepEvent =
   | ({ readonly type: 'sweep.skip' | 'sweep.fail'; readonly reason: string } & Positions)
   /** The worker is dead or silent: its claims are free. */
   | ({ readonly type: 'sweep.expire'; readonly w: string } & Positions)
-  | { readonly type: 'sweep.reset'; readonly states: readonly string[] }
+  | { readonly type: 'sweep.reset'; readonly g: number; readonly states: readonly string[] }
 
 export const SWEEP_PREFIX = 'sweep.'

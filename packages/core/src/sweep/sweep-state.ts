@@ -98,7 +98,7 @@ export class SweepState<T> {
         this.workers.delete(event.w)
         break
       case 'sweep.reset':
-        this.#reset(event.states)
+        this.#reset(event)
         break
       case 'sweep.claim':
       case 'sweep.adopt': {
@@ -124,9 +124,8 @@ export class SweepState<T> {
     }
   }
 
-  /** The present generation when `number` is undefined. */
-  generation(number?: number): Generation<T> | undefined {
-    if (number === undefined || number === this.#present?.number) return this.#present
+  generation(number: number): Generation<T> | undefined {
+    if (number === this.#present?.number) return this.#present
     return this.#older.find((generation) => generation.number === number)
   }
 
@@ -215,7 +214,7 @@ export class SweepState<T> {
     }
   }
 
-  #move(event: SweepEvent & { readonly i: number | string; readonly g?: number }, state: number, reason?: string): void {
+  #move(event: SweepEvent & { readonly i: number | string; readonly g: number }, state: number, reason?: string): void {
     const generation = this.generation(event.g)
     if (generation !== undefined) for (const index of decodeIndexes(event.i)) this.#put(generation, index, state, reason)
   }
@@ -246,10 +245,10 @@ export class SweepState<T> {
     if (index < this.#cursor) this.#returned.push(index)
   }
 
-  #reset(states: readonly string[]): void {
-    const generation = this.#present
+  #reset(event: SweepEvent & { readonly type: 'sweep.reset' }): void {
+    const generation = this.generation(event.g)
     if (generation === undefined) return
-    const wanted = new Set(states.map((state) => (ITEM_STATES as readonly string[]).indexOf(state)))
+    const wanted = new Set(event.states.map((state) => (ITEM_STATES as readonly string[]).indexOf(state)))
     wanted.delete(TODO)
     for (let index = 0; index < generation.states.length; index++) {
       if (wanted.has(generation.states[index]!)) this.#put(generation, index, TODO)
