@@ -1,3 +1,16 @@
+export { Action, type ActionOptions } from './api/action.js'
+export {
+  type GroupOptions,
+  Local,
+  type LocalOptions,
+  ParallelActions,
+  SequentialActions,
+  type SequentialOptions,
+  type Waitable,
+  wait,
+  waitAll,
+  waitAny,
+} from './api/actions.js'
 export {
   type CampaignDefinition,
   type CampaignOptions,
@@ -6,7 +19,12 @@ export {
   loadCampaign,
   plot,
 } from './api/campaign.js'
+export type { LineHandler, OutputHandler } from './api/output-handlers.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
+export { type ExpectOptions, type KillOptions, Process, type WaitOptions } from './api/process.js'
+export { setLogger } from './api/process-log.js'
+export type { Duration, FailureKind, LifecycleHandler, ProcessOptions } from './api/process-options.js'
+export { Report, type Reportable } from './api/report.js'
 export {
   type AttachOptions,
   addNote,
@@ -37,6 +55,8 @@ export {
   writeReport,
 } from './api/runs.js'
 export { type NamedSite, readSites, siteOf, userConfigDirectory } from './api/site-config.js'
+export type { Statistics } from './api/statistics.js'
+export type { ExpectOutcome } from './api/stream-text.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
 export {
@@ -75,6 +95,8 @@ export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
 export type { AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
+export { HelperBackend, type HelperBackendOptions } from './process/helper-backend.js'
+export { LocalBackend } from './process/local-backend.js'
 export { readExitRecord } from './scheduler/exit-record.js'
 export { renderWrapper, type WrapperOptions } from './scheduler/job-wrapper.js'
 export { localAdapter } from './scheduler/local/index.js'

@@ -1,0 +1,88 @@
+import { mergeStatistics, type Statistics } from './statistics.js'
+
+/** What a report can be made of: processes, actions, other reports. */
+export interface Reportable {
+  stats(): Statistics
+}
+
+const COLUMNS: readonly (readonly [string, keyof Statistics])[] = [
+  ['started', 'started'],
+  ['ended', 'ended'],
+  ['errors', 'errors'],
+  ['timeouts', 'timeouts'],
+  ['forced', 'forcedKills'],
+  ['no match', 'expectFailures'],
+  ['write', 'writeErrors'],
+  ['exit≠0', 'nonZeroExits'],
+  ['ok', 'ok'],
+  ['total', 'processes'],
+]
+const NAME_WIDTH = 31
+
+/** A table of what processes and actions did. It is live: it shows what is true when it is printed. */
+export class Report implements Reportable {
+  name: string
+  readonly #members: Reportable[]
+
+  constructor(members: readonly Reportable[] = [], options: { readonly name?: string } = {}) {
+    this.#members = [...members]
+    this.name = options.name ?? 'Report'
+  }
+
+  add(...members: Reportable[]): this {
+    this.#members.push(...members)
+    return this
+  }
+
+  stats(): Statistics {
+    return mergeStatistics(
+      this.name,
+      this.#members.map((member) => member.stats()),
+    )
+  }
+
+  toJSON(): Statistics {
+    return this.stats()
+  }
+
+  /** One line per member by date of start, members inside indented, and the total. `brief`: the total only. */
+  toString(options: { readonly brief?: boolean } = {}): string {
+    const stats = this.stats()
+    const rows: string[][] = [['Name', 'start', 'end', 'length', ...COLUMNS.map(([title]) => title)]]
+    if (options.brief !== true) {
+      const members = [...stats.members].sort((one, other) => time(one.startDate) - time(other.startDate))
+      for (const member of members) addRows(rows, member, 0)
+    }
+    rows.push(rowOf(stats, 0))
+    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+    return rows
+      .map((row) =>
+        row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  '),
+      )
+      .join('\n')
+  }
+}
+
+function addRows(rows: string[][], stats: Statistics, depth: number): void {
+  rows.push(rowOf(stats, depth))
+  for (const member of stats.members) addRows(rows, member, depth + 1)
+}
+
+function rowOf(stats: Statistics, depth: number): string[] {
+  const name = '  '.repeat(depth) + (stats.name.length > NAME_WIDTH ? `${stats.name.slice(0, NAME_WIDTH - 3)}...` : stats.name)
+  const { startDate, endDate } = stats
+  const length =
+    startDate !== undefined && endDate !== undefined ? `${((endDate.getTime() - startDate.getTime()) / 1000).toFixed(1)} s` : ''
+  return [name, localTime(startDate), localTime(endDate), length, ...COLUMNS.map(([, field]) => String(stats[field]))]
+}
+
+function localTime(date: Date | undefined): string {
+  if (date === undefined) return ''
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+}
+
+function time(date: Date | undefined): number {
+  return date?.getTime() ?? Number.POSITIVE_INFINITY
+}

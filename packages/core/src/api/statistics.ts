@@ -1,0 +1,52 @@
+/** Counts over one process, an action or a report. Counters add up; dates are the earliest start and the latest end. */
+export interface Statistics {
+  readonly name: string
+  readonly startDate: Date | undefined
+  /** Absent as long as a member has not ended. */
+  readonly endDate: Date | undefined
+  readonly processes: number
+  readonly started: number
+  readonly ended: number
+  /** Could not start, or whose fate is not known. */
+  readonly errors: number
+  readonly timeouts: number
+  readonly forcedKills: number
+  /** Ended by themselves with an exit code other than 0, or by a signal that was not ours. */
+  readonly nonZeroExits: number
+  readonly expectFailures: number
+  readonly writeErrors: number
+  readonly ok: number
+  readonly finishedOk: number
+  readonly members: readonly Statistics[]
+}
+
+type Counter = Exclude<keyof Statistics, 'name' | 'startDate' | 'endDate' | 'members'>
+
+const COUNTERS: readonly Counter[] = [
+  'processes',
+  'started',
+  'ended',
+  'errors',
+  'timeouts',
+  'forcedKills',
+  'nonZeroExits',
+  'expectFailures',
+  'writeErrors',
+  'ok',
+  'finishedOk',
+]
+
+/** Adds up what the members say. */
+export function mergeStatistics(name: string, members: readonly Statistics[], showMembers = true): Statistics {
+  const counts = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as Record<Counter, number>
+  let start: Date | undefined
+  let end: Date | undefined
+  let open = false
+  for (const member of members) {
+    for (const counter of COUNTERS) counts[counter] += member[counter]
+    if (member.startDate !== undefined && (start === undefined || member.startDate < start)) start = member.startDate
+    if (member.endDate === undefined) open = true
+    else if (end === undefined || member.endDate > end) end = member.endDate
+  }
+  return { name, startDate: start, endDate: open ? undefined : end, ...counts, members: showMembers ? members : [] }
+}
