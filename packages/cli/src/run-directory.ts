@@ -34,6 +34,15 @@ export async function findRunOf(campaignFile: string | undefined, folder = '.'):
   return undefined
 }
 
+/** @throws ConfigError `E_ARGUMENT` for a run that a program defined */
+export async function campaignFileOf(directory: string): Promise<string> {
+  const file = await campaignOf(directory)
+  if (typeof file === 'string') return file
+  throw new ConfigError('E_ARGUMENT', `${directory} does not say which campaign file it was begun with`, {
+    suggestions: ['Name it: --campaign FILE'],
+  })
+}
+
 async function campaignOf(directory: string): Promise<unknown> {
   try {
     return (JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as { campaignFile?: unknown }).campaignFile

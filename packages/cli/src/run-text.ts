@@ -1,4 +1,4 @@
-import type { ItemReport, RunCounts, RunEvent, RunPause, RunPlan, RunStatus, RunSummary } from '@cahier/core'
+import type { ItemReport, RunCounts, RunEvent, RunPause, RunPlan, RunStatus, RunSummary, StoppedRun, SweepChange } from '@cahier/core'
 import type { Core } from './base-command.js'
 
 /** Above this number of work items a line for each job would bury everything else. */
@@ -150,4 +150,24 @@ export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): s
 
 function formatNumber(value: number): string {
   return value >= 100 ? String(Math.ceil(value)) : String(Math.ceil(value * 100) / 100)
+}
+
+/** What `stop` did, and what became of the jobs. */
+export function formatStop({ how, jobs, status }: StoppedRun, cancelJobs: boolean): string {
+  const left = status.counts.submitted + status.counts.running
+  const what = { asked: 'The controller has stopped.', driven: 'Nobody drove the run.', idle: 'Nobody drove the run.' }[how]
+  const fate =
+    jobs === 0
+      ? 'No job was in flight.'
+      : cancelJobs
+        ? `${jobs} ${jobs === 1 ? 'job was' : 'jobs were'} in flight and asked to end${left === 0 ? '; all have.' : `; ${left} still go on.`}`
+        : `${left} ${left === 1 ? 'job goes' : 'jobs go'} on; end them with: cahier stop --cancel-jobs`
+  return `${what} ${fate}\n${formatCounts(status.counts)}`
+}
+
+/** The difference that an edit makes: `+` is new, `=` stays, `-` is set aside. */
+export function formatChange({ added, kept, removed, applied, counts }: SweepChange): string {
+  const lines = [`+${added} =${kept} -${removed} work items`]
+  lines.push(applied ? `applied: ${formatCounts(counts)}` : added + removed === 0 ? 'nothing to change' : 'not applied: add --apply')
+  return lines.join('\n')
 }

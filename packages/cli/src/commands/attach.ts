@@ -1,4 +1,4 @@
-import type { RunStatus } from '@cahier/core'
+import type { RunEvent, RunStatus } from '@cahier/core'
 import { CahierCommand } from '../base-command.js'
 import { runArgument } from '../common.js'
 import { openDisplay } from '../display.js'
@@ -17,13 +17,16 @@ export default class Attach extends CahierCommand {
     const directory = await findRunDirectory(args.directory)
     const core = await this.core()
     const display = await openDisplay({ lines: this.jsonEnabled() ? process.stderr : process.stdout, bar: process.stderr, core })
+    display.say(`Following ${directory}`)
+    // To attach is neither to start a run nor to resume it.
+    const follow = (event: RunEvent): void => display.show(event.type === 'started' ? { type: 'counts', counts: event.counts } : event)
     const left = new AbortController()
     const leave = (): void => left.abort()
     process.once('SIGINT', leave)
     // Following for a reader that has gone would never end.
     process.stdout.once('error', leave)
     try {
-      const status = await core.attachRun(directory, { onEvent: display.show, signal: left.signal })
+      const status = await core.attachRun(directory, { onEvent: follow, signal: left.signal })
       display.close()
       this.log(formatStatus(status, core))
       this.endWith(codeOf(status, left.signal.aborted))

@@ -16,12 +16,16 @@ export default class Export extends CahierCommand {
     to: Flags.string({ description: 'File to write. Default: stdout.' }),
   }
 
-  async run(): Promise<unknown> {
+  async run(): Promise<{ readonly rows: number; readonly file?: string; readonly text?: string }> {
     const { args, flags } = await this.parse(Export)
     const directory = await findRunDirectory(args.directory)
     const core = await this.core()
-    const format = flags.format === 'jsonl' ? 'jsonl' : 'csv'
-    const exported = await core.exportResults(directory, { format, ...(flags.to === undefined ? {} : { to: flags.to }) })
-    return exported
+    const { rows, file, text } = await core.exportResults(directory, { format: flags.format === 'jsonl' ? 'jsonl' : 'csv', to: flags.to })
+    if (file === undefined) {
+      if (!this.jsonEnabled()) process.stdout.write(text)
+      return { rows, text }
+    }
+    this.log(`${rows} ${rows === 1 ? 'row' : 'rows'} in ${file}`)
+    return { rows, file }
   }
 }

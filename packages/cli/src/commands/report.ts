@@ -1,3 +1,4 @@
+import type { WrittenReport } from '@cahier/core'
 import { CahierCommand } from '../base-command.js'
 import { runArgument } from '../common.js'
 import { findRunDirectory } from '../run-directory.js'
@@ -8,12 +9,12 @@ export default class Report extends CahierCommand {
   static override examples = [{ description: 'For the newest run of this folder', command: '<%= config.bin %> report' }]
   static override args = { directory: runArgument }
 
-  async run(): Promise<object> {
+  async run(): Promise<WrittenReport> {
     const { args } = await this.parse(Report)
     const directory = await findRunDirectory(args.directory)
     const core = await this.core()
     const written = await core.writeReport(directory)
-    this.log(written.file)
+    this.log(written.file ?? 'There is no result to report yet.')
     return written
   }
 }

@@ -3,13 +3,13 @@ import { Args, Flags } from '@oclif/core'
 import { CahierCommand } from '../base-command.js'
 import { runFlag, splitWords } from '../common.js'
 
-const STATES = ['failed', 'invalid', 'skipped'] as const satisfies readonly ItemState[]
+const STATES = ['failed', 'invalid', 'done'] as const satisfies readonly ItemState[]
 
 export default class Retry extends CahierCommand {
   static override summary = 'Put work items back on the list.'
   static override description =
     'The next "cahier run" does them again, as a new attempt; what was tried before is kept. Without ITEM and --state: all that failed or gave an invalid result.'
-  static override usage = 'retry [RUN] [ITEM...] [--dir RUN] [--state failed|invalid|skipped] [--json]'
+  static override usage = 'retry [RUN] [ITEM...] [--dir RUN] [--state failed|invalid|done] [--json]'
   static override examples = [
     { description: 'All that failed or gave an invalid result', command: '<%= config.bin %> retry' },
     { description: 'Only what failed', command: '<%= config.bin %> retry --state failed' },
@@ -32,10 +32,9 @@ export default class Retry extends CahierCommand {
     const { argv, flags } = await this.parse(Retry)
     const { directory, operands } = await splitWords(argv as string[], flags.dir, 0)
     const core = await this.core()
-    const states = (flags.state ?? (operands.length === 0 ? ['failed', 'invalid'] : undefined)) as ItemState[] | undefined
     const retried = await core.retryItems(directory, {
-      ...(operands.length === 0 ? {} : { items: [...operands] }),
-      ...(states === undefined ? {} : { states }),
+      items: operands.length === 0 ? undefined : operands,
+      states: flags.state as ItemState[] | undefined,
     })
     this.log(`${retried.count} work ${retried.count === 1 ? 'item' : 'items'} to do again${retried.count === 0 ? '' : ': cahier run'}`)
     return retried

@@ -1,7 +1,11 @@
+import type { StoppedRun } from '@cahier/core'
 import { Flags } from '@oclif/core'
+import { adapterSources } from '../adapter-sources.js'
 import { CahierCommand } from '../base-command.js'
 import { runArgument } from '../common.js'
+import { EXIT_CODES } from '../exit-codes.js'
 import { findRunDirectory } from '../run-directory.js'
+import { formatStop } from '../run-text.js'
 
 export default class Stop extends CahierCommand {
   static override summary = 'Stop a run from another terminal.'
@@ -14,12 +18,19 @@ export default class Stop extends CahierCommand {
   static override args = { directory: runArgument }
   static override flags = { 'cancel-jobs': Flags.boolean({ description: 'Cancel the jobs that were submitted and have not ended.' }) }
 
-  async run(): Promise<object> {
+  async run(): Promise<StoppedRun> {
     const { args, flags } = await this.parse(Stop)
     const directory = await findRunDirectory(args.directory)
     const core = await this.core()
-    const stopped = await core.stopRun(directory, { cancelJobs: flags['cancel-jobs'] })
-    this.log(formatStop(stopped))
+    const left = new AbortController()
+    process.once('SIGINT', () => left.abort())
+    const stopped = await core.stopRun(directory, {
+      cancelJobs: flags['cancel-jobs'],
+      adapters: await adapterSources(this.config),
+      signal: left.signal,
+    })
+    this.log(formatStop(stopped, flags['cancel-jobs']))
+    if (left.signal.aborted) this.endWith(EXIT_CODES.detached.code)
     return stopped
   }
 }
