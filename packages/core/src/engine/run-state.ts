@@ -375,7 +375,7 @@ export class RunState {
     }
     if (event.again === true) {
       this.#set(key, TODO)
-      this.#again.push(key)
+      this.#comeBackTo(key)
       return
     }
     this.#set(key, ok ? DONE : event.o === 'invalid' ? INVALID : FAILED)
@@ -394,7 +394,12 @@ export class RunState {
     if (state !== FAILED && state !== INVALID && state !== DONE) return
     this.#forgiven.set(key, (this.#forgiven.get(key) ?? 0) + this.countedAttempts(key))
     this.#set(key, TODO)
-    this.#again.push(key)
+    this.#comeBackTo(key)
+  }
+
+  /** What the cursor has yet to reach is found there; listed too, it would be given out twice. */
+  #comeBackTo(index: number): void {
+    if (index < this.#cursor) this.#again.push(index)
   }
 
   /** Takes over what is known about items of the former sweep; finished ones that are no longer asked for are kept aside. */
