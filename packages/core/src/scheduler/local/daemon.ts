@@ -103,6 +103,7 @@ export class LocalDaemon {
     this.#table.resize({ cores: cores ?? now.cores, memoryMiB: memoryMiB ?? now.memoryMiB })
     this.#idleMs = idleMs ?? this.#idleMs
     this.#retentionMs = retentionMs ?? this.#retentionMs
+    if (this.#table.purge(Date.now() - this.#retentionMs) > 0) this.onChange()
     this.#schedule()
   }
 

@@ -26,8 +26,8 @@ export const localSchedulerOptions = z.strictObject({
   retentionMs: z
     .int()
     .min(0)
-    .default(600_000)
-    .meta({ description: 'an ended job stays visible for this time in ms, as long as it is one of the last 20,000' }),
+    .optional()
+    .meta({ description: 'an ended job stays visible for this time in ms, as long as it is one of the last 20,000; default: 600000' }),
   answerTimeoutMs: z
     .int()
     .min(100)
