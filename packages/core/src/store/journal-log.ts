@@ -89,12 +89,12 @@ export class JournalLog {
   async readAgain(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) {
-        await delay(20 * attempt)
+        await delay(10 * attempt)
         this.#reload()
       }
       const problem = this.#readRest()
       if (problem === undefined) return
-      if (attempt === 4 || !this.#folds.resettable) throw problem
+      if (attempt === 3 || !this.#folds.resettable) throw problem
     }
   }
 
