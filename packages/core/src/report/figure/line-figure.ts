@@ -67,7 +67,7 @@ export function renderLineFigure(rows: Iterable<ResultRow>, spec: LineSpec, meta
   const noteLines = remarks.filter((text) => text !== '').flatMap((text) => wrapText(text, 11.5, width - 24))
   const bottom = box.bottom + 62
   const parts = [
-    label(box.left, 26, fitText(title, 15, width - box.left - 12), { 'font-size': 15, 'font-weight': '600' }),
+    label(box.left, 26, fitText(title, 16.5, width - box.left - 12), { 'font-size': 15, 'font-weight': '600' }),
     yAxis(y, box, { labels: true, grid: true }),
     xAxis(x, box, { labels: true, grid: true }),
     marksOf(meta.marks ?? [], x, y, box),
@@ -134,7 +134,7 @@ function xScaleOf(
     return bandScale([...levels.keys()], [...levels.values()].map(valueLabel), box.left, box.right)
   }
   const values = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x as number)))].sort((a, b) => a - b)
-  const range = rangeOf(values, isLog ? 'log' : 'linear', { zero: !isLog && values.length > 2, room: 0.05 })
+  const range = rangeOf(values, isLog ? 'log' : 'linear', { room: 0.05 })
   const scale = isLog ? logScale(range, box.left, box.right) : linearScale(range, box.left, box.right)
   return fitTicks(scale, values)
 }

@@ -45,7 +45,7 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
   const show = showOf(kept, spec)
   const x = levelsOf(kept, spec.x, spec.scale === 'log' || spec.scale === 'log-x')
   const y = levelsOf(kept, spec.y, spec.scale === 'log' || spec.scale === 'log-y')
-  const groups = namedGroups(kept, by)
+  const groups = kept.length === 0 ? [{ name: '', rows: [] }] : namedGroups(kept, by)
   const panels = groups.slice(0, MOST_PANELS).map(({ name, rows: members }) => ({ name, cells: cellsOf(members, spec, x, y, show) }))
   const all = panels.flatMap(({ cells }) => cells.flat())
   const found = all.filter((cell): cell is Cell => cell !== undefined)
@@ -81,7 +81,7 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
   const withTitles = all.length <= MOST_TITLES
   const drawn = panels.map(({ name, cells }, index) => {
     const box = boxes[index]!
-    const head = by.length === 0 ? '' : `${by.length === 1 ? `${by[0]} = ` : ''}${name}`
+    const head = by.length === 0 || name === '' ? '' : `${by.length === 1 ? `${by[0]} = ` : ''}${name}`
     const isLowest = index + columns >= panels.length
     return panel(cells, box, { x, y, spec, colours, show, head, meta, withTitles, yLabels: index % columns === 0, xLabels: isLowest })
   })
@@ -98,7 +98,7 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
         })
       : ''
   const parts = [
-    label(left, 26, fitText(title, 15, width - left - 12), { 'font-size': 15, 'font-weight': '600' }),
+    label(left, 26, fitText(title, 16.5, width - left - 12), { 'font-size': 15, 'font-weight': '600' }),
     legend.text,
     ...drawn,
     axisNames(area, { x: axisLabel(spec.x, meta), y: axisLabel(spec.y, meta) }, { x: 42, y: 20 }),

@@ -117,10 +117,17 @@ function logTicks(range: Range, low: number, high: number, at: (value: number) =
       const value = Number(`${digit}e${exponent}`)
       if (value < range.min * (1 - 1e-9) || value > range.max * (1 + 1e-9) || value === 0 || !Number.isFinite(value)) continue
       const isMajor = labelled.includes(digit) && (digit !== 1 || exponent % every === 0)
-      if (isMajor || decades < 9) ticks.push({ at: at(value), label: isMajor ? formatNumber(value) : '' })
+      if (isMajor || decades < 9) ticks.push({ at: at(value), label: isMajor ? powerLabel(value, range) : '' })
     }
   }
   return ticks
+}
+
+/** On an axis that needs powers of ten somewhere, all of them from 10³ on are written as such. */
+function powerLabel(value: number, { min, max }: Range): string {
+  const exponent = Math.round(Math.log10(value))
+  const isPower = value === Number(`1e${exponent}`) && Math.abs(exponent) >= 3
+  return isPower && (max >= 1e5 || min < 1e-3) ? `10${superscript(exponent)}` : formatNumber(value)
 }
 
 /** One band for each value. */
@@ -133,5 +140,7 @@ export function bandScale(keys: readonly string[], labels: readonly string[], fr
 
 /** The same scale with a tick at each of these values, for axes with few levels. */
 export function withTicks(scale: Scale, values: readonly number[]): Scale {
-  return { ...scale, ticks: values.map((value) => ({ at: scale.at(value), label: formatNumber(value) })) }
+  const range = { min: Math.min(...values), max: Math.max(...values) }
+  const text = (value: number) => (scale.kind === 'log' ? powerLabel(value, range) : formatNumber(value))
+  return { ...scale, ticks: values.map((value) => ({ at: scale.at(value), label: text(value) })) }
 }

@@ -30,7 +30,17 @@ export function element(name: string, attributes: Attributes, content?: string):
 
 /** A line of text. Muted text is the ink, lighter, so that it follows dark and light pages. */
 export function label(x: number, y: number, text: string, attributes: Attributes = {}): string {
-  return element('text', { x, y, fill: 'currentColor', ...attributes }, escapeText(text))
+  return element('text', { x, y, fill: 'currentColor', ...attributes }, raised(escapeText(text)))
+}
+
+const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹'
+
+/** Superscript characters are hard to read when small: they become normal digits, raised. */
+function raised(text: string): string {
+  return text.replaceAll(/[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+/g, (run) => {
+    const digits = [...run].map((c) => (c === '⁻' ? '−' : SUPERSCRIPTS.indexOf(c))).join('')
+    return `<tspan dy="-0.42em" font-size="78%">${digits}</tspan><tspan dy="0.33em">\u200b</tspan>`
+  })
 }
 
 const NARROW = new Set("iljtfrI.,:;'|!()[]{}-/\\ `")
@@ -44,7 +54,7 @@ export function textWidth(text: string, size: number): number {
     else if (WIDE.has(c)) width += 0.92
     else if (/[A-Z]/.test(c)) width += 0.7
     else if (c.charCodeAt(0) > 0x2e7f) width += 1.05
-    else if (/[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]/.test(c)) width += 0.38
+    else if (/[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]/.test(c)) width += 0.45
     else width += 0.575
   }
   return width * size
