@@ -25,6 +25,8 @@ export interface Services extends AsyncDisposable {
   readonly clock: Clock
   readonly log: Logger
   readonly renderer: TemplateRenderer
+  /** Finds out whether the site's scheduler can be used, without asking the site anything. Throws AdapterError. */
+  checkScheduler(): Promise<void>
   /** Made and opened when it is first asked for. */
   scheduler(): Promise<Scheduler>
 }
@@ -43,6 +45,7 @@ export async function openServices(
     clock: scope.resolve(CLOCK),
     log: scope.resolve(LOG),
     renderer: scope.resolve(RENDERER),
+    checkScheduler: () => scope.resolve(SCHEDULER).check(),
     scheduler: () => scope.resolve(SCHEDULER).get(),
     async [Symbol.asyncDispose]() {
       await program[Symbol.asyncDispose]()

@@ -60,6 +60,15 @@ describe('campaignScope', () => {
     expect(first.resolve(RENDERER)).toBe(second.resolve(RENDERER))
   })
 
+  it('can be checked without asking the site anything', async () => {
+    const scope = open()
+    await scope.resolve(SCHEDULER).check()
+    expect(events).toEqual(['made'])
+    await scope.resolve(SCHEDULER).get()
+    expect(events).toEqual(['made', 'opened'])
+    await expect(open('slurm').resolve(SCHEDULER).check()).rejects.toMatchObject({ code: 'E_ADAPTER_MISSING' })
+  })
+
   it('ends the scheduler with the campaign, when it was opened', async () => {
     await open()[Symbol.asyncDispose]()
     expect(events).toEqual([])

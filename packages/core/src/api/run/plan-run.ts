@@ -32,6 +32,7 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
   const loaded = await asLoadedCampaign(options.campaign)
   await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
   const { site, renderer } = services
+  await services.checkScheduler()
   const campaign = prepareCampaign(loaded, renderer, { isLocal: site.scheduler === 'local' })
   const { spec, items, space } = campaign
   const directory = options.directory === undefined ? undefined : resolve(options.directory)

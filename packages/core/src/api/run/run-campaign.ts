@@ -61,6 +61,7 @@ export async function runCampaign(options: RunCampaignOptions): Promise<RunSumma
   const loaded = await asLoadedCampaign(options.campaign)
   await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
   const prepared = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
+  await services.checkScheduler()
   const directory = await chooseDirectory(prepared, options, services)
   using log = makeLogger({ file: join(directory, 'log.ndjson'), clock: services.clock })
   await using hold = await takeHold(directory)
