@@ -47,6 +47,8 @@ export class HelperBackend implements ProcessBackend {
   readonly #entries = new Map<number, Entry>()
   #link: HelperLink | undefined
   #lastId = 0
+  /** Starts that wait for the helper to be there. */
+  #asking = 0
 
   constructor(options: HelperBackendOptions = {}) {
     this.#window = options.window ?? spawnWindow()
@@ -91,10 +93,15 @@ export class HelperBackend implements ProcessBackend {
 
   async #ask(spec: ProcessSpec, words: readonly string[], options: StartOptions): Promise<Started> {
     const link = this.#open()
+    if (this.#asking === 0 && this.#entries.size === 0) link.ref()
+    this.#asking += 1
     try {
       await link.ready
     } catch (error) {
       return { code: 'not-started', error: { code: 'E_HELPER', message: messageOf(error) } }
+    } finally {
+      this.#asking -= 1
+      this.#rest()
     }
     const marker = makeMarker()
     // The last word on a name counts.
@@ -107,7 +114,7 @@ export class HelperBackend implements ProcessBackend {
     this.#lastId = (this.#lastId % 0xfffffff0) + 1
     const id = this.#lastId
     const entry: Entry = { spec, marker, options, started: makeDeferred(), input: new InputQueue(link, id), process: undefined }
-    if (this.#entries.size === 0) link.ref()
+    if (this.#asking === 0 && this.#entries.size === 0) link.ref()
     this.#entries.set(id, entry)
     link.send((out) => link.requests.start(out, { id, words, spec, environment }, link.directory))
     return entry.started.promise
@@ -143,7 +150,6 @@ export class HelperBackend implements ProcessBackend {
         return
       case 'X': {
         const [code, signal, open] = payload.toString('latin1').split(' ').map(Number)
-        this.#window.leave()
         entry.input.fail('it has ended')
         if (entry.spec.outputFiles === undefined) for (let ended = open ?? 0; ended < 2; ended += 1) entry.process?.takeStreamEnd()
         if ((open ?? 0) === 0) this.#forget(id)
@@ -171,6 +177,7 @@ export class HelperBackend implements ProcessBackend {
       drop: () => {
         if (this.#entries.has(id)) link.send((out) => link.requests.drop(out, id))
         this.#forget(id)
+        this.#window.leave()
       },
       pauseUntil: (_stream: unknown, ready: Promise<void>) => link.pauseUntil(ready),
     }
@@ -187,14 +194,16 @@ export class HelperBackend implements ProcessBackend {
     this.#forget(id)
     entry.input.fail('it did not start')
     if (entry.process === undefined) entry.started.resolve({ code, error })
-    else {
-      this.#window.leave()
-      entry.process.takeStartFailure(error)
-    }
+    else entry.process.takeStartFailure(error)
   }
 
   #forget(id: number): void {
-    if (this.#entries.delete(id) && this.#entries.size === 0) this.#link?.unref()
+    if (this.#entries.delete(id)) this.#rest()
+  }
+
+  /** A helper without work does not keep this program alive. */
+  #rest(): void {
+    if (this.#asking === 0 && this.#entries.size === 0) this.#link?.unref()
   }
 
   #lose(reason: string): void {
@@ -207,7 +216,6 @@ export class HelperBackend implements ProcessBackend {
         entry.started.resolve({ code: 'E_HELPER', error: { code: 'E_HELPER', message } })
         if (entry.spec.detach !== true) void stopByMarker(entry.marker)
       } else {
-        this.#window.leave()
         const fate = entry.spec.detach === true ? 'it was detached and may still run' : 'it was told to end'
         void entry.process.takeLoss({
           code: 'E_HELPER',

@@ -1,7 +1,7 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import type { Readable, Writable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { execa, type Options, type ResultPromise } from 'execa'
 import { messageOf, ProcessError, systemCodeOf } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
@@ -69,51 +69,55 @@ export class LocalBackend implements ProcessBackend {
   async #spawn(spec: ProcessSpec, words: readonly string[], options: StartOptions): Promise<{ running: SupervisedProcess } | Failure> {
     const marker = makeMarker()
     const files: number[] = []
-    let child: ResultPromise
+    let child: ChildProcess
     try {
       const output = openOutputs(spec, files)
-      child = execa(words[0] as string, words.slice(1), {
-        ...FIXED,
+      child = spawn(words[0] as string, words.slice(1), {
         env: environmentOf(spec, marker),
-        ...(spec.cwd === undefined ? {} : { cwd: spec.cwd }),
-        stdin: spec.stdin === undefined || spec.stdin === 'ignore' ? 'ignore' : 'pipe',
-        stdout: output?.[0] ?? 'pipe',
-        stderr: output?.[1] ?? 'pipe',
-      } as Options) as ResultPromise
+        cwd: spec.cwd,
+        // A session of its own: the terminal's Ctrl-C is for us, and the whole group can be signalled.
+        detached: true,
+        stdio: [spec.stdin === undefined || spec.stdin === 'ignore' ? 'ignore' : 'pipe', output?.[0] ?? 'pipe', output?.[1] ?? 'pipe'],
+      })
     } catch (error) {
       return failureOf(spec, systemCodeOf(error) ?? 'E_ARGUMENT', messageOf(error))
     } finally {
       for (const file of files) closeSync(file)
     }
     if (child.pid === undefined) {
-      const result = await child
-      return failureOf(spec, result.code ?? 'UNKNOWN', result.originalMessage ?? 'unknown error')
+      // Without descriptors there are not even streams: nothing of the child may be touched but this event.
+      const error = await new Promise<Error>((resolve) => child.once('error', resolve))
+      return failureOf(spec, systemCodeOf(error) ?? 'UNKNOWN', error.message)
     }
+    // A signal that could not be sent is seen by what remains.
+    child.on('error', ignore)
     return { running: this.#supervise(child, child.pid, spec, marker, options) }
   }
 
-  #supervise(child: ResultPromise, pid: number, spec: ProcessSpec, marker: string, options: StartOptions): SupervisedProcess {
+  #supervise(child: ChildProcess, pid: number, spec: ProcessSpec, marker: string, options: StartOptions): SupervisedProcess {
     const streams: [OutputStream, Readable | null][] = [
-      ['stdout', child.stdout as Readable | null],
-      ['stderr', child.stderr as Readable | null],
+      ['stdout', child.stdout],
+      ['stderr', child.stderr],
     ]
     const open = streams.filter(([, stream]) => stream !== null).length
-    const supervised = new SupervisedProcess(spec, marker, controlsOf(child, pid, streams), options, open)
+    const onEnd = (): void => {
+      this.#running.delete(supervised)
+      this.#window.leave()
+    }
+    const supervised: SupervisedProcess = new SupervisedProcess(spec, marker, controlsOf(child, pid, streams, onEnd), options, open)
     for (const [name, stream] of streams) {
       if (stream === null) continue
       stream.on('data', (chunk: Buffer) => supervised.takeOutput(name, chunk))
       stream.once('close', () => supervised.takeStreamEnd())
       stream.on('error', ignore)
     }
-    const stdin = child.stdin as Writable | null
+    const { stdin } = child
     if (stdin !== null) {
       stdin.on('error', ignore)
       if (typeof spec.stdin === 'object') stdin.end(spec.stdin.text)
     }
     this.#running.add(supervised)
     child.once('exit', (code, signal) => {
-      this.#running.delete(supervised)
-      this.#window.leave()
       supervised.takeExit(code ?? undefined, signal ?? undefined)
     })
     if (spec.detach === true) child.unref()
@@ -134,16 +138,6 @@ interface Failure {
 function failureOf(spec: ProcessSpec, code: string, detail: string): Failure {
   return { code, error: explainStartError(spec, code === 'ERR_INVALID_ARG_VALUE' ? 'E_ARGUMENT' : code, detail) }
 }
-
-/** Nothing that execa could do after the start is left to it: streams, limits, signals and the end are ours. */
-const FIXED = {
-  buffer: false,
-  reject: false,
-  cleanup: false,
-  detached: true,
-  extendEnv: false,
-  stripFinalNewline: false,
-} as const
 
 function ignore(): void {
   // Seen through the callback of the write, or of no consequence.
@@ -167,8 +161,10 @@ function openOutputs(spec: ProcessSpec, files: number[]): [number, number] | und
   return [stdout, stderr]
 }
 
-function controlsOf(child: ResultPromise, pid: number, streams: readonly (readonly [OutputStream, Readable | null])[]): ProcessControls {
-  const stdin = child.stdin as Writable | null
+type Streams = readonly (readonly [OutputStream, Readable | null])[]
+
+function controlsOf(child: ChildProcess, pid: number, streams: Streams, onEnd: () => void): ProcessControls {
+  const { stdin } = child
   return {
     pid,
     signalGroup: (signal) => {
@@ -187,6 +183,7 @@ function controlsOf(child: ResultPromise, pid: number, streams: readonly (readon
     drop: () => {
       stdin?.destroy()
       for (const [, stream] of streams) stream?.destroy()
+      onEnd()
     },
     pauseUntil: (name, ready) => {
       const stream = streams.find(([other]) => other === name)?.[1]

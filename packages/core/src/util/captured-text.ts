@@ -1,5 +1,4 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { type FileHandle, open } from 'node:fs/promises'
 
 /** The shape of the model's `CapturedText`. */
 export interface KeptText {
@@ -176,7 +175,6 @@ class Spill {
     try {
       if (this.#handle === undefined) {
         const name = await this.#name()
-        await mkdir(dirname(name), { recursive: true })
         this.#handle = await open(name, 'w', 0o600)
         this.file = name
       }

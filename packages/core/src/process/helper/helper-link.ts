@@ -105,12 +105,14 @@ export class HelperLink {
 
   /** While something runs, the program must not end by itself. */
   ref(): void {
+    if (this.#child.pid === undefined) return
     this.#child.ref()
     this.#child.stdin.ref()
     this.#child.stdout.ref()
   }
 
   unref(): void {
+    if (this.#child.pid === undefined) return
     this.#child.unref()
     this.#child.stdin.unref()
     this.#child.stdout.unref()
