@@ -19,6 +19,8 @@ export {
   loadCampaign,
   plot,
 } from './api/campaign.js'
+export { Engine, type EngineEnd, type EngineOption, type EngineStartOptions } from './api/engine.js'
+export type { EngineJob, SubmitJobOptions, SubmittedJob } from './api/engine-jobs.js'
 export type { LineHandler, OutputHandler } from './api/output-handlers.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
 export { type ExpectOptions, type KillOptions, Process, type WaitOptions } from './api/process.js'
@@ -55,7 +57,7 @@ export {
   writeReport,
 } from './api/runs.js'
 export { type NamedSite, readSites, siteOf, userConfigDirectory } from './api/site-config.js'
-export type { Statistics } from './api/statistics.js'
+export type { ExecutionStatistics } from './api/statistics.js'
 export type { ExpectOutcome } from './api/stream-text.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
