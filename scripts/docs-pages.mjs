@@ -2,17 +2,19 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { EXIT_CODES } from '../packages/cli/dist/exit-codes.js'
 import { ERROR_CODES } from '../packages/core/dist/error-codes.js'
 import { campaignSchema } from '../packages/core/dist/model/campaign.js'
 import { siteConfigSchema } from '../packages/core/dist/model/site.js'
+import { localSchedulerOptions } from '../packages/core/dist/scheduler/local/options.js'
 import { root } from './steps.mjs'
 
 const MADE = '<!-- made by "npm run docs": change the code, not this page -->'
 const CODE = 'x-code'
-const schemas = { campaign: campaignSchema, site: siteConfigSchema }
+const schemas = { campaign: campaignSchema, site: siteConfigSchema, local: localSchedulerOptions }
 const titles = { campaign: 'A campaign of Cahier (campaign.yaml)', site: 'The sites of Cahier (cahier.config.yaml)' }
 
-/** What only code can say (functions, regular expressions, zod objects) is marked; numbers without JSON form are left out. @param {'campaign' | 'site'} name */
+/** What only code can say (functions, regular expressions, zod objects) is marked; numbers without JSON form are left out. @param {'campaign' | 'site' | 'local'} name */
 function describe(name) {
   return z.toJSONSchema(schemas[name], {
     io: 'input',
@@ -143,6 +145,10 @@ export function sitePage() {
     '',
     optionTable(properties.sites.additionalProperties),
     '',
+    '## `options` of the scheduler `local`',
+    '',
+    optionTable(describe('local')),
+    '',
   ].join('\n')
 }
 
@@ -170,7 +176,9 @@ export async function commandsPage() {
   const commands = Object.values(manifest.commands)
     .filter((command) => command.hidden !== true)
     .sort((a, b) => (a.id < b.id ? -1 : 1))
-  return [MADE, '# Commands', '', ...commands.flatMap(commandSection)].join('\n')
+  const codes = Object.values(EXIT_CODES).map(({ code, meaning }) => `| ${code} | ${meaning} |`)
+  const table = ['## Exit codes', '', '| code | meaning |', '| --- | --- |', ...codes, '']
+  return [MADE, '# Commands', '', ...table, ...commands.flatMap(commandSection)].join('\n')
 }
 
 function commandSection(command) {

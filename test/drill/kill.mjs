@@ -27,9 +27,9 @@ printf 'end %s %s\\n' "$1" "$$" >> "$2"
 const CAMPAIGN = `name: kill-drill
 factors:
   n: { range: [0, ${COMBINATIONS - 1}] }
-files: [job.sh]
+files: [work.sh]
 job:
-  command: [sh, job.sh, '{{ n }}', LEDGER]
+  command: [sh, work.sh, '{{ n }}', LEDGER]
 results:
   value: { type: integer, positive: true }
 collect:
@@ -72,7 +72,7 @@ function prepare(folder, queue) {
   const ledger = join(folder, 'ledger')
   mkdirSync(folder)
   writeFileSync(ledger, '')
-  writeFileSync(join(folder, 'job.sh'), JOB)
+  writeFileSync(join(folder, 'work.sh'), JOB)
   writeFileSync(join(folder, 'campaign.yaml'), CAMPAIGN.replace('LEDGER', JSON.stringify(ledger)))
   const site = { scheduler: 'local', options: { directory: queue, cores: 4, idleMs: 3000 } }
   writeFileSync(join(folder, 'cahier.config.yaml'), JSON.stringify({ sites: { drill: site }, defaultSite: 'drill' }))

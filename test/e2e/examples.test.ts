@@ -70,18 +70,27 @@ describe('examples/chained-jobs', () => {
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
 
-  it('submits five jobs, each after the one before, and every job reads what the one before wrote', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [example('chained-jobs/chained.mjs'), '--dir', join(folder, 'run')], {
+  const run = () =>
+    spawnSync(process.execPath, [example('chained-jobs/chained.mjs'), '-c', join(folder, 'run')], {
       encoding: 'utf8',
       env: { ...process.env, XDG_STATE_HOME: join(folder, 'state') },
       timeout: 50_000,
     })
-    expect(status, stderr).toBe(0)
-    const text = stdout + stderr
-    const submitted = [...text.matchAll(/Job submitted: (\S+?)(?: dependent on (\S+))?$/gm)].map((match) => [match[1], match[2]])
+
+  it('submits five jobs, each after the one before, and every job goes on from what the one before wrote', () => {
+    const { status, stdout, stderr } = run()
+    expect(status, stdout + stderr).toBe(0)
+    const submitted = [...stdout.matchAll(/Job submitted: (\S+?)(?: dependent on (\S+))?$/gm)].map((match) => [match[1], match[2]])
     expect(submitted).toHaveLength(5)
     for (const [at, [, on]] of submitted.entries()) expect(on).toBe(at === 0 ? undefined : submitted[at - 1]![0])
-    // 1, then each job doubles it and adds one.
-    expect(readFileSync(join(folder, 'run', 'result.txt'), 'utf8').trim()).toBe('31')
+    const part = (n: number): string => readFileSync(join(folder, 'run', 'jobs', `part-${n}`, 'stdout'), 'utf8')
+    const ends = [1, 2, 3, 4, 5].map((n) => /^from t = (\S+) to (\S+)$/m.exec(part(n))!.slice(1, 3).map(Number))
+    for (const [at, [from]] of ends.entries()) expect(from).toBe(at === 0 ? 0 : ends[at - 1]![1])
+    const [found, theory] = [...readFileSync(join(folder, 'run', 'result.txt'), 'utf8').matchAll(/0\.\d{5}/g)].map(Number)
+    expect(Math.abs(found! / theory! - 1)).toBeLessThan(1e-3)
+
+    const again = run()
+    expect(again.status, again.stdout + again.stderr).toBe(0)
+    expect(again.stdout).not.toContain('Job submitted')
   })
 })
