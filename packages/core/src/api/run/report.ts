@@ -6,9 +6,9 @@ import { messageOf } from '../../errors.js'
 import type { CampaignSpec, FigureSpec, Finding, ResultRow } from '../../model/campaign.js'
 import type { ResultRecord } from '../../model/result.js'
 import { resultFieldsOf } from '../../report/result-schema.js'
-import { columnsOf, tableRows, tableToCsv, tableToJsonl } from '../../report/table.js'
+import { columnsOf, tableRows } from '../../report/table.js'
 import type { ReportInput, ResultField } from '../../report/types.js'
-import { writeFileAtomicSync } from '../../util/atomic-file.js'
+import { writeReportFiles } from '../../report/write-report.js'
 import { reportItem } from './items.js'
 import type { OpenRun } from './open-run.js'
 
@@ -57,11 +57,8 @@ export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, n
     },
     generatedAt: now,
   }
-  const rows = [...tableRows(input.records, columns)]
-  const tables = [join(run.directory, 'results.csv'), join(run.directory, 'results.jsonl')]
-  writeFileAtomicSync(tables[0] as string, tableToCsv(rows, columns.all))
-  writeFileAtomicSync(tables[1] as string, tableToJsonl(rows))
-  return { file: undefined, figures: [], tables, findings }
+  const written = await writeReportFiles(run.directory, input)
+  return { ...written, findings }
 }
 
 /** The campaign's own analysis; one that throws becomes a finding, the report is written all the same. */
