@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest'
+import type { RunJournalEvent } from '../../src/engine/events.js'
+import { RunState } from '../../src/engine/run-state.js'
+import type { WorkItem } from '../../src/model/combination.js'
+import { withRepetitions } from '../../src/sweep/derived-spaces.js'
+import { spaceFromDefinition } from '../../src/sweep/space-json.js'
+import { sweep } from '../../src/sweep/sweep.js'
+
+const itemsOf = (levels: number[], repetitions = 1) => withRepetitions(sweep({ n: levels }), repetitions)
+const campaign = (levels: number[], revision = 1): RunJournalEvent => ({
+  type: 'campaign',
+  runId: 'x',
+  name: 'c',
+  revision,
+  definition: itemsOf(levels).definition,
+  fingerprint: {},
+})
+function stateOf(events: RunJournalEvent[], history = false): RunState {
+  const state = new RunState((definition) => spaceFromDefinition<WorkItem>(definition), { history })
+  events.forEach((event, at) => {
+    state.fold({ ...event, seq: at + 1, at: 1000 + at } as never)
+  })
+  return state
+}
+const done = (k: number | string, a = 1, v = {}): RunJournalEvent => ({ type: 'verdict', k, a, o: 'succeeded', d: 'ok', v })
+const failed = (k: number, a = 1, more = {}): RunJournalEvent => ({ type: 'verdict', k, a, o: 'failed', d: 'exit code 1', ...more })
+const intents = (...jobs: (readonly [number | string, number])[]): RunJournalEvent => ({ type: 'intents', jobs })
+
+describe('RunState', () => {
+  it('counts every item in exactly one state', () => {
+    const state = stateOf([campaign([1, 2, 3, 4]), intents([0, 1], [1, 1], [2, 1]), done(0), failed(1), { type: 'started', jobs: [[2, 1]] }])
+    expect(state.counts()).toEqual({ total: 4, todo: 1, submitted: 0, running: 1, done: 1, failed: 1, invalid: 0, skipped: 0, orphaned: 0 })
+    expect([...state.flights.keys()]).toEqual([2])
+  })
+
+  it('gives items in order, and those that come back once', () => {
+    const state = stateOf([campaign([1, 2, 3]), intents([0, 1]), failed(0, 1, { again: true })])
+    expect(state.nextTodo(10)).toEqual([0, 1, 2])
+    expect(state.nextTodo(10)).toEqual([])
+    state.giveBack([1])
+    expect(state.nextTodo(10)).toEqual([1])
+  })
+
+  it('keeps what is refused for the next time', () => {
+    const state = stateOf([campaign([1, 2, 3])])
+    expect(state.nextTodo(10, (index) => index !== 1)).toEqual([0, 2])
+    expect(state.nextTodo(10)).toEqual([1])
+  })
+
+  it('ignores a verdict about an attempt that is not in flight', () => {
+    const state = stateOf([campaign([1]), intents([0, 2]), done(0, 1)])
+    expect(state.counts().done).toBe(0)
+    expect(state.flights.get(0)?.attempt).toBe(2)
+  })
+
+  it('counts attempts for the retry policy without void ones and those before a retry', () => {
+    const state = stateOf([campaign([1]), intents([0, 1]), failed(0, 1, { again: true, void: true }), intents([0, 2]), failed(0, 2)])
+    expect([state.lastAttempt(0), state.countedAttempts(0)]).toEqual([2, 1])
+    const retried = stateOf([campaign([1]), intents([0, 1]), failed(0, 1), { type: 'retry', keys: [0] }])
+    expect([retried.stateOf(0), retried.lastAttempt(0), retried.countedAttempts(0)]).toEqual(['todo', 1, 0])
+  })
+
+  it('keeps done work when the sweep changes, sets aside what is no longer asked for, and takes it back', () => {
+    const events: RunJournalEvent[] = [campaign([1, 2, 3]), intents([0, 1], [1, 1], [2, 1]), done(0, 1, { s: 1 }), done(1, 1, { s: 2 })]
+    const narrower = stateOf([...events, campaign([2, 3, 4], 2)])
+    expect(narrower.counts()).toMatchObject({ total: 3, done: 1, submitted: 1, todo: 1, orphaned: 1 })
+    expect([...narrower.records(() => '')].map((record) => record.values)).toEqual([{ s: 2 }])
+    expect([...narrower.flights.keys()]).toEqual([1])
+    const wider = stateOf([...events, campaign([2, 3, 4], 2), campaign([1, 2, 3, 4], 3)])
+    expect(wider.counts()).toMatchObject({ total: 4, done: 2, submitted: 1, todo: 1, orphaned: 0 })
+  })
+
+  it('remembers a job in flight whose item is no longer asked for', () => {
+    const state = stateOf([campaign([1, 2]), intents([0, 1]), campaign([2], 2)])
+    const [key] = [...state.flights.keys()]
+    expect(key).toMatch(/^gone:/)
+    state.fold({ ...done(String(key), 1, { s: 1 }), seq: 9, at: 9 } as never)
+    expect(state.counts()).toMatchObject({ total: 1, todo: 1, orphaned: 1 })
+    state.fold({ ...campaign([1, 2], 3), seq: 10, at: 10 } as never)
+    expect(state.counts()).toMatchObject({ total: 2, done: 1, orphaned: 0 })
+  })
+
+  it('shows the newest failures first and only what is still failed', () => {
+    const state = stateOf([campaign([1, 2, 3]), intents([0, 1], [1, 1], [2, 1]), failed(0), failed(1), failed(2), { type: 'retry', keys: [1] }])
+    expect(state.recentFailures(10)).toEqual([2, 0])
+  })
+
+  it('keeps the history of attempts when that is asked for', () => {
+    const state = stateOf([campaign([1]), intents([0, 1]), failed(0, 1, { again: true }), intents([0, 2]), done(0, 2)], true)
+    expect(state.historyOf(0).map((one) => one.verdict?.outcome)).toEqual(['failed', 'succeeded'])
+  })
+
+  it('clears a pause when a controller opens the run', () => {
+    const opened: RunJournalEvent = { type: 'opened', host: 'h', pid: 1, version: '0' }
+    const state = stateOf([campaign([1]), { type: 'paused', reason: 'breaker', detail: 'x' }, { type: 'stop', cancelJobs: false }, opened])
+    expect([state.pause, state.stop, state.isOpen]).toEqual([undefined, undefined, true])
+  })
+
+  it('forgets everything when it is reset', () => {
+    const state = stateOf([campaign([1, 2]), intents([0, 1]), done(0)])
+    state.reset()
+    expect(state.counts().total).toBe(0)
+    state.fold({ ...campaign([1, 2]), seq: 1, at: 1 } as never)
+    expect(state.counts()).toMatchObject({ total: 2, todo: 2 })
+  })
+})
