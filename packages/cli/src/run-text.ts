@@ -1,4 +1,15 @@
-import type { ItemReport, RunCounts, RunEvent, RunPause, RunPlan, RunStatus, RunSummary, StoppedRun, SweepChange } from '@cahier/core'
+import type {
+  ItemReport,
+  RepairReport,
+  RunCounts,
+  RunEvent,
+  RunPause,
+  RunPlan,
+  RunStatus,
+  RunSummary,
+  StoppedRun,
+  SweepChange,
+} from '@cahier/core'
 import type { Core } from './base-command.js'
 
 /** Above this number of work items a line for each job would bury everything else. */
@@ -170,4 +181,13 @@ export function formatChange({ added, kept, removed, applied, counts }: SweepCha
   const lines = [`+${added} =${kept} -${removed} work items`]
   lines.push(applied ? `applied: ${formatCounts(counts)}` : added + removed === 0 ? 'nothing to change' : 'not applied: add --apply')
   return lines.join('\n')
+}
+
+export function formatRepair({ repaired, events, salvaged, copy, dropped }: RepairReport): string {
+  if (!repaired) return `The journal is whole: ${events} events. Nothing was changed.`
+  return [
+    `The journal has ${events} events now; ${salvaged} of them stood after the damage.`,
+    ...dropped.map((part) => `  lost: ${part.bytes} bytes at ${part.offset}: ${part.reason}`),
+    `  as it was: ${copy}`,
+  ].join('\n')
 }

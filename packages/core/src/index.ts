@@ -110,6 +110,7 @@ export { localAdapter } from './scheduler/local/index.js'
 export { LocalScheduler } from './scheduler/local/local-scheduler.js'
 export type { LocalSchedulerOptions } from './scheduler/local/options.js'
 export { JournalStore, type JournalStoreOptions } from './store/journal-store.js'
+export { type DroppedPart, type RepairReport, repairJournal } from './store/repair.js'
 export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'
 export {
   JournalSweeper,
