@@ -3,7 +3,7 @@ import { type Deferred, makeDeferred, settlesWithin, startTimer } from '../util/
 import type { ExpectOptions, KillOptions, Process, WaitOptions } from './process.js'
 import { processLogger } from './process-log.js'
 import { type Duration, type LifecycleHandler, toMs } from './process-options.js'
-import { mergeStatistics, type Statistics } from './statistics.js'
+import { type ExecutionStatistics, mergeStatistics } from './statistics.js'
 import type { ExpectOutcome } from './stream-text.js'
 
 export interface ActionOptions {
@@ -137,7 +137,7 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
     return this
   }
 
-  stats(): Statistics {
+  stats(): ExecutionStatistics {
     return mergeStatistics(
       this.name,
       this.processes.map((process) => process.stats()),

@@ -3,7 +3,7 @@ import { settlesWithin } from '../util/async.js'
 import { Action, type ActionOptions, ProcessesAction } from './action.js'
 import { type KillOptions, nameOf, Process, type WaitOptions } from './process.js'
 import { type ProcessOptions, toMs } from './process-options.js'
-import { mergeStatistics, type Statistics } from './statistics.js'
+import { type ExecutionStatistics, mergeStatistics } from './statistics.js'
 
 /** Local processes at a time when nothing else is said. */
 const DEFAULT_CONCURRENCY = 64
@@ -65,7 +65,7 @@ abstract class ActionGroup extends Action {
     return this.ended && !this.timedOut && this.actions.every((action) => action.finishedOk)
   }
 
-  override stats(): Statistics {
+  override stats(): ExecutionStatistics {
     return mergeStatistics(
       this.name,
       this.actions.map((action) => action.stats()),

@@ -8,7 +8,7 @@ import { DEFAULT_KEEP_BYTES } from '../util/captured-text.js'
 import { OutputFan, type OutputHandler } from './output-handlers.js'
 import { processLogger } from './process-log.js'
 import { type Duration, type FailureKind, type LifecycleHandler, type ProcessOptions, toMs } from './process-options.js'
-import type { Statistics } from './statistics.js'
+import type { ExecutionStatistics } from './statistics.js'
 import { type ExpectOutcome, makePatterns, StreamText } from './stream-text.js'
 
 const LONGEST_NAME = 60
@@ -258,7 +258,7 @@ export class Process implements AsyncDisposable {
     return result.startedAt !== undefined || result.error !== undefined
   }
 
-  stats(): Statistics {
+  stats(): ExecutionStatistics {
     const failures = new Set(this.#failures())
     const count = (condition: boolean): number => (condition ? 1 : 0)
     return {

@@ -1,11 +1,11 @@
-import { mergeStatistics, type Statistics } from './statistics.js'
+import { type ExecutionStatistics, mergeStatistics } from './statistics.js'
 
 /** What a report can be made of: processes, actions, other reports. */
 export interface Reportable {
-  stats(): Statistics
+  stats(): ExecutionStatistics
 }
 
-const COLUMNS: readonly (readonly [string, keyof Statistics])[] = [
+const COLUMNS: readonly (readonly [string, keyof ExecutionStatistics])[] = [
   ['started', 'started'],
   ['ended', 'ended'],
   ['errors', 'errors'],
@@ -34,14 +34,14 @@ export class Report implements Reportable {
     return this
   }
 
-  stats(): Statistics {
+  stats(): ExecutionStatistics {
     return mergeStatistics(
       this.name,
       this.#members.map((member) => member.stats()),
     )
   }
 
-  toJSON(): Statistics {
+  toJSON(): ExecutionStatistics {
     return this.stats()
   }
 
@@ -63,12 +63,12 @@ export class Report implements Reportable {
   }
 }
 
-function addRows(rows: string[][], stats: Statistics, depth: number): void {
+function addRows(rows: string[][], stats: ExecutionStatistics, depth: number): void {
   rows.push(rowOf(stats, depth))
   for (const member of stats.members) addRows(rows, member, depth + 1)
 }
 
-function rowOf(stats: Statistics, depth: number): string[] {
+function rowOf(stats: ExecutionStatistics, depth: number): string[] {
   const name = '  '.repeat(depth) + (stats.name.length > NAME_WIDTH ? `${stats.name.slice(0, NAME_WIDTH - 3)}...` : stats.name)
   const { startDate, endDate } = stats
   const length =

@@ -1,5 +1,5 @@
 /** Counts over one process, an action or a report. Counters add up; dates are the earliest start and the latest end. */
-export interface Statistics {
+export interface ExecutionStatistics {
   readonly name: string
   readonly startDate: Date | undefined
   /** Absent as long as a member has not ended. */
@@ -17,10 +17,10 @@ export interface Statistics {
   readonly writeErrors: number
   readonly ok: number
   readonly finishedOk: number
-  readonly members: readonly Statistics[]
+  readonly members: readonly ExecutionStatistics[]
 }
 
-type Counter = Exclude<keyof Statistics, 'name' | 'startDate' | 'endDate' | 'members'>
+type Counter = Exclude<keyof ExecutionStatistics, 'name' | 'startDate' | 'endDate' | 'members'>
 
 const COUNTERS: readonly Counter[] = [
   'processes',
@@ -37,7 +37,7 @@ const COUNTERS: readonly Counter[] = [
 ]
 
 /** Adds up what the members say. */
-export function mergeStatistics(name: string, members: readonly Statistics[], showMembers = true): Statistics {
+export function mergeStatistics(name: string, members: readonly ExecutionStatistics[], showMembers = true): ExecutionStatistics {
   const counts = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as Record<Counter, number>
   let start: Date | undefined
   let end: Date | undefined
