@@ -28,7 +28,8 @@ function faultOf(job: JobSpec): string | undefined {
   if (!job.directory.startsWith('/')) return `the directory ${quoted(job.directory)} is not absolute`
   if (job.directory.includes('\0')) return `the directory ${quoted(job.directory)} has a NUL byte in it`
   if (!job.script.startsWith('#!')) return 'the script does not begin with a "#!" line'
-  if (job.script.includes('\r\n')) return 'the script has Windows line ends (CR LF)'
+  // The first line tells: further down a quoted value may hold these bytes, and must keep them.
+  if (/^[^\n]*\r\n/.test(job.script)) return 'the script has Windows line ends (CR LF)'
   if (job.script.includes('\0')) return 'the script has a NUL byte in it'
   for (const [name, value] of Object.entries(job.environment ?? {})) {
     if (!ENVIRONMENT_NAME.test(name)) return `${quoted(name)} is not a name that an environment variable can have`
