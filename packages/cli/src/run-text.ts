@@ -114,7 +114,7 @@ export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): st
     `${item.state}: ${item.detail}`,
     ...item.attempts.flatMap((attempt) => [
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
-      `  ${attempt.detail}`,
+      ...(attempt.detail === item.detail ? [] : [`  ${attempt.detail}`]),
       `  job ${attempt.nativeId ?? '(no id)'}, tag ${attempt.tag}`,
       `  submitted ${date(attempt.submittedAt)}, started ${date(attempt.startedAt)}, ended ${date(attempt.endedAt)}`,
       `  ${attempt.directory}`,

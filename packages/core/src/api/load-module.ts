@@ -1,6 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
-import { createJiti } from 'jiti'
 import { LineCounter, parseDocument } from 'yaml'
 import * as zod from 'zod'
 import { ConfigError, isCampaignError, messageOf, systemCodeOf } from '../errors.js'
@@ -46,7 +45,8 @@ function checkReadable(file: string): void {
 }
 
 async function loadCode(file: string): Promise<unknown> {
-  // Only here: the front door imports this module.
+  // Only here: the front door imports this module, and most commands load no code.
+  const { createJiti } = await import('jiti')
   const core = await import('../index.js')
   const spi = await import('../spi.js')
   const jiti = createJiti(file, {
