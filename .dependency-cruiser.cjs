@@ -27,7 +27,12 @@ const onlyPackages = (name, from, allowed, comment) => ({
 
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, dependencyTypesNot: ['type-only'] } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only', 'dynamic-import'] } },
+    },
     { name: 'no-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
     onlyBelow('layer-0', L0, L0, 'errors, units, ids, util import Node only'),
     onlyPackages('layer-0-packages', L0, 'none', 'errors, units, ids, util import Node only'),
