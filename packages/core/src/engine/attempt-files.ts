@@ -73,7 +73,7 @@ export function asStoreError(error: unknown, path: string): unknown {
   }
   if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR' || code === 'ENOENT') {
     return new StoreError('E_RUN_DIRECTORY', `${path} cannot be made (${code})`, {
-      suggestions: ['Choose a directory that you may write to with --directory'],
+      suggestions: ['Choose a directory that you may write to with --dir'],
       cause: error,
     })
   }

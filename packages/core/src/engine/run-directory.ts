@@ -14,11 +14,16 @@ export function runName(campaign: string, at: number): string {
 }
 
 /**
- * Makes a directory that did not exist: two runs of the same second get two directories.
+ * Makes a directory that did not exist, and the folders above it: two runs of the same second get two directories.
  *
  * @throws StoreError `E_RUN_DIRECTORY`, `E_STORE_FULL`
  */
 export function makeRunDirectory(parent: string, name: string): string {
+  try {
+    mkdirSync(parent, { recursive: true })
+  } catch (error) {
+    throw asStoreError(error, parent)
+  }
   for (let count = 1; ; count += 1) {
     const path = join(parent, count === 1 ? name : `${name}_${count}`)
     try {

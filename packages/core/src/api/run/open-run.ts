@@ -49,7 +49,7 @@ export async function openRun(directory: string, options: OpenRunOptions = {}): 
   if (run.state.campaign !== undefined) return run
   await run[Symbol.asyncDispose]()
   throw new StoreError('E_RUN_DIRECTORY', `the run in ${path} was never begun: its journal holds no campaign`, {
-    suggestions: ['Run the campaign in this directory: cahier run <file> --directory <directory>'],
+    suggestions: ['Run the campaign in this directory: cahier run <file> --dir <directory>'],
   })
 }
 
