@@ -20,7 +20,7 @@ async function step(title, advice, action) {
   process.stdout.write(`\n== ${title}\n`)
   const start = performance.now()
   const { ok, detail, output } = await action()
-  if (!ok) fail(`"${title}" failed (${detail}).\n${advice}`)
+  if (!ok) fail(`"${title}" failed (${detail}).\n${output}${advice}`)
   process.stdout.write(`   ${seconds(performance.now() - start)}\n`)
   return output
 }
