@@ -65,8 +65,8 @@ export class JournalSweeper<T> implements Sweeper<T> {
     const make = options.openSpace ?? ((definition) => spaceFromDefinition<T>(definition))
     this.#sources = new SpaceSources(options.directory, make)
     if (space !== undefined) this.#sources.hashOf(space)
-    const usesHeartbeat = options.directory !== undefined && options.deadClaims !== 'keep'
-    this.#heartbeats = usesHeartbeat ? join(options.directory!, 'workers') : undefined
+    const { directory, deadClaims } = options
+    this.#heartbeats = directory === undefined || deadClaims === 'keep' ? undefined : join(directory, 'workers')
     const state = new SweepState<T>((source) => this.#sources.open(source))
     this.#state = state
     const fold = (event: StoreEvent): void => {

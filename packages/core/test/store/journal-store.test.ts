@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import type { StoredEvent } from '../../src/ports/store.js'
 import { JournalStore } from '../../src/store/journal-store.js'
 import { eventsFile, openCollecting, scratch } from './scratch.js'
 
@@ -170,8 +171,8 @@ describe('JournalStore', () => {
       const store = new JournalStore(directory)
       let sum = 0
       const plain: number[] = []
-      const fold = vi.fn(({ n }: { n?: unknown }) => {
-        sum += Number(n)
+      const fold = vi.fn((event: StoredEvent) => {
+        sum += Number(event['n'])
       })
       store.fold(fold, {
         name: 'sum',
