@@ -46,7 +46,8 @@ export function chooseStarts<T extends Candidate>(
     looked += 1
     if (looked > BACKFILL_DEPTH) break
     if (!fits(job, left)) continue
-    if (now + job.walltimeMs > spare.until) {
+    // Two infinite times say nothing about which is later.
+    if (!Number.isFinite(spare.until) || now + job.walltimeMs > spare.until) {
       if (!fits(job, spare)) continue
       spare = { ...minus(spare, job), until: spare.until }
     }

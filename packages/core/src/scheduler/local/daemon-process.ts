@@ -12,6 +12,9 @@ const ATTEMPT_MS = 20
 /** A daemon that was started and does not listen after this time is given a successor. */
 const START_MS = 5_000
 
+/** Nobody listens, nobody listens any more, or too many want to be heard at once. */
+const PASSING = new Set(['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'EAGAIN'])
+
 /** The entry program: beside this file when built, in `dist` when the sources are run. */
 function daemonProgram(): string {
   const own = fileURLToPath(new URL('../../daemon/local-scheduler.js', import.meta.url))
@@ -32,8 +35,7 @@ export async function connectDaemon(directory: string, deadline: number, signal?
     try {
       return await DaemonConnection.open(path)
     } catch (error) {
-      const code = systemCodeOf(error)
-      if (code !== 'ENOENT' && code !== 'ECONNREFUSED' && code !== 'EAGAIN') throw silent(messageOf(error), error)
+      if (!PASSING.has(systemCodeOf(error) ?? '')) throw silent(messageOf(error), error)
     }
     const now = performance.now()
     if (started?.failure !== undefined) throw silent(started.failure)
