@@ -1,7 +1,7 @@
 import type { Hook } from '@oclif/core'
 
 /** The commands that let npm work in the folder of the plugins. */
-const INSTALLING = new Set(['plugins:install', 'plugins:update', 'plugins:uninstall', 'plugins:reset'])
+const INSTALLING = new Set(['plugins:install', 'plugins:add', 'plugins:update', 'plugins:uninstall', 'plugins:reset'])
 
 /** Before npm works there: an adapter that wants core as its peer shall get the one of this CLI. */
 const hook: Hook.Prerun = async ({ Command, config }) => {
