@@ -110,7 +110,7 @@ export class EngineJobs {
       return asSubmitted(found)
     }
     const after = options.after === undefined ? [] : [options.after].flat()
-    const spec = this.#specOf(job, name, tag, directory, after as SubmittedJob[], options.kind ?? 'afterok')
+    const spec = this.#specOf(job, name, tag, directory, after, options.kind ?? 'afterok')
     mkdirSync(directory, { recursive: true })
     await store.append([{ type: 'engine-intent', name, tag }])
     const [outcome] = await scheduler.submit([spec])
@@ -124,7 +124,7 @@ export class EngineJobs {
     const { nativeId } = outcome.handle
     await store.append([{ type: 'engine-submitted', name, nativeId }])
     log.info(
-      { job: nativeId, ...(after.length === 0 ? {} : { dependsOn: after.map((one) => (one as SubmittedJob).nativeId) }) },
+      { job: nativeId, ...(after.length === 0 ? {} : { dependsOn: after.map((one) => (one).nativeId) }) },
       'job submitted',
     )
     return asSubmitted(nativeId)

@@ -234,7 +234,7 @@ export class Engine {
             { type: type === 'boolean' ? ('boolean' as const) : ('string' as const), ...(short === undefined ? {} : { short }) },
           ]),
         ),
-      }) as typeof parsed
+      })
     } catch (cause) {
       const unknown = /'--?([^'\s]+)/.exec(messageOf(cause))?.[1]
       const nearest = unknown === undefined ? undefined : nearestName(unknown, Object.keys(declared))

@@ -23,6 +23,9 @@ export interface CampaignCheck {
 
 type Stage = CampaignSpec['job'] | CampaignSpec['prepare'][number]
 
+/** Names that a job's directory has by itself. */
+const OWN_FILES = ['job.sh', 'stdout', 'stderr', 'exit.json', 'started', 'parameters.json']
+
 /** Combinations that are looked at one by one for the names that they have; beyond that every n-th. */
 const LOOKED_AT = 20_000
 
@@ -124,7 +127,7 @@ function usedNames(
   const script = stage.script === undefined ? undefined : scripts.get(stage.script)
   if (script !== undefined) look(script, stage.script as string, placeholders, code)
   if (typeof stage.command === 'string') look(stage.command, `${where}.command`, placeholders, code)
-  if (Array.isArray(stage.command)) for (const word of stage.command as string[]) look(word, `${where}.command`, 'braces')
+  if (Array.isArray(stage.command)) for (const word of stage.command) look(word, `${where}.command`, 'braces')
   for (const [name, text] of Object.entries(stage.environment ?? {})) look(text, `${where}.environment.${name}`, 'braces')
   if ('queue' in stage && stage.name !== undefined) look(stage.name, `${where}.name`, 'braces')
   return found
@@ -161,6 +164,13 @@ function checkFiles({ spec, directory, scripts }: CampaignCheck): Fault[] {
   for (const file of spec.files) {
     const path = resolve(directory, file)
     const name = file.split('/').at(-1) ?? file
+    if (OWN_FILES.includes(name)) {
+      faults.push({
+        code: 'E_CAMPAIGN_INVALID',
+        message: `the file ${file} would stand in the place of Cahier's own ${name} in a job's directory`,
+        suggestion: `Give it another name than ${OWN_FILES.join(', ')}`,
+      })
+    }
     const other = names.get(name)
     if (other !== undefined)
       faults.push({ code: 'E_CAMPAIGN_INVALID', message: `the files ${other} and ${file} would have the same name in a job's directory` })
@@ -188,7 +198,7 @@ function checkFiles({ spec, directory, scripts }: CampaignCheck): Fault[] {
 }
 
 function checkProgram({ path, spec }: CampaignCheck, stage: Stage): Fault[] {
-  const program = Array.isArray(stage.command) ? (stage.command as string[])[0] : undefined
+  const program = Array.isArray(stage.command) ? stage.command[0] : undefined
   if (program === undefined || path === undefined || program.includes('{{')) return []
   if (program.includes('/')) {
     // Relative to the job's directory: only files of the campaign are known to be there.

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { factorNames } from '../../engine/check-campaign.js'
-import type { CampaignSpec, FigureSpec } from '../../model/campaign.js'
+import type { CampaignSpec } from '../../model/campaign.js'
 import type { Combination } from '../../model/combination.js'
 import type { Space } from '../../model/space.js'
 import { columnsOf, tableRows, tableToCsv, tableToJsonl } from '../../report/table.js'
@@ -51,7 +51,7 @@ async function reportedCampaign(run: OpenRun): Promise<ReportedCampaign> {
       description: data.description,
       results: undefined,
       collect: {},
-      report: (data.report ?? []) as unknown as (FigureSpec & CampaignSpec['report'][number])[],
+      report: data.report ?? [],
       analyse: undefined,
     },
   }

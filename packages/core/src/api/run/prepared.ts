@@ -25,7 +25,7 @@ export function expandCampaign({ spec }: LoadedCampaign, renderer: TemplateRende
     typeof where === 'string'
       ? (combination: Combination): boolean => renderer.evaluateCondition(where, combination)
       : (where as ((combination: Combination) => boolean) | undefined)
-  const space = sweep(factors, { where: keep as never, zip }) as Space
+  const space: Space = sweep(factors, { where: keep, zip })
   return { space, items: withRepetitions(space, repetitions, { order }) }
 }
 

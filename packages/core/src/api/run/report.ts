@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type RunManifest, readManifest } from '../../engine/manifest.js'
 import { itemId } from '../../engine/submit.js'
 import { messageOf } from '../../errors.js'
-import type { CampaignSpec, FigureSpec, Finding, ResultRow } from '../../model/campaign.js'
+import type { CampaignSpec, Finding, ResultRow } from '../../model/campaign.js'
 import type { ResultRecord } from '../../model/result.js'
 import { resultFieldsOf } from '../../report/result-schema.js'
 import { columnsOf, tableRows } from '../../report/table.js'
@@ -27,6 +27,8 @@ export interface WrittenReport {
   readonly findings: readonly Finding[]
 }
 
+export const NO_REPORT: WrittenReport = { file: undefined, figures: [], tables: [], findings: [] }
+
 /** Records of everything that is done, in order of the sweep. */
 export function recordsOf(run: OpenRun): ResultRecord[] {
   return [...run.state.records(itemId)]
@@ -35,7 +37,7 @@ export function recordsOf(run: OpenRun): ResultRecord[] {
 /** Writes tables, figures and `report.html` of what is done so far. */
 export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, now: number): Promise<WrittenReport> {
   const records = recordsOf(run)
-  if (records.length === 0) return { file: undefined, figures: [], tables: [], findings: [] }
+  if (records.length === 0) return NO_REPORT
   const columns = columnsOf(records, { factors: campaign.factors, results: fieldsOf(campaign.spec).map((field) => field.name) })
   const findings = await analyse(campaign.spec, [...tableRows(records, columns)])
   const manifest = readManifest(run.directory)
@@ -45,7 +47,7 @@ export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, n
     results: fieldsOf(campaign.spec),
     records,
     counts: run.state.counts(),
-    figures: campaign.spec.report as readonly FigureSpec[],
+    figures: campaign.spec.report,
     findings,
     failures: run.state.recentFailures(50).map((index) => reportItem(run, index)),
     notes: readNotes(run.directory),

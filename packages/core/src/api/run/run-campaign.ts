@@ -22,7 +22,7 @@ import { makeCollect } from './collect.js'
 import { type Hold, takeHold } from './hold.js'
 import { type OpenRun, openJournal } from './open-run.js'
 import { type PreparedCampaign, prepareCampaign } from './prepared.js'
-import { writeRunReport } from './report.js'
+import { NO_REPORT, writeRunReport } from './report.js'
 
 export interface RunCampaignOptions extends ServiceOptions {
   /** A file, what `defineCampaign` returned, or a campaign that was loaded. */
@@ -70,7 +70,9 @@ export async function runCampaign(options: RunCampaignOptions): Promise<RunSumma
   log.info({ arguments: process.argv.slice(1) }, 'command line arguments')
   log.info({ directory }, 'run in directory')
   const end = await drive(run, prepared, services, hold, files, { ...options, log })
-  const report = await writeRunReport(run, prepared, services.clock.now())
+  // On a full disk there is no room for it, and what is done is safe in the journal.
+  const isFull = end.pause?.reason === 'disk-full'
+  const report = isFull ? NO_REPORT : await writeRunReport(run, prepared, services.clock.now())
   for (const finding of report.findings) log.info({ text: finding.text }, finding.title)
   log.info({ outcome: end.outcome }, end.outcome === 'complete' ? 'engine completed' : 'engine ended')
   const counts = run.state.counts()
