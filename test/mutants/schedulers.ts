@@ -45,8 +45,8 @@ class Honest implements Scheduler {
     return this.inner.exitRecord(job, options)
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.inner[Symbol.asyncDispose]()
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.inner[Symbol.asyncDispose]()
   }
 }
 

@@ -200,7 +200,7 @@ describe('renderWrapper', () => {
   })
 
   it('writes any environment so that a shell reads it back', () => {
-    const value = fc.string({ unit: 'binary', maxLength: 60 }).filter((text) => !text.includes('\0') && text.isWellFormed())
+    const value = fc.string({ unit: 'binary', maxLength: 60 }).filter((text) => !text.includes('\0') && !/\p{Surrogate}/u.test(text))
     fc.assert(
       fc.property(fc.array(value, { minLength: 1, maxLength: 5 }), (values) => {
         const environment = Object.fromEntries(values.map((text, index) => [`V${index}`, text]))

@@ -22,7 +22,8 @@ export interface LocalLab extends SchedulerLab, AsyncDisposable {
 export function makeLocalLab(defaults: Partial<LocalSchedulerOptions> = {}): LocalLab {
   const base = mkdtempSync(join(tmpdir(), 'cahier-lab-'))
   const spool = join(base, 'queue')
-  const options = { directory: spool, cores: 4, idleMs: 20_000, answerTimeoutMs: 15_000, ...defaults }
+  const cores = defaults.cores ?? 4
+  const options = { directory: spool, idleMs: 20_000, answerTimeoutMs: 15_000, ...defaults, cores }
   const connect = async (more: Partial<LocalSchedulerOptions> = {}): Promise<LocalScheduler> => {
     const scheduler = new LocalScheduler({ ...options, ...more })
     await scheduler.open()
@@ -37,7 +38,7 @@ export function makeLocalLab(defaults: Partial<LocalSchedulerOptions> = {}): Loc
     spool,
     connect,
     daemonPid,
-    allCores: options.cores,
+    allCores: cores,
     shortestWalltimeMs: 1_000,
     async makeDirectory() {
       const directory = join(base, 'jobs', `it's ${randomBytes(6).toString('hex')}`)
