@@ -67,7 +67,7 @@ export function openCollectedFiles(
       withFile(directory, file, (descriptor, size) => {
         if (bytes >= size) return decode(readBytes(descriptor, 0, size))
         const part = readBytes(descriptor, size - bytes - 1, bytes + 1)
-        return decode(part.subarray(part.indexOf(10) + 1))
+        return decode(part.subarray(part.indexOf(10) + 1 || 1))
       }),
   }
 }

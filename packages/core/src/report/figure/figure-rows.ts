@@ -60,6 +60,11 @@ export function isNumber(value: unknown): value is number | bigint {
   return typeof value === 'bigint' || (typeof value === 'number' && Number.isFinite(value))
 }
 
+/** A number that an axis can hold without leaving what numbers can say. */
+export function hasPlace(value: number | undefined): value is number {
+  return value === 0 || (value !== undefined && Math.abs(value) <= 1e300 && Math.abs(value) >= 1e-300)
+}
+
 /** `3`, or `3 to 5`. */
 export function countText(counts: readonly number[]): string {
   const low = counts.reduce((a, b) => Math.min(a, b), Infinity)

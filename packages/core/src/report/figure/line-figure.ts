@@ -2,7 +2,7 @@ import type { FigureSpec, ResultRow } from '../../model/campaign.js'
 import { keyOf, type Statistics, statisticsOf } from '../statistics.js'
 import type { FigureMeta } from '../types.js'
 import { axisNames, type Box, frame, LABEL_SIZE, marksOf, notes, xAxis, yAxis, yTickWidth } from './axes.js'
-import { averagedFactors, axisLabel, byColumns, countText, isNumber, keptRows, namedGroups, valueLabel } from './figure-rows.js'
+import { averagedFactors, axisLabel, byColumns, countText, hasPlace, isNumber, keptRows, namedGroups, valueLabel } from './figure-rows.js'
 import { marker, SERIES_COLOURS } from './palette.js'
 import { bandScale, linearScale, logScale, rangeOf, type Scale, withTicks } from './scale.js'
 import { drawing, element, escapeText, fitText, label, px, textWidth, wrapText } from './svg.js'
@@ -40,7 +40,7 @@ export function renderLineFigure(rows: Iterable<ResultRow>, spec: LineSpec, meta
   const hidden = count(all) - count(drawable)
   if (hidden > 0)
     remarks.push(
-      `${hidden} ${hidden === 1 ? 'point has' : 'points have'} no place on this axis${logX || logY ? ' (not a positive number)' : ''}.`,
+      `${hidden} ${hidden === 1 ? 'point has' : 'points have'} no place on this axis${logX || logY ? ' (no positive number)' : ' (no number)'}.`,
     )
   const series = drawable.filter(({ points }) => points.length > 0).slice(0, MOST_SERIES)
   const more = drawable.filter(({ points }) => points.length > 0).length - series.length
@@ -103,7 +103,7 @@ function pointsOf(rows: readonly ResultRow[], spec: LineSpec, numericX: boolean)
 }
 
 function isDrawable({ x, statistics: { mean } }: Point, logX: boolean, logY: boolean): boolean {
-  if (mean === undefined || !Number.isFinite(mean) || (logY && mean <= 0)) return false
+  if (!hasPlace(mean) || (logY && mean <= 0) || (typeof x === 'number' && !hasPlace(x))) return false
   return !logX || (x as number) > 0
 }
 
@@ -113,7 +113,7 @@ function yScaleOf(series: readonly Series[], isLog: boolean, box: Box): Scale {
   const values = series.flatMap(({ points }) =>
     points.flatMap(({ statistics: { mean, interval } }) => [
       mean!,
-      ...(interval ?? []).filter((end) => Number.isFinite(end) && (!isLog || end > mean! / 30)),
+      ...(interval ?? []).filter((end) => hasPlace(end) && (!isLog || end > mean! / 30)),
     ]),
   )
   const range = rangeOf(values, isLog ? 'log' : 'linear', { zero: true, room: 0.06 })
@@ -180,7 +180,7 @@ function drawSeries({ name, points }: Series, index: number, total: number, x: S
 }
 
 function errorBar(at: number, { interval }: Statistics, y: Scale, box: Box): string {
-  if (interval === undefined || !Number.isFinite(interval[0]) || !Number.isFinite(interval[1])) return ''
+  if (interval === undefined || !hasPlace(interval[0]) || !hasPlace(interval[1])) return ''
   const isCut = y.kind === 'log' && interval[0] <= 0
   const low = isCut ? box.bottom : Math.min(box.bottom, y.at(interval[0]))
   const high = Math.max(box.top, y.at(interval[1]))

@@ -1,6 +1,6 @@
 import type { FigureSpec, ResultRow } from '../../model/campaign.js'
 import { keyOf, statisticsOf } from '../statistics.js'
-import { isNumber, valueLabel } from './figure-rows.js'
+import { hasPlace, isNumber, valueLabel } from './figure-rows.js'
 import { fitTicks } from './line-figure.js'
 import { bandScale, formatNumber, linearScale, logScale, type Scale } from './scale.js'
 
@@ -44,7 +44,7 @@ export function levelsOf(rows: readonly ResultRow[], column: string, isLog: bool
   }
   const values = [...found.values()]
   if (!values.every((value) => isNumber(value))) return { kind: 'band', values, keys: [...found.keys()] }
-  const sorted = (values as number[]).filter((value) => !isLog || value > 0).sort((a, b) => a - b)
+  const sorted = (values as number[]).filter((value) => hasPlace(value) && (!isLog || value > 0)).sort((a, b) => a - b)
   return { kind: isLog ? 'log' : 'linear', values: sorted, keys: sorted.map(keyOf) }
 }
 
@@ -60,8 +60,10 @@ export function axisCells(levels: Levels, from: number, to: number): AxisCells {
   const places = (values as number[]).map((value) => (kind === 'log' ? Math.log10(value) : value))
   const middle = places.slice(1).map((place, i) => place / 2 + places[i]! / 2)
   const lone = kind === 'log' ? 0.5 : Math.abs(places[0]!) / 2 || 0.5
-  const first = places.length === 1 ? places[0]! - lone : 2 * places[0]! - middle[0]!
-  const last = places.length === 1 ? places[0]! + lone : 2 * places.at(-1)! - middle.at(-1)!
+  // Beyond 10^±305 a power of ten is not a number any more.
+  const inside = (place: number) => (kind === 'log' ? Math.min(305, Math.max(-305, place)) : place)
+  const first = inside(places.length === 1 ? places[0]! - lone : 2 * places[0]! - middle[0]!)
+  const last = inside(places.length === 1 ? places[0]! + lone : 2 * places.at(-1)! - middle.at(-1)!)
   const range = kind === 'log' ? { min: 10 ** first, max: 10 ** last } : { min: first, max: last }
   const plain = kind === 'log' ? logScale(range, from, to) : linearScale(range, from, to, Math.abs(to - from) < 240 ? 4 : 6)
   const pixel = (place: number) => from + ((place - first) / (last - first)) * (to - from)
@@ -106,7 +108,7 @@ function cellOf(outcomes: readonly unknown[], show: Show): Cell | undefined {
     return { n: outcomes.length, value: undefined, category, mixed: counts.size > 1 }
   }
   const { n, mean, min, max } = statisticsOf(outcomes)
-  if (mean === undefined || !Number.isFinite(mean)) return undefined
+  if (!hasPlace(mean)) return undefined
   return { n, value: mean, category: undefined, mixed: show === 'sign' && Math.sign(min!) !== Math.sign(max!) }
 }
 

@@ -58,12 +58,13 @@ export function rangeOf(
   if (min > max) return kind === 'log' ? { min: 1, max: 10 } : { min: 0, max: 1 }
   const room = options.room ?? 0.04
   if (kind === 'log') {
-    if (min === max) return { min: Math.max(min / 2, Number.MIN_VALUE), max: Math.min(max * 2, Number.MAX_VALUE) }
+    if (Math.log10(max) - Math.log10(min) < 1e-6)
+      return { min: Math.max(min / 2, Number.MIN_VALUE), max: Math.min(max * 2, Number.MAX_VALUE) }
     const extra = (Math.log10(max) - Math.log10(min)) * room
     return { min: 10 ** Math.max(-307, Math.log10(min) - extra), max: 10 ** Math.min(308, Math.log10(max) + extra) }
   }
   if (options.zero === true && min > 0 && min < 0.4 * max) min = 0
-  if (min === max) {
+  if (max / 2 - min / 2 <= 1e-9 * Math.max(Math.abs(min), Math.abs(max))) {
     const half = min === 0 ? 1 : Math.abs(min) * 0.1
     return { min: min - half, max: max + half }
   }
