@@ -49,6 +49,9 @@ export class DirectoryLock {
 
   /** True when it is ours now. Throws the system's error when the directory cannot be written. */
   tryAcquire(): boolean {
+    // asking first is much cheaper than a link that fails; on shared file systems the answer may be old, so there we always try
+    if (!this.#shared && this.#own !== undefined && fs.statSync(this.path, { throwIfNoEntry: false }) !== undefined && !this.isHeld())
+      return false
     this.#own ??= this.#makeOwn()
     this.#own.touch(this.#shared)
     return this.#method === 'link' ? this.#tryLink(this.#own) : this.#tryMkdir(this.#own)

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
@@ -214,7 +214,7 @@ export class JournalStore implements Store {
     this.#acknowledge(decided)
     if (this.#open().position.seq - this.#snapshotSeq >= SNAPSHOT_EVERY) await this.#takeSnapshot()
     // a long queue must not keep timers and sockets waiting
-    if (this.#queue.length > 0) await delay(0)
+    if (this.#queue.length > 0) await nextTurn()
   }
 
   /** Under the lock: catches up, decides, writes. */

@@ -5,6 +5,8 @@ import type { DirectoryLock } from './directory-lock.js'
 /** Tries that block the thread for fractions of a millisecond, because the lock is held for about as long. */
 const SHORT_TRIES = 8
 const SHORTEST_MS = 0.05
+/** How often to look whether the holder still lives. */
+const LOOK_EVERY_MS = 10
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
@@ -15,6 +17,7 @@ export class LockWait {
   readonly #path: string
   readonly #began = performance.now()
   #tries = 0
+  #nextLookMs = LOOK_EVERY_MS / 2
 
   constructor(lock: DirectoryLock, timeoutMs: number, path: string) {
     this.#lock = lock
@@ -35,7 +38,10 @@ export class LockWait {
       Atomics.wait(sleeper, 0, 0, SHORTEST_MS * turn)
       return
     }
-    this.#lock.breakIfStale()
+    if (this.elapsedMs() > this.#nextLookMs) {
+      this.#nextLookMs = this.elapsedMs() + LOOK_EVERY_MS
+      this.#lock.breakIfStale()
+    }
     await delay(1 + Math.random() * 2)
   }
 
