@@ -34,7 +34,7 @@ export async function submit({ scheduler }: SchedulerWorld, ...jobs: JobSpec[]):
   const outcomes = await scheduler.submit(jobs)
   return outcomes.map((outcome, index) => {
     strictEqual(outcome.outcome, 'submitted', `job ${index} was not taken: ${JSON.stringify(outcome)}`)
-    return (outcome as SubmitOutcome & { outcome: 'submitted' }).handle
+    return (outcome).handle
   })
 }
 
