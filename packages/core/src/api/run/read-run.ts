@@ -72,7 +72,7 @@ export function findItem(run: OpenRun, selector: string): number {
   const [first] = found
   if (first === undefined) {
     throw new ConfigError('E_NOT_FOUND', `no work item of ${run.directory} fits ${JSON.stringify(selector)}`, {
-      suggestions: ['List them with: cahier status --items', 'Use the id that status prints, 1f3a9c0b2d/r1, or cores=8,python=system'],
+      suggestions: ['List them with: cahier status', 'Use the id that status prints, 1f3a9c0b2d/r1, or cores=8,python=system'],
     })
   }
   const { items, stateOf } = { items: run.state.items, stateOf: (index: number) => run.state.stateOf(index) }
