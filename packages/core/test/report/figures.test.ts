@@ -265,6 +265,19 @@ describe('regime figures', () => {
     expect(all).toEqual(expect.arrayContaining(['p = 0', 'p = 11', '3 more panels are in the table.']))
     expect(all).not.toContain('p = 12')
   })
+  it('give each panel its own axes where other levels were swept there', () => {
+    const panel = (wall: string, xs: number[], ys: number[]): ResultRow[] =>
+      xs.flatMap((x) => ys.map((y) => ({ wall, x, y, z: y - xs[0]! * 10 })))
+    const svg = drawFigure([...panel('free', [1, 2], [5, 15]), ...panel('rigid', [7, 8], [65, 75])], regime({ by: 'wall' }))
+    checkSvg(svg)
+    expect(texts(svg)).toEqual(expect.arrayContaining(['1', '2', '5', '15', '7', '8', '65', '75']))
+    expect(texts(svg)).not.toContain('no result')
+  })
+  it('share the axes of panels that only lack some results', () => {
+    const rows = [1, 2, 3, 4].flatMap((x) => [1, 2].map((y) => ({ wall: 'free', x, y, z: y - 1.5 })))
+    const svg = drawFigure([...rows, ...rows.slice(0, 5).map((row) => ({ ...row, wall: 'rigid' }))], regime({ by: 'wall' }))
+    expect(texts(svg)).toContain('no result')
+  })
   it('stay small for large diagrams', () => {
     const rows = Array.from({ length: 40_000 }, (_, i) => ({ x: i % 200, y: Math.floor(i / 200), z: (i % 200) - 100 }))
     const svg = drawFigure(rows, regime())

@@ -48,6 +48,25 @@ export function levelsOf(rows: readonly ResultRow[], column: string, isLog: bool
   return { kind: isLog ? 'log' : 'linear', values: sorted, keys: sorted.map(keyOf) }
 }
 
+/**
+ * The levels of each panel along one axis: the same for all, or each its own where the campaign swept other levels in
+ * another panel (conditional factors). Panels that merely lack some results still share.
+ */
+export function levelsOfPanels(panels: readonly (readonly ResultRow[])[], column: string, isLog: boolean): readonly Levels[] {
+  const own = panels.map((rows) => levelsOf(rows, column, isLog))
+  const isOther = own.some((a) => own.some((b) => sharedShare(a, b) < 0.5))
+  if (isOther && own.every(({ kind }) => kind !== 'band')) return own
+  const shared = levelsOf(panels.flat(), column, isLog)
+  return panels.map(() => shared)
+}
+
+/** Which part of the shorter list both have. */
+function sharedShare(a: Levels, b: Levels): number {
+  const shorter = Math.min(a.keys.length, b.keys.length)
+  const known = new Set(a.keys)
+  return shorter === 0 ? 1 : b.keys.filter((key) => known.has(key)).length / shorter
+}
+
 /** Scale and cell edges; edges lie midway between levels as the axis shows them, so geometric levels make equal cells. */
 export function axisCells(levels: Levels, from: number, to: number): AxisCells {
   const { kind, values, keys } = levels

@@ -10,7 +10,7 @@ import {
   cellsOf,
   describeCell,
   type Levels,
-  levelsOf,
+  levelsOfPanels,
   type RegimeSpec,
   type Show,
   showOf,
@@ -43,10 +43,18 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
   const kept = keptRows(rows, spec.where)
   const by = byColumns(spec.by)
   const show = showOf(kept, spec)
-  const x = levelsOf(kept, spec.x, spec.scale === 'log' || spec.scale === 'log-x')
-  const y = levelsOf(kept, spec.y, spec.scale === 'log' || spec.scale === 'log-y')
   const groups = kept.length === 0 ? [{ name: '', rows: [] }] : namedGroups(kept, by)
-  const panels = groups.slice(0, MOST_PANELS).map(({ name, rows: members }) => ({ name, cells: cellsOf(members, spec, x, y, show) }))
+  const shown = groups.slice(0, MOST_PANELS)
+  const members = shown.map(({ rows: own }) => own)
+  const xs = levelsOfPanels(members, spec.x, spec.scale === 'log' || spec.scale === 'log-x')
+  const ys = levelsOfPanels(members, spec.y, spec.scale === 'log' || spec.scale === 'log-y')
+  const ownX = new Set(xs).size > 1
+  const ownY = new Set(ys).size > 1
+  const panels = shown.map(({ name, rows: own }, index) => {
+    const x = xs[index]!
+    const y = ys[index]!
+    return { name, x, y, cells: cellsOf(own, spec, x, y, show) }
+  })
   const all = panels.flatMap(({ cells }) => cells.flat())
   const found = all.filter((cell): cell is Cell => cell !== undefined)
   const colours = coloursOf(found, show, spec, meta)
@@ -55,8 +63,10 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
 
   const width = meta.width ?? 760
   const title = spec.title ?? `${spec.outcome} by ${[spec.x, spec.y, ...by].join(', ')}`
-  const probe = axisCells(y, 300, 0).scale
-  const left = 34 + yTickWidth(probe)
+  const tickWidth = Math.max(...ys.map((y) => yTickWidth(axisCells(y, 300, 0).scale)))
+  const left = 34 + tickWidth
+  const gapX = GAP + (ownY ? tickWidth : 0)
+  const gapY = GAP + (ownX ? LABEL_SIZE + 8 : 0)
   const right = width - (colours.bar === undefined ? 20 : 92)
   const legend = legendRows(
     colours,
@@ -67,23 +77,24 @@ export function renderRegimeFigure(rows: Iterable<ResultRow>, spec: RegimeSpec, 
   )
   const columns = panels.length <= 1 ? 1 : panels.length <= 4 && panels.length !== 3 ? 2 : 3
   const rowsOfPanels = Math.max(1, Math.ceil(panels.length / columns))
-  const panelWidth = (right - left - GAP * (columns - 1)) / columns
+  const panelWidth = (right - left - gapX * (columns - 1)) / columns
   const panelHeight = columns === 1 ? 380 : columns === 2 ? 300 : 220
   const headHeight = by.length > 0 ? 24 : 6
   const top = legend.bottom
-  const areaBottom = top + rowsOfPanels * (headHeight + panelHeight + GAP) - GAP
+  const areaBottom = top + rowsOfPanels * (headHeight + panelHeight + gapY) - gapY
 
   const boxes = panels.map((_, index): Box => {
-    const panelLeft = left + (index % columns) * (panelWidth + GAP)
-    const panelTop = top + headHeight + Math.floor(index / columns) * (headHeight + panelHeight + GAP)
+    const panelLeft = left + (index % columns) * (panelWidth + gapX)
+    const panelTop = top + headHeight + Math.floor(index / columns) * (headHeight + panelHeight + gapY)
     return { left: panelLeft, top: panelTop, right: panelLeft + panelWidth, bottom: panelTop + panelHeight }
   })
   const withTitles = all.length <= MOST_TITLES
-  const drawn = panels.map(({ name, cells }, index) => {
+  const drawn = panels.map(({ name, x, y, cells }, index) => {
     const box = boxes[index]!
     const head = by.length === 0 || name === '' ? '' : `${by.length === 1 ? `${by[0]} = ` : ''}${name}`
-    const isLowest = index + columns >= panels.length
-    return panel(cells, box, { x, y, spec, colours, show, head, meta, withTitles, yLabels: index % columns === 0, xLabels: isLowest })
+    const xLabels = ownX || index + columns >= panels.length
+    const yLabels = ownY || index % columns === 0
+    return panel(cells, box, { x, y, spec, colours, show, head, meta, withTitles, yLabels, xLabels })
   })
   const area: Box = { left, top: top + headHeight, right, bottom: areaBottom }
   const remarks = remarksOf(found, kept, spec, by, show, meta, groups.length - panels.length)
