@@ -5,8 +5,8 @@ import type { Combination, Level, WorkItem } from '../model/combination.js'
 import type { JobResources } from '../model/job.js'
 import type { TemplateRenderer } from '../ports/template-renderer.js'
 import { shellQuote } from '../util/shell-quote.js'
+import { textOfValue } from '../util/value-text.js'
 import { planResources } from './resources.js'
-import { levelText } from './values.js'
 
 /** Everything about one attempt that can be said before anything is touched. */
 export interface PlannedAttempt {
@@ -181,7 +181,7 @@ export class Planner {
     own: { repetition: number; attempt: number; prepare: Record<string, string> },
   ): Record<string, string> {
     const environment: Record<string, string> = {}
-    for (const [name, level] of Object.entries(combination)) environment[`CAHIER_FACTOR_${name}`] = levelText(level)
+    for (const [name, level] of Object.entries(combination)) environment[`CAHIER_FACTOR_${name}`] = textOfValue(level)
     for (const [name, directory] of Object.entries(own.prepare)) {
       environment[`CAHIER_PREPARE_${name.toUpperCase().replaceAll('-', '_')}`] = directory
     }

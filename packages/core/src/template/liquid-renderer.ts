@@ -4,9 +4,9 @@ import type { Combination } from '../model/combination.js'
 import type { TemplateRenderer, TemplateSource } from '../ports/template-renderer.js'
 import { nearestName } from '../util/nearest.js'
 import { shellQuote } from '../util/shell-quote.js'
+import { jsonTextOf, textOfValue } from '../util/value-text.js'
 import { type Condition, parseCondition } from './condition.js'
 import { type Filling, fillShell } from './shell-fill.js'
-import { jsonTextOf, textOfValue } from './value-text.js'
 
 /** Text that a filter has made ready for the reader after the shell. */
 class Encoded {

@@ -1,5 +1,4 @@
 import { ConfigError } from '../errors.js'
-import type { Level } from '../model/combination.js'
 
 const HALF_PAIR = /\p{Surrogate}/u
 
@@ -37,7 +36,7 @@ export function jsonTextOf(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map((item) => jsonTextOf(item)).join(',')}]`
   if (typeof value === 'object') {
-    const fields = Object.entries(value as Record<string, Level>)
+    const fields = Object.entries(value)
     return `{${fields.map(([key, item]) => `${JSON.stringify(key)}:${jsonTextOf(item)}`).join(',')}}`
   }
   return scalarText(value)
