@@ -144,12 +144,8 @@ export async function wait<T extends Waitable>(items: T | readonly T[], options:
 async function settle<T extends Waitable>(items: readonly T[], moment: Promise<unknown>, options: WaitOptions): Promise<T[]> {
   if (options.timeout === undefined) await moment
   else {
-    let failure: unknown
-    const watched = moment.catch((error: unknown) => {
-      failure = error
-    })
-    await settlesWithin(watched, toMs(options.timeout))
-    if (failure !== undefined) throw failure
+    // A failure must reach the caller, the passing of the time must not.
+    if (await settlesWithin(moment, toMs(options.timeout))) await moment
   }
   return items.filter((item) => item.ended)
 }

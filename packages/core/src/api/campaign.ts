@@ -27,8 +27,9 @@ export type CampaignOptions<F extends FactorsSpec> = Omit<CampaignInput, 'factor
 type Collect = Exclude<NonNullable<CampaignInput['collect']>[string], (...args: never[]) => unknown> | ((files: CollectedFiles) => unknown)
 
 /** What {@link defineCampaign} returns and a campaign file exports as its default. */
-export interface CampaignDefinition<F extends FactorsSpec = FactorsSpec> {
-  readonly options: CampaignOptions<F>
+export interface CampaignDefinition<out F extends FactorsSpec = FactorsSpec> {
+  /** What the author wrote; read again and checked before it is used. A campaign of known factors is also one of any factors. */
+  readonly options: Readonly<Record<string, unknown>> & { readonly name: string; readonly factors: F }
 }
 
 /**

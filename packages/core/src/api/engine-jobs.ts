@@ -123,10 +123,7 @@ export class EngineJobs {
     }
     const { nativeId } = outcome.handle
     await store.append([{ type: 'engine-submitted', name, nativeId }])
-    log.info(
-      { job: nativeId, ...(after.length === 0 ? {} : { dependsOn: after.map((one) => (one).nativeId) }) },
-      'job submitted',
-    )
+    log.info({ job: nativeId, ...(after.length === 0 ? {} : { dependsOn: after.map((one) => one.nativeId) }) }, 'job submitted')
     return asSubmitted(nativeId)
   }
 

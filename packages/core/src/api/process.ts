@@ -76,7 +76,7 @@ export class Process implements AsyncDisposable {
     this.nolog = new Set(options.nolog)
     this.stdoutHandlers = [...(options.stdoutHandlers ?? [])] as OutputHandler<this>[]
     this.stderrHandlers = [...(options.stderrHandlers ?? [])] as OutputHandler<this>[]
-    this.lifecycleHandlers = [...(options.lifecycleHandlers ?? [])] as unknown as LifecycleHandler<this>[]
+    this.lifecycleHandlers = [...(options.lifecycleHandlers ?? [])]
     this.#state = new RunState(options.keepBytes ?? DEFAULT_KEEP_BYTES)
   }
 

@@ -1,6 +1,6 @@
 import { ok, strictEqual } from 'node:assert/strict'
 import { join } from 'node:path'
-import type { ExitRecord, JobHandle, JobObservation, JobSpec, SubmitOutcome } from '../model/job.js'
+import type { ExitRecord, JobHandle, JobObservation, JobSpec } from '../model/job.js'
 import type { SchedulerWorld } from './types.js'
 
 const PATIENCE_MS = 30_000
@@ -34,7 +34,7 @@ export async function submit({ scheduler }: SchedulerWorld, ...jobs: JobSpec[]):
   const outcomes = await scheduler.submit(jobs)
   return outcomes.map((outcome, index) => {
     strictEqual(outcome.outcome, 'submitted', `job ${index} was not taken: ${JSON.stringify(outcome)}`)
-    return (outcome).handle
+    return outcome.handle
   })
 }
 

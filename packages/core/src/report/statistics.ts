@@ -123,7 +123,7 @@ function deviationOf(values: readonly number[], mean: number): number {
 
 function outliersOf(sorted: readonly number[]): readonly number[] {
   if (sorted.length < 4) return []
-  const [low, high] = [quantileSorted(sorted as number[], 0.25), quantileSorted(sorted as number[], 0.75)]
+  const [low, high] = [quantileSorted(sorted, 0.25), quantileSorted(sorted, 0.75)]
   const reach = 1.5 * (high - low)
   return sorted.filter((value) => value < low - reach || value > high + reach)
 }

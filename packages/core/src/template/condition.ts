@@ -111,7 +111,7 @@ function tokensOf(text: string): Token[] {
       throw unreadable(text, at, `${JSON.stringify(text.slice(at, at + 10))} cannot be read`, remedy)
     }
     const [kind, word] = Object.entries(found.groups!).find(([, value]) => value !== undefined)!
-    tokens.push({ kind: kind as Token['kind'], text: word!, at: pattern.lastIndex - word!.length })
+    tokens.push({ kind: kind as Token['kind'], text: word, at: pattern.lastIndex - word.length })
   }
   tokens.push({ kind: 'end', text: '', at: text.length })
   return tokens
@@ -149,7 +149,7 @@ function lookUp(node: Extract<Node, { kind: 'name' }>, values: Readonly<Record<s
   let value: unknown = values
   for (const [depth, part] of node.path.entries()) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) {
-      const known = depth === 0 ? Object.keys(values) : Object.keys((value ?? {}) as object)
+      const known = depth === 0 ? Object.keys(values) : Object.keys(value ?? {})
       const near = nearestName(part, known)
       throw new ConfigError(
         'E_TEMPLATE_NAME',

@@ -28,7 +28,13 @@ const intents = (...jobs: (readonly [number | string, number])[]): RunJournalEve
 
 describe('RunState', () => {
   it('counts every item in exactly one state', () => {
-    const state = stateOf([campaign([1, 2, 3, 4]), intents([0, 1], [1, 1], [2, 1]), done(0), failed(1), { type: 'started', jobs: [[2, 1]] }])
+    const state = stateOf([
+      campaign([1, 2, 3, 4]),
+      intents([0, 1], [1, 1], [2, 1]),
+      done(0),
+      failed(1),
+      { type: 'started', jobs: [[2, 1]] },
+    ])
     expect(state.counts()).toEqual({ total: 4, todo: 1, submitted: 0, running: 1, done: 1, failed: 1, invalid: 0, skipped: 0, orphaned: 0 })
     expect([...state.flights.keys()]).toEqual([2])
   })
@@ -81,7 +87,14 @@ describe('RunState', () => {
   })
 
   it('shows the newest failures first and only what is still failed', () => {
-    const state = stateOf([campaign([1, 2, 3]), intents([0, 1], [1, 1], [2, 1]), failed(0), failed(1), failed(2), { type: 'retry', keys: [1] }])
+    const state = stateOf([
+      campaign([1, 2, 3]),
+      intents([0, 1], [1, 1], [2, 1]),
+      failed(0),
+      failed(1),
+      failed(2),
+      { type: 'retry', keys: [1] },
+    ])
     expect(state.recentFailures(10)).toEqual([2, 0])
   })
 
