@@ -15,8 +15,8 @@ export interface CampaignCheck {
   readonly directory: string
   readonly scripts: ReadonlyMap<string, string>
   readonly renderer: TemplateRenderer
-  /** Names of the results; `undefined`: unknown. */
-  readonly results: readonly string[] | undefined
+  /** The results that the schema has; `undefined`: unknown. */
+  readonly results: readonly { readonly name: string; readonly isOptional: boolean }[] | undefined
   /** Programs are looked up on this PATH; `undefined`: they run elsewhere and cannot be looked up. */
   readonly path: string | undefined
 }
@@ -133,7 +133,8 @@ function usedNames(
   return found
 }
 
-function checkReferences(spec: CampaignSpec, factors: readonly string[], results: readonly string[] | undefined): Fault[] {
+function checkReferences(spec: CampaignSpec, factors: readonly string[], declared: CampaignCheck['results']): Fault[] {
+  const results = declared?.map(({ name }) => name)
   const faults: Fault[] = []
   const expect = (name: string, known: readonly string[], where: string, kind: string): void => {
     if (known.includes(name)) return
@@ -146,6 +147,16 @@ function checkReferences(spec: CampaignSpec, factors: readonly string[], results
   if (doubled !== undefined) faults.push({ code: 'E_CAMPAIGN_INVALID', message: `two prepare stages are named ${doubled.name}` })
   const collected = Object.keys(spec.collect)
   if (results !== undefined) for (const name of collected) expect(name, results, 'collect', 'result')
+  const unknown = collected.filter((name) => results?.includes(name) !== true)
+  for (const { name, isOptional } of declared ?? []) {
+    // A misspelt one was named above.
+    if (isOptional || collected.includes(name) || nearestName(name, unknown) !== undefined) continue
+    faults.push({
+      code: 'E_CAMPAIGN_INVALID',
+      message: `nothing collects the result ${name}`,
+      suggestion: `Add to collect: ${name}: { from: 'stdout', pattern: … }; or make the result optional`,
+    })
+  }
   const columns = [...factors, ...(results ?? collected), 'repetition', 'attempt']
   spec.report.forEach((figure, index) => {
     const where = `report[${index}]`

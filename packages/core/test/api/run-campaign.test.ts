@@ -199,6 +199,20 @@ describe('runCampaign', () => {
     expect(scheduler.entries).toHaveLength(6)
   })
 
+  it.each([
+    ['throws', (): unknown => JSON.parse('no table'), /Unexpected token/],
+    ['returns something else', () => 'all is well', /something else than a list/],
+  ])('writes the report when analyse %s, with what failed', async (_how, analyse, words) => {
+    const scheduler = new MemoryScheduler({ play: (job) => square(levelOf(job)) })
+    const summary = await run(scheduler, { campaign: squares({ analyse: analyse as never }) })
+    expect(summary).toMatchObject({ outcome: 'complete', reportFile: join(directory(), 'report.html') })
+    expect(summary.findings).toEqual([
+      { title: 'The analysis failed', text: expect.stringMatching(/^analyse of 4 rows: /) as string, ok: false },
+    ])
+    expect(summary.findings[0]?.text).toMatch(words)
+    expect(readFileSync(join(directory(), 'report.html'), 'utf8')).toContain('The analysis failed')
+  })
+
   it('runs a prepare stage once for each of its levels, before the jobs that need it', async () => {
     const campaign = defineCampaign({
       name: 'built',
@@ -248,12 +262,27 @@ describe('runCampaign refuses before anything runs', () => {
     ['a template that does not exist', { job: { script: 'gone.sh' } }, 'E_CAMPAIGN_NOT_FOUND', /gone\.sh/],
     ['a job with nothing to run', { job: {} }, 'E_CAMPAIGN_INVALID', /command or script/],
     ['a figure of an unknown column', { report: [{ kind: 'line' as const, x: 'm', y: 'square' }] }, 'E_CAMPAIGN_INVALID', /m, which is no/],
-    ['a result that is collected and not declared', { collect: { sqare: { pattern: 'x' } } }, 'E_CAMPAIGN_INVALID', /sqare/],
-  ])('%s', async (_what, more, code, message) => {
+    [
+      'a result that is collected and not declared',
+      { collect: { sqare: { pattern: 'x' } } },
+      'E_CAMPAIGN_INVALID',
+      /^collect names sqare, which is no result$/,
+      'Did you mean square?',
+    ],
+    [
+      'a result that nothing collects',
+      { results: { square: { type: 'integer' }, note: { type: 'string', optional: true }, seconds: { type: 'number' } } },
+      'E_CAMPAIGN_INVALID',
+      /^nothing collects the result seconds$/,
+      /^Add to collect: seconds/,
+    ],
+    ['results without collect', { collect: {} }, 'E_CAMPAIGN_INVALID', /^nothing collects the result square$/],
+  ])('%s', async (_what, more, code, message, suggestion: string | RegExp = '') => {
     const scheduler = new MemoryScheduler()
     await expect(run(scheduler, { campaign: squares(more as never) })).rejects.toMatchObject({
       code,
       message: expect.stringMatching(message),
+      ...(suggestion === '' ? {} : { suggestions: [expect.stringMatching(suggestion)] }),
     })
     expect(scheduler.entries).toHaveLength(0)
     expect(existsSync(directory())).toBe(false)

@@ -1,11 +1,11 @@
 import { checkCampaign, factorNames } from '../../engine/check-campaign.js'
 import { fingerprintOf, readScripts } from '../../engine/manifest.js'
-import { ConfigError } from '../../errors.js'
+import type { CampaignSpec } from '../../model/campaign.js'
 import type { Combination, WorkItem } from '../../model/combination.js'
 import type { LoadedCampaign } from '../../model/run.js'
 import type { Space } from '../../model/space.js'
 import type { TemplateRenderer } from '../../ports/template-renderer.js'
-import { resultFieldsOf } from '../../report/result-schema.js'
+import { isOptional, resultSchemaOf } from '../../report/result-schema.js'
 import { withRepetitions } from '../../sweep/derived-spaces.js'
 import { sweep } from '../../sweep/sweep.js'
 
@@ -38,13 +38,8 @@ export function prepareCampaign(
   const { spec, directory } = loaded
   const { space, items } = expandCampaign(loaded, renderer)
   const scripts = readScripts(spec, directory)
-  const results = spec.results === undefined ? undefined : resultFieldsOf(spec.results).map((field) => field.name)
+  const results = spec.results === undefined ? undefined : resultsOf(spec.results)
   checkCampaign({ spec, space, directory, scripts, renderer, results, path: options.isLocal ? (process.env['PATH'] ?? '') : undefined })
-  if (results !== undefined && Object.keys(spec.collect).length === 0 && results.length > 0) {
-    throw new ConfigError('E_CAMPAIGN_INVALID', `the campaign ${spec.name} names results and does not say where they come from`, {
-      suggestions: [`Add collect: { ${results[0]}: { from: 'stdout', pattern: … } }`],
-    })
-  }
   return {
     ...loaded,
     space,
@@ -53,4 +48,8 @@ export function prepareCampaign(
     factors: factorNames(space).all,
     fingerprint: fingerprintOf(spec, items.definition, directory, scripts),
   }
+}
+
+function resultsOf(results: NonNullable<CampaignSpec['results']>): { name: string; isOptional: boolean }[] {
+  return Object.entries(resultSchemaOf(results).shape).map(([name, schema]) => ({ name, isOptional: isOptional(schema) }))
 }

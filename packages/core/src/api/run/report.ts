@@ -63,14 +63,21 @@ export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, n
   return { ...written, findings }
 }
 
-/** The campaign's own analysis; one that throws becomes a finding, the report is written all the same. */
+/** The campaign's own analysis; one that fails becomes a finding, the report is written all the same. */
 async function analyse(spec: ReportedCampaign['spec'], rows: readonly ResultRow[]): Promise<readonly Finding[]> {
   if (spec.analyse === undefined) return []
   try {
-    return await spec.analyse(rows)
+    const findings: unknown = await spec.analyse(rows)
+    if (Array.isArray(findings) && findings.every(isFinding)) return findings
+    throw new TypeError('it returned something else than a list of { title, text }')
   } catch (error) {
-    return [{ title: 'The analysis failed', text: messageOf(error), ok: false }]
+    return [{ title: 'The analysis failed', text: `analyse of ${rows.length} rows: ${messageOf(error)}`, ok: false }]
   }
+}
+
+function isFinding(value: unknown): value is Finding {
+  const { title, text } = (value ?? {}) as { title?: unknown; text?: unknown }
+  return typeof title === 'string' && typeof text === 'string'
 }
 
 export function fieldsOf(spec: ReportedCampaign['spec']): readonly ResultField[] {
