@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
 import * as zod from 'zod'
@@ -33,7 +33,10 @@ export async function loadFile(file: string): Promise<LoadedFile> {
 
 function checkReadable(file: string): void {
   try {
-    if (statSync(file).isFile()) return
+    if (statSync(file).isFile()) {
+      accessSync(file, constants.R_OK)
+      return
+    }
   } catch (cause) {
     const code = systemCodeOf(cause)
     if (code === 'ENOENT' || code === 'ENOTDIR') {

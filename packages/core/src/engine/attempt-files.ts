@@ -1,4 +1,15 @@
-import { closeSync, copyFileSync, constants as fs, fstatSync, linkSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  constants as fs,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { canonicalJson } from '../canonical-json.js'
 import { StoreError, systemCodeOf } from '../errors.js'
@@ -12,6 +23,37 @@ export interface InputFile {
 
 /** Larger files are linked to the run's own copy, smaller ones are copied. */
 const LINKED_FROM_BYTES = 1 << 20
+
+/** Left free for the journal, so that the ends of jobs can be recorded. */
+const RESERVE_BYTES = 1 << 20
+const RESERVE_NODES = 64
+/** What a job with little output takes: its own files, in blocks of 4 KiB. */
+const JOB_BYTES = 32 << 10
+const JOB_NODES = 10
+
+/**
+ * How many more jobs the disk of a run has room for, when those in flight have used nothing of it yet. Quotas are not seen
+ * here: they show when something is written.
+ *
+ * @throws StoreError `E_STORE_FULL` when there is room for none and nothing in flight
+ */
+export function roomForJobs(directory: string, inFlight: number, files: readonly InputFile[]): number {
+  let disk: ReturnType<typeof statfsSync>
+  try {
+    disk = statfsSync(directory)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+  const free = disk.bavail * disk.bsize
+  const copied = files.reduce((sum, file) => sum + (file.bytes < LINKED_FROM_BYTES ? file.bytes : 0), 0)
+  const byBytes = (free - RESERVE_BYTES) / (JOB_BYTES + copied)
+  // Some file systems count no nodes.
+  const byNodes = disk.files === 0 ? byBytes : (disk.ffree - RESERVE_NODES) / (JOB_NODES + files.length)
+  const room = Math.max(0, Math.floor(Math.min(byBytes, byNodes)) - inFlight)
+  if (room > 0 || inFlight > 0) return room
+  const facts = byNodes < byBytes ? `${disk.ffree} more files` : `${Math.floor(free / 1024)} KiB`
+  throw fullError(`there is no room for another job in ${directory}: ${facts} fit on its disk`)
+}
 
 /**
  * Makes the directory of one attempt with its input files and `parameters.json`. Synchronous calls: ten of them cost less
@@ -66,10 +108,7 @@ function placeFile(file: InputFile, to: string): void {
 export function asStoreError(error: unknown, path: string): unknown {
   const code = systemCodeOf(error)
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new StoreError('E_STORE_FULL', `there is no room for ${path} (${code})`, {
-      suggestions: ['Make room, then run the campaign again in the same directory: it goes on where it stopped'],
-      cause: error,
-    })
+    return fullError(`there is no room for ${path} (${code})`, error)
   }
   if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR' || code === 'ENOENT') {
     return new StoreError('E_RUN_DIRECTORY', `${path} cannot be made (${code})`, {
@@ -78,6 +117,11 @@ export function asStoreError(error: unknown, path: string): unknown {
     })
   }
   return error
+}
+
+function fullError(message: string, cause?: unknown): StoreError {
+  const suggestions = ['Make room, then run the campaign again in the same directory: it goes on where it stopped']
+  return new StoreError('E_STORE_FULL', message, cause === undefined ? { suggestions } : { suggestions, cause })
 }
 
 /** The end of a file, at most `bytes`; `''` when there is no such file. */

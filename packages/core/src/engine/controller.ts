@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { isCampaignError, messageOf, StoreError } from '../errors.js'
 import type { RunOutcome, RunPause } from '../model/run.js'
+import { roomForJobs } from './attempt-files.js'
 import type { RunContext, Watch } from './context.js'
 import type { JobKey, RunJournalEvent } from './events.js'
 import { FailureRow, failureSignature } from './failure-signature.js'
@@ -46,6 +47,8 @@ export class Controller {
   #lastRefresh = Number.NEGATIVE_INFINITY
   #lastCounts = Number.NEGATIVE_INFINITY
   #canceledAll = false
+  /** The disk has no room for another job. */
+  #isScarce = false
   /** For schedulers that have to be asked. */
   #nextWatchAt = 0
 
@@ -144,8 +147,9 @@ export class Controller {
     let moved = false
     await this.#settling.settle()
     if (this.#mayClaim) {
-      const room = Math.min(settings.batch, settings.maxInFlight - state.flights.size)
-      if (room > 0 && state.todo > 0) {
+      const wanted = Math.min(settings.batch, settings.maxInFlight - state.flights.size)
+      const room = wanted > 0 && state.todo > 0 ? Math.min(wanted, this.#roomOnDisk()) : 0
+      if (room > 0) {
         const round = await this.#claiming.claim(room)
         moved ||= round.claimed > 0
         await this.#countFailures(round.failures)
@@ -172,6 +176,14 @@ export class Controller {
       if (typeof watch.key === 'string' && state.prepareState(watch.key) === 'failed') await this.#cancelDependents(watch.key)
     }
     return moved || judged.length > 0
+  }
+
+  #roomOnDisk(): number {
+    const { directory, files, log, state } = this.#input
+    const room = roomForJobs(directory, state.flights.size, files)
+    if (room === 0 && !this.#isScarce) log.warn({ directory }, 'the disk is nearly full: nothing more is claimed until jobs have ended')
+    this.#isScarce = room === 0
+    return room
   }
 
   get #pushes(): boolean {

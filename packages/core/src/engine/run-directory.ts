@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { StoreError, systemCodeOf } from '../errors.js'
 import { asStoreError } from './attempt-files.js'
@@ -48,6 +48,24 @@ export function kindOfDirectory(directory: string): DirectoryKind {
     if (code === 'ENOENT') return 'absent'
     if (code === 'ENOTDIR') return 'other'
     throw asStoreError(error, directory)
+  }
+}
+
+/** @throws StoreError `E_RUN_DIRECTORY` when nothing can be written into this directory */
+export function checkWritable(directory: string): void {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const code = systemCodeOf(cause)
+    throw new StoreError(
+      'E_RUN_DIRECTORY',
+      `${directory} cannot be written to (${code === 'EROFS' ? 'EROFS: its disk is read-only' : code})`,
+      {
+        suggestions: ['Make it writable, or name another directory with --dir', 'To only read it: cahier status, cahier export'],
+        data: { directory },
+        cause,
+      },
+    )
   }
 }
 

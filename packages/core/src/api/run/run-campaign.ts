@@ -6,7 +6,7 @@ import { compareItems } from '../../engine/compare-items.js'
 import { Controller, type ControllerEnd } from '../../engine/controller.js'
 import { campaignAsData, changedParts, hashOf, inputFiles, keepSources, MANIFEST_FILE, type RunManifest } from '../../engine/manifest.js'
 import { Planner } from '../../engine/plan.js'
-import { findRuns, kindOfDirectory, makeRunDirectory, runName } from '../../engine/run-directory.js'
+import { checkWritable, findRuns, kindOfDirectory, makeRunDirectory, runName } from '../../engine/run-directory.js'
 import { ConfigError, StoreError } from '../../errors.js'
 import { slugOf } from '../../ids.js'
 import type { WorkItem } from '../../model/combination.js'
@@ -136,6 +136,7 @@ function useDirectory(directory: string): string {
   switch (kindOfDirectory(directory)) {
     case 'run':
     case 'empty':
+      checkWritable(directory)
       return directory
     case 'absent': {
       const name = directory.split('/').at(-1) ?? ''
