@@ -31,6 +31,8 @@ export interface PrepareNeed {
 export interface PlannerInput {
   readonly spec: CampaignSpec
   readonly runId: string
+  /** Begins every tag. Name that the run was begun with: jobs in flight are looked up by it when the campaign was renamed since. */
+  readonly tagName?: string | undefined
   /** Absolute; jobs are told where prepare stages left their files. */
   readonly runDirectory: string
   readonly renderer: TemplateRenderer
@@ -59,13 +61,13 @@ export class Planner {
 
   /** The same for the same attempt of the same run, so that a later controller can look it up. */
   tagOf(item: WorkItem, attempt: number): string {
-    const { spec, runId } = this.#input
-    return makeTag({ campaign: spec.name, id: combinationId(item.combination), repetition: item.repetition, attempt, nonce: runId })
+    const { spec, runId, tagName = spec.name } = this.#input
+    return makeTag({ campaign: tagName, id: combinationId(item.combination), repetition: item.repetition, attempt, nonce: runId })
   }
 
   prepareTag(key: string, attempt: number): string {
-    const { spec, runId } = this.#input
-    return makeTag({ campaign: `${spec.name}-${key.split(':')[1] ?? ''}`, id: key, repetition: 0, attempt, nonce: runId })
+    const { spec, runId, tagName = spec.name } = this.#input
+    return makeTag({ campaign: `${tagName}-${key.split(':')[1] ?? ''}`, id: key, repetition: 0, attempt, nonce: runId })
   }
 
   /** The prepare stages that a combination needs, in order of the campaign. */

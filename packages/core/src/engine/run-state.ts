@@ -76,6 +76,8 @@ export class RunState {
   readonly #spaceFrom: (definition: SpaceDefinition) => Space<WorkItem>
   readonly #history: Map<JobKey, AttemptHistory[]> | undefined
   campaign: CampaignEvent | undefined
+  /** Name that the campaign had first: tags are made of it, also after it was renamed. */
+  tagName: string | undefined
   items: Space<WorkItem> | undefined
   startedAt: number | undefined
   closedAt: number | undefined
@@ -115,6 +117,7 @@ export class RunState {
   /** Forgets everything: the journal follows again from its first event. */
   readonly reset = (): void => {
     this.campaign = undefined
+    this.tagName = undefined
     this.items = undefined
     this.startedAt = undefined
     this.closedAt = undefined
@@ -407,6 +410,7 @@ export class RunState {
     const before = this.items
     const isSame = before !== undefined && canonicalJson(before.definition) === canonicalJson(event.definition)
     this.campaign = event
+    this.tagName ??= event.name
     if (isSame) return
     const items = this.#spaceFrom(event.definition)
     const states = new Uint8Array(items.size)

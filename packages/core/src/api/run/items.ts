@@ -15,8 +15,8 @@ function attemptDirectory(run: OpenRun, item: WorkItem, attempt: number): string
 }
 
 function tagOf({ state }: OpenRun, { combination, repetition }: WorkItem, attempt: number): string {
-  const { name = '', runId = '' } = state.campaign ?? {}
-  return makeTag({ campaign: name, id: combinationId(combination), repetition, attempt, nonce: runId })
+  const { runId = '' } = state.campaign ?? {}
+  return makeTag({ campaign: state.tagName ?? '', id: combinationId(combination), repetition, attempt, nonce: runId })
 }
 
 /** All that is known about a work item. Earlier attempts are there when the run was opened with its history. */

@@ -98,7 +98,15 @@ export async function drive(
   const controller = new Controller({
     spec,
     directory: run.directory,
-    planner: new Planner({ spec, runId, runDirectory: run.directory, renderer, scripts, modules: site.modules }),
+    planner: new Planner({
+      spec,
+      runId,
+      tagName: run.state.tagName,
+      runDirectory: run.directory,
+      renderer,
+      scripts,
+      modules: site.modules,
+    }),
     state: run.state,
     store: run.store,
     scheduler,
