@@ -5,7 +5,7 @@ import type { WorkItem } from '../model/combination.js'
 import type { JobDependency, JobSpec } from '../model/job.js'
 import { makeAttemptDirectory } from './attempt-files.js'
 import type { RunContext, Unsent, Watch } from './context.js'
-import type { JobKey, RunJournalEvent } from './events.js'
+import type { JobKey, RunJournalEvent, VerdictEvent } from './events.js'
 import type { PlannedAttempt, PrepareNeed } from './plan.js'
 
 /** `1f3a9c0b2d/r2`, as `cahier why` takes it. */
@@ -44,8 +44,10 @@ export class Claiming {
     const hasPrepare = spec.prepare.length > 0
     const prepares = new Map<string, PrepareNeed>()
     const doomed = new Map<number, string>()
+    let accepted = 0
     const accept = (index: number): boolean => {
       if (!hasPrepare) return true
+      if (accepted + prepares.size >= room) return false
       let isReady = true
       for (const need of planner.needsOf(this.#item(index).combination)) {
         const prepareState = state.prepareState(need.key)
@@ -54,10 +56,11 @@ export class Claiming {
           doomed.set(index, `not run: ${need.key} failed`)
           return true
         }
-        if (prepareState === 'todo') prepares.set(need.key, need)
+        if (prepareState === 'todo' && accepted + prepares.size < room) prepares.set(need.key, need)
         // With dependencies the queue does the waiting; without, we do.
         if (!scheduler.supports.dependencies || this.#context.watches.get(need.key)?.handle === undefined) isReady = false
       }
+      if (isReady) accepted += 1
       return isReady
     }
     const indexes = state.nextTodo(room, accept)
@@ -176,17 +179,34 @@ export interface SendRound {
 
 /** Gives the unsent jobs to the scheduler, at most `batch` of them, and records what it answered. */
 export async function sendJobs(context: RunContext, claiming: Claiming): Promise<SendRound> {
-  const { scheduler, settings, watches, emit, log, state, spec } = context
-  const failed: RunJournalEvent[] = []
+  const { scheduler, settings, watches, emit, log, state } = context
+  const failed: VerdictEvent[] = []
   const failures: string[] = []
   const batch: Unsent[] = []
   const kept: Unsent[] = []
+  const dropped: RunJournalEvent[] = []
   for (const job of claiming.unsent) {
-    const missing = job.watch.needs.find((key) => state.prepareState(key) !== 'done' && watches.get(key)?.handle === undefined)
-    if (batch.length >= settings.batch || missing !== undefined) kept.push(job)
+    const { watch } = job
+    const missing = watch.needs.filter((key) => state.prepareState(key) !== 'done' && watches.get(key)?.handle === undefined)
+    const failedNeed = missing.find((key) => state.prepareState(key) === 'failed')
+    if (failedNeed !== undefined) {
+      watches.delete(watch.key)
+      failed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${failedNeed} failed` })
+    } else if (missing.some((key) => state.prepareState(key) === 'todo')) {
+      // Its prepare stage ended while the scheduler took no jobs, and is to be tried again: the job is planned anew after that.
+      watches.delete(watch.key)
+      const d = 'not given to the scheduler: its prepare stage is tried again'
+      dropped.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'not-submitted', d, again: true, void: true })
+    } else if (batch.length >= settings.batch || missing.length > 0) kept.push(job)
     else batch.push(job)
   }
-  if (batch.length === 0) return { sent: 0, uncertain: [], failures, pushedBack: undefined }
+  claiming.unsent = [...batch, ...kept]
+  if (dropped.length > 0) await context.write(dropped)
+  if (batch.length === 0) {
+    if (failed.length > 0) await context.write(failed)
+    reportRefused(context, failed)
+    return { sent: 0, uncertain: [], failures, pushedBack: undefined }
+  }
   const outcomes = await scheduler.submit(batch.map((job) => withDependencies(context, job)))
   const submitted: [JobKey, number, string][] = []
   const uncertain: Watch[] = []
@@ -231,14 +251,15 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
     const item = typeof watch.key === 'number' ? state.items?.at(watch.key) : undefined
     emit({ type: 'submitted', item: item === undefined ? String(watch.key) : itemId(item), label: watch.label, nativeId, dependsOn })
   }
-  for (const { k } of failed as { k: JobKey }[]) {
-    const item = typeof k === 'number' ? state.items?.at(k) : undefined
-    if (item !== undefined) {
-      const detail = state.verdictOf(k)?.detail ?? ''
-      emit({ type: 'item', item: itemId(item), label: itemLabel(item, spec.repetitions), state: 'failed', detail })
-    }
-  }
+  reportRefused(context, failed)
   return { sent: submitted.length, uncertain, failures, pushedBack }
+}
+
+function reportRefused({ state, spec, emit }: RunContext, verdicts: readonly VerdictEvent[]): void {
+  for (const { k, d: detail } of verdicts) {
+    const item = typeof k === 'number' ? state.items?.at(k) : undefined
+    if (item !== undefined) emit({ type: 'item', item: itemId(item), label: itemLabel(item, spec.repetitions), state: 'failed', detail })
+  }
 }
 
 function withDependencies(context: RunContext, job: Unsent): JobSpec {

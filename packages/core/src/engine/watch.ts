@@ -10,7 +10,7 @@ import type { Collected, RunContext, Watch } from './context.js'
 import type { VerdictEvent } from './events.js'
 import { failureSignature } from './failure-signature.js'
 import { goneItem } from './run-state.js'
-import { itemId, itemLabel } from './submit.js'
+import { isSilence, itemId, itemLabel } from './submit.js'
 
 /** A job that came to its end in this round. */
 export interface Judged {
@@ -30,7 +30,7 @@ const READS = 32
  * @throws what `observe` throws: then nothing has changed
  */
 export async function watchJobs(context: RunContext, options: { readonly signal?: AbortSignal } = {}): Promise<readonly Judged[]> {
-  const { watches, scheduler, clock, settings, state, write } = context
+  const { watches, scheduler, clock, settings, state, write, log } = context
   const known: Watch[] = []
   const recorded: Watch[] = []
   for (const watch of watches.values()) {
@@ -61,17 +61,32 @@ export async function watchJobs(context: RunContext, options: { readonly signal?
   })
   if (started.length > 0) await write([{ type: 'started', jobs: started }], { durable: false })
   const judged: Judged[] = []
-  for (let from = 0; from < silent.length; from += READS) {
-    const part = silent.slice(from, from + READS)
-    const ends = await Promise.all(part.map(([watch, observation]) => judge(context, watch, observation, now, settings.graceMs)))
-    for (const end of ends) if (end !== undefined) judged.push(end)
+  const unread: unknown[] = []
+  const isStage = ([watch]: (typeof silent)[number]): boolean => itemOf(context, watch) === undefined
+  // Prepare stages first: what became of them says what the end of a job means that waited for them.
+  for (const group of [silent.filter(isStage), silent.filter((one) => !isStage(one))]) {
+    const ends: Judged[] = []
+    for (let from = 0; from < group.length; from += READS) {
+      const part = group.slice(from, from + READS)
+      const some = await Promise.allSettled(part.map(([watch, observation]) => judge(context, watch, observation, now, settings.graceMs)))
+      some.forEach((end, position) => {
+        if (end.status === 'fulfilled') {
+          if (end.value !== undefined) ends.push(end.value)
+        } else if (isSilence(end.reason)) {
+          // One job's directory that cannot be read says nothing about the others.
+          log.debug({ job: part[position]?.[0].label, error: messageOf(end.reason) }, 'exit record not readable')
+          unread.push(end.reason)
+        } else throw end.reason
+      })
+    }
+    if (ends.length > 0) await write(ends.map((one) => one.event))
+    for (const { watch, event } of ends) {
+      watches.delete(watch.key)
+      report(context, watch, event)
+    }
+    judged.push(...ends)
   }
-  if (judged.length === 0) return judged
-  await write(judged.map((one) => one.event))
-  for (const { watch, event } of judged) {
-    watches.delete(watch.key)
-    report(context, watch, event)
-  }
+  if (unread.length > 0 && unread.length === silent.length) throw unread[0]
   return judged
 }
 
@@ -84,8 +99,13 @@ async function judge(
 ): Promise<Judged | undefined> {
   const exit = await context.scheduler.exitRecord({ directory: watch.directory, tag: watch.tag })
   const result = conclude({ exit, observation, silentMs: watch.silentSince === undefined ? 0 : now - watch.silentSince, graceMs })
-  if (result === undefined) return undefined
+  if (result === undefined || (result.outcome === 'upstream-failed' && needsInFlight(context, watch))) return undefined
   return decide(context, watch, await collectFrom(context, watch, result), result)
+}
+
+/** True while it is not known what becomes of the prepare stages of a job: one that failed may be tried again. */
+function needsInFlight({ state }: RunContext, { needs }: Watch): boolean {
+  return needs.some((key) => state.prepareState(key) === 'in-flight') && !needs.some((key) => state.prepareState(key) === 'failed')
 }
 
 /** Reads the results of a job that succeeded; a prepare stage has none. */
@@ -122,6 +142,8 @@ function decide(context: RunContext, watch: Watch, collected: Collected | undefi
   const line = isOk ? '' : lastLine(readTail(join(watch.directory, 'stderr')))
   if (!isOk && outcome !== 'invalid' && line !== '') detail = `${detail}: ${line.slice(0, 300)}`
   const wasAsked = flight?.isCanceled === true && (outcome === 'canceled' || outcome === 'killed')
+  // The prepare stage that it waited for failed and is, or was, tried again: so is this job, which did not run.
+  const isBehind = outcome === 'upstream-failed' && upstream === undefined && watch.needs.length > 0
   const retried = !isOk && mayTryAgain(spec.retry, outcome) && state.countedAttempts(watch.key) < spec.retry.attempts
   const event: VerdictEvent = {
     type: 'verdict',
@@ -134,8 +156,8 @@ function decide(context: RunContext, watch: Watch, collected: Collected | undefi
     ...(result.endedAt === undefined ? {} : { e: result.endedAt }),
     ...(result.host === undefined ? {} : { h: result.host }),
     ...(collected?.ok === true ? { v: encodeCanonical(collected.values) as Record<string, unknown> } : {}),
-    ...(wasAsked || retried ? { again: true } : {}),
-    ...(wasAsked ? { void: true } : {}),
+    ...(wasAsked || isBehind || retried ? { again: true } : {}),
+    ...(wasAsked || isBehind ? { void: true } : {}),
   }
   const counts = !isOk && !wasAsked && outcome !== 'upstream-failed' && outcome !== 'canceled'
   // The line of an invalid result stands in the detail; that of a failed program in its stderr.
