@@ -124,11 +124,11 @@ function fullError(message: string, cause?: unknown): StoreError {
   return new StoreError('E_STORE_FULL', message, cause === undefined ? { suggestions } : { suggestions, cause })
 }
 
-/** The end of a file, at most `bytes`; `''` when there is no such file. */
+/** The end of a file, at most `bytes`; `''` when there is none that can be read. A pipe that a job made is not waited for. */
 export function readTail(path: string, bytes = 4096): string {
   let descriptor: number
   try {
-    descriptor = openSync(path, 'r')
+    descriptor = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK)
   } catch {
     return ''
   }
@@ -138,6 +138,8 @@ export function readTail(path: string, bytes = 4096): string {
     const buffer = Buffer.alloc(length)
     const read = readSync(descriptor, buffer, 0, length, size - length)
     return buffer.toString('utf8', 0, read)
+  } catch {
+    return ''
   } finally {
     closeSync(descriptor)
   }

@@ -40,6 +40,7 @@ export class Controller {
   readonly #settling: Settling
   readonly #row = new FailureRow()
   #epoch = 0
+  #revision: number | undefined
   #pause: RunPause | undefined
   #silence: { readonly since: number; tries: number; nextAt: number } | undefined
   #pushedBackUntil = 0
@@ -66,6 +67,7 @@ export class Controller {
     const resumed = state.openedSeq > 0
     const [seq = 0] = await store.append([{ type: 'opened', host: hostname(), pid: process.pid, version } satisfies RunJournalEvent])
     this.#epoch = seq
+    this.#revision = state.campaign?.revision
     this.#adopt()
     emit({ type: 'started', directory: this.#input.directory, counts: state.counts(), resumed })
     let end: ControllerEnd
@@ -360,7 +362,8 @@ export class Controller {
   async #write(events: readonly RunJournalEvent[], options: { readonly durable?: boolean } = {}): Promise<void> {
     const { store, state } = this.#input
     await store.transact(() => {
-      if (state.openedSeq !== this.#epoch) {
+      // A successor may change the campaign before it says that it drives: then our positions mean other items.
+      if (state.openedSeq !== this.#epoch || state.campaign?.revision !== this.#revision) {
         throw new StoreError('E_RUN_HELD', 'another controller has taken this run over; this one writes nothing more', {
           suggestions: ['Follow it with: cahier attach'],
         })

@@ -320,6 +320,9 @@ export class RunState {
   }
 
   #intend(key: JobKey, attempt: number, at: number): void {
+    // Numbers that were passed over belong to directories of a controller that ended before it could say so: nothing ran in them.
+    const passed = attempt - this.lastAttempt(key) - 1
+    if (passed > 0) this.#voided.set(key, (this.#voided.get(key) ?? 0) + passed)
     this.flights.set(key, {
       key,
       attempt,
