@@ -25,7 +25,8 @@ export function makeFolder(files: Readonly<Record<string, string>> = {}): string
 /** An environment in which nothing of the person who runs the tests is read or written. */
 export function cleanEnvironment(home: string): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = { ...process.env, HOME: home }
-  for (const name of Object.keys(environment)) if (/^(XDG_|CAHIER_|VITEST|NO_COLOR|FORCE_COLOR|NODE_)/.test(name)) delete environment[name]
+  for (const name of Object.keys(environment))
+    if (/^(XDG_|CAHIER_|VITEST|NO_COLOR|FORCE_COLOR|NODE_|CI$)/.test(name)) delete environment[name]
   return environment
 }
 

@@ -35,7 +35,7 @@ const inDirectory = (name: string): string => readFileSync(join(directory, name)
 const record = (tag = 'tag-1') => parseExitRecord(inDirectory('exit.json'), tag)
 
 for (const [name, [program, ...flags]] of SHELLS) {
-  const skipped = program === 'busybox' && spawnSync('busybox', ['true']).error !== undefined ? ' (skipped: busybox is not installed)' : ''
+  const skipped = program === 'busybox' && spawnSync('busybox', ['true']).error !== undefined ? ' (needs busybox)' : ''
   describe.skipIf(skipped !== '' || !(program === 'busybox' || isThere(program)))(`the job wrapper under ${name}${skipped}`, () => {
     function run(spec: JobSpec, options?: WrapperOptions, env: NodeJS.ProcessEnv = {}) {
       return spawnSync(program, [...flags, '-c', renderWrapper(spec, options)], { env: { ...process.env, ...env }, encoding: 'utf8' })

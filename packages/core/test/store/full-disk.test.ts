@@ -140,7 +140,7 @@ describe('a read-only disk', () => {
     await expect(openCollecting(join(disk, 'new'))).rejects.toEqual(withCode('E_RUN_DIRECTORY'))
   })
 
-  it.skipIf(process.getuid?.() === 0)('is refused like a directory without the right to write (not for root)', async () => {
+  it.skipIf(process.getuid?.() === 0)('is refused like a directory without the right to write (not as root)', async () => {
     const directory = scratch()
     fs.chmodSync(directory, 0o500)
     await expect(openCollecting(directory)).rejects.toEqual(withCode('E_RUN_DIRECTORY'))

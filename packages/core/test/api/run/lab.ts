@@ -74,3 +74,16 @@ export async function runSquares(
 }
 
 export const upTo = (last: number): number[] => Array.from({ length: last }, (_, i) => i + 1)
+
+/** Waits until the scheduler has so many jobs and has been asked about them. */
+export async function untilSubmitted(scheduler: MemoryScheduler, jobs: number): Promise<void> {
+  const isSeen = (): boolean => scheduler.entries.length >= jobs && scheduler.entries.every(({ state }) => state !== 'pending')
+  while (!isSeen()) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+/** Jobs that were stuck begin again, with what they are told to do now. */
+export function unstick(scheduler: MemoryScheduler): void {
+  for (const entry of scheduler.entries) entry.state = 'pending'
+}
+
+export const canceledStates = (scheduler: MemoryScheduler): unknown[] => scheduler.entries.map(({ end }) => end)
