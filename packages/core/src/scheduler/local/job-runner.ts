@@ -94,14 +94,28 @@ export class JobRunner {
    * @returns how it ended, `running` when it is (and is watched from now on), `pending` when it never began
    */
   restore(job: Job): JobEnd | 'running' | 'pending' {
-    const started = readRunning(job.spec)
-    const record = readRecordNow(job.spec)
+    let started: ReturnType<typeof readRunning>
+    try {
+      started = readRunning(job.spec)
+    } catch {
+      // One job's directory must not keep the queue of all closed: it counts as running until it can be read.
+      const run: Run = { job }
+      this.#runs.set(job, run)
+      this.#watch(run)
+      return 'running'
+    }
+    let record: ExitRecord | undefined
+    try {
+      record = readRecordNow(job.spec)
+    } catch (error) {
+      if (started === undefined) return { reason: `its exit record cannot be read: ${messageOf(error)}`, endedAt: Date.now() }
+    }
     if (record !== undefined) return endOf(record)
     if (started === undefined) return 'pending'
     if (started.startedAt !== undefined) job.startedAt = started.startedAt
     if (started.pid !== undefined && !carriesVariable(started.pid, variableOf(job))) {
       // It may have written its record and ended between our two looks.
-      const late = readRecordNow(job.spec)
+      const late = recordOf(job)
       return late === undefined ? goneWithoutRecord(started.startedAt) : endOf(late)
     }
     const run: Run = { job }
@@ -173,7 +187,8 @@ export class JobRunner {
       return
     }
     this.#failures.set(run.job, count)
-    this.#runs.delete(run.job)
+    this.#clear(run)
+    delete run.job.pid
     // Processes or memory are short on this machine: later, and meanwhile other jobs may end.
     setTimeout(() => this.#events.putBack(run.job), Math.min(5_000, 100 * 2 ** count))
   }
@@ -186,7 +201,7 @@ export class JobRunner {
       this.#finish(run, { end: exitCode === 0 ? 'completed' : 'failed', exitCode, endedAt: Date.now() })
       return
     }
-    if (exitCode === REFUSED_EXIT_CODE && readRecordNow(job.spec) === undefined) {
+    if (exitCode === REFUSED_EXIT_CODE && recordOf(job) === undefined) {
       // The start that a former daemon ordered came first after all.
       delete job.pid
       this.#adoptOrPutBack(run)
@@ -196,7 +211,7 @@ export class JobRunner {
   }
 
   #conclude(run: Run, { exitCode, signal }: WrapperEnd): void {
-    const record = readRecordNow(run.job.spec)
+    const record = recordOf(run.job)
     if (record !== undefined) {
       this.#finish(run, endOf(record))
     } else if (run.told !== undefined) {
@@ -230,7 +245,13 @@ export class JobRunner {
     for (const run of this.#watched) {
       const { job, watch } = run
       if (job.pid === undefined) {
-        const running = readRunning(job.spec)
+        let running: ReturnType<typeof readRunning>
+        try {
+          running = readRunning(job.spec)
+        } catch (error) {
+          if (run.told !== undefined) this.#finish(run, { end: run.told, reason: messageOf(error), endedAt: Date.now() })
+          continue
+        }
         if (running !== undefined && running.pid === undefined && Date.now() < (watch?.until ?? 0)) continue
         this.#watched.delete(run)
         this.#runs.delete(job)
@@ -264,6 +285,15 @@ export class JobRunner {
       clearInterval(this.#watcher)
       this.#watcher = undefined
     }
+  }
+}
+
+/** `undefined` also when it cannot be read: a job may do what it likes with the names in its directory. */
+function recordOf({ spec }: Job): ExitRecord | undefined {
+  try {
+    return readRecordNow(spec)
+  } catch {
+    return undefined
   }
 }
 

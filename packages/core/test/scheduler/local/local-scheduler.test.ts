@@ -138,6 +138,21 @@ describe('LocalScheduler', () => {
     expect(readFileSync(join(job.directory, 'beats'), 'utf8').length).toBe(beats)
   })
 
+  it('opens its queue again although a job made its own record unreadable', async () => {
+    const odd = await makeJob(world, `mkdir exit.json; ${UNTIL_STOPPED}`)
+    const other = await makeJob(world, UNTIL_STOPPED)
+    const [first, second] = await submit(world, odd, other)
+    await waitForFile(world, odd, 'up')
+    await waitForFile(world, other, 'up')
+    process.kill(lab.daemonPid(), 'SIGKILL')
+    writeFileSync(join(other.directory, 'stop'), '')
+    const [end] = await waitUntilEnded(world, [second as NonNullable<typeof second>])
+    expect(end).toMatchObject({ state: 'ended', end: 'completed' })
+    expect((await scheduler.observe([first as NonNullable<typeof first>]))[0]).toMatchObject({ state: 'running' })
+    await scheduler.cancel([first as NonNullable<typeof first>])
+    expect(await waitUntilEnded(world, [first as NonNullable<typeof first>])).toMatchObject([{ state: 'ended', end: 'canceled' }])
+  }, 30_000)
+
   it('remembers a cancel when its daemon is killed right after', async () => {
     const blockers = await Promise.all(Array.from({ length: 4 }, () => makeJob(world, UNTIL_STOPPED)))
     const running = await submit(world, ...blockers)
