@@ -121,7 +121,9 @@ export class LocalDaemon {
     return answer
   }
 
-  find(tags: readonly string[]): Record<string, string> {
+  /** Answers after what was submitted before it is noted: a "there is none" must stay true. */
+  async find(tags: readonly string[]): Promise<Record<string, string>> {
+    await this.#submitting.catch(() => undefined)
     const found: Record<string, string> = {}
     for (const tag of tags) {
       const job = this.#table.byTag(tag)

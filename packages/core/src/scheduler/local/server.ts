@@ -126,7 +126,7 @@ export class DaemonServer {
         if (client.base === undefined) throw new Error('submit before hello')
         return { jobs: await this.#daemon.submit((ask as Ask<'submit'>).jobs, client.base) }
       case 'find':
-        return { found: this.#daemon.find((ask as Ask<'find'>).tags) }
+        return { found: await this.#daemon.find((ask as Ask<'find'>).tags) }
       case 'observe': {
         const { ids, since } = ask as Ask<'observe'>
         return this.#daemon.observe(ids, since)
