@@ -214,10 +214,11 @@ export class JournalSweeper<T> implements Sweeper<T> {
   }
 
   /**
-   * Sets the state of items, whether they were claimed or not. What is so already stays as it is.
+   * Sets the state of items, whether they were claimed or not. What is so already stays as it is; what is done stays done
+   * until {@link JournalSweeper.reset}, so that a worker whose claim expired cannot undo the work of the next one.
    *
    * @throws ConfigError `E_NOT_FOUND` for an item that the sweep does not have; StoreError `E_CLAIM_LOST` when another
-   * worker holds one of them. Then nothing is changed.
+   * worker holds one of them or one is done. Then nothing is changed.
    */
   async mark(items: readonly T[], state: FinalState, reason?: string): Promise<void> {
     const decide = (): Decision<void> => {
@@ -228,6 +229,7 @@ export class JournalSweeper<T> implements Sweeper<T> {
         if (index < 0) throw new ConfigError('E_NOT_FOUND', `${labelOf(item)} is not in this sweep of ${space.size}`)
         const claim = this.#state.claimOf(index)
         if (claim !== undefined && claim.worker !== this.#worker) throw this.#lost(item, claim.token)
+        if (this.#state.stateOf(index) === 'done' && state !== 'done') throw this.#lost(item, claim?.token ?? 0)
         if (this.#state.stateOf(index) !== state || reasons.get(index) !== reason) indexes.add(index)
       }
       if (indexes.size === 0) return { events: [], value: undefined }

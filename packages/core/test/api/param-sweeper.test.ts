@@ -79,6 +79,24 @@ describe('ParamSweeper', () => {
     await two.close()
   })
 
+  it('keeps what another has done since, whatever the one says who lost it', async () => {
+    const directory = scratch()
+    const one = new ParamSweeper(directory, ['a', 'b'])
+    const two = new ParamSweeper<string>(directory)
+    expect(await one.getNext()).toBe('a')
+    await two.reset({ states: ['claimed'] })
+    expect(await two.getNext()).toBe('a')
+    await two.done('a')
+    await expect(one.cancel('a')).rejects.toEqual(withCode('E_CLAIM_LOST'))
+    await expect(one.fail('a', 'too late')).rejects.toEqual(withCode('E_CLAIM_LOST'))
+    await expect(one.skip(['b', 'a'])).rejects.toEqual(withCode('E_CLAIM_LOST'))
+    await one.done('a')
+    expect(await one.stats()).toMatchObject({ todo: 1, done: 1 })
+    expect(await one.reset({ states: ['done'] })).toEqual({ count: 1 })
+    await one.close()
+    await two.close()
+  })
+
   it('gives the last combination back when a loop is left early', async () => {
     const sweeper = new ParamSweeper(scratch(), ['a', 'b', 'c'])
     for await (const combination of sweeper) {
