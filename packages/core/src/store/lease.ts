@@ -21,7 +21,10 @@ export interface LeaseHolder {
   readonly host: string
   readonly pid: number
   readonly since: number
-  /** False when that process is known to be gone: the run is free. Another host's is taken for alive. */
+  /**
+   * False when that process is known to be gone, or cannot be judged from here (another host, a boot before this one) and has
+   * said nothing for twice its lease: the run is free.
+   */
   readonly isAlive: boolean
 }
 
@@ -152,10 +155,21 @@ export class Lease implements AsyncDisposable {
 
 /** Who drives this run; undefined when nobody does, or nobody ever did. Reads only. */
 export function readLease(directory: string): LeaseHolder | undefined {
-  const record = readRecord(join(directory, 'journal', 'controller.lease'))
+  const path = join(directory, 'journal', 'controller.lease')
+  const record = readRecord(path)
   if (record === undefined || record.holder === null) return undefined
   const { host, pid } = record.holder
-  return { host, pid, since: record.since, isAlive: livenessOf(record.holder) !== 'dead' }
+  const liveness = livenessOf(record.holder)
+  return { host, pid, since: record.since, isAlive: liveness === 'alive' || (liveness === 'elsewhere' && !isSilent(path, record)) }
+}
+
+/** By this machine's clock, which may differ from the file server's: good enough to show, and {@link Lease.acquire} looks closer. */
+function isSilent(path: string, { leaseMs }: LeaseRecord): boolean {
+  try {
+    return Date.now() - freshMtime(path) > 2 * leaseMs
+  } catch {
+    return false
+  }
 }
 
 function encode(record: LeaseRecord): string {

@@ -183,6 +183,19 @@ describe('Lease', () => {
     await second[Symbol.asyncDispose]()
   })
 
+  it('is held by a process of another host or boot until that one has long said nothing', async () => {
+    const directory = scratch()
+    await using lease = await Lease.acquire(directory, { leaseMs: 60_000 })
+    expect(lease.token).toBe(1)
+    const path = join(directory, 'journal', 'controller.lease')
+    const record = JSON.parse(fs.readFileSync(path, 'utf8')) as object
+    fs.writeFileSync(path, JSON.stringify({ ...record, holder: elsewhere() }))
+    expect(readLease(directory)).toMatchObject({ host: 'far-away', isAlive: true })
+    const before = new Date(Date.now() - 200_000)
+    fs.utimesSync(path, before, before)
+    expect(readLease(directory)).toMatchObject({ host: 'far-away', isAlive: false })
+  })
+
   it('refuses a second controller and says who has the run, since when', async () => {
     const directory = scratch()
     const lease = await Lease.acquire(directory, { now: () => Date.UTC(2026, 0, 2, 3, 4, 5) })
