@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { isCampaignError, messageOf, StoreError } from '../errors.js'
+import { isCampaignError, messageOf, SchedulerError, StoreError } from '../errors.js'
 import type { RunOutcome, RunPause } from '../model/run.js'
 import { roomForJobs } from './attempt-files.js'
 import type { RunContext, Watch } from './context.js'
@@ -65,6 +65,7 @@ export class Controller {
   async run(): Promise<ControllerEnd> {
     const { state, store, emit, version } = this.#input
     const resumed = state.openedSeq > 0
+    if (this.#input.mode !== 'stop') await this.#checkMachine()
     const [seq = 0] = await store.append([{ type: 'opened', host: hostname(), pid: process.pid, version } satisfies RunJournalEvent])
     this.#epoch = seq
     this.#revision = state.campaign?.revision
@@ -97,6 +98,35 @@ export class Controller {
     if (state.flights.size > 0) {
       log.info({ jobs: state.flights.size, withoutAnswer: this.#settling.size }, 'jobs of an earlier controller adopted')
     }
+  }
+
+  /**
+   * From another machine the queue of a machine shows nothing: taken for an answer, jobs that run there would count as lost
+   * and be run again.
+   */
+  async #checkMachine(): Promise<void> {
+    const { scheduler, state } = this.#input
+    if (scheduler.supports.thisMachineOnly !== true) return
+    const here = hostname()
+    const away: Flight[] = []
+    for (const flight of state.flights.values()) {
+      if (flight.host === here) continue
+      const { directory, tag } = this.#watchOf(flight)
+      if ((await scheduler.exitRecord({ directory, tag })) === undefined) away.push(flight)
+    }
+    const [first] = away
+    if (first === undefined) return
+    throw new SchedulerError(
+      'E_SCHEDULER_SILENT',
+      `${away.length} jobs of this run were given to the ${scheduler.name} scheduler of ${first.host}, which cannot be asked from ${here}`,
+      {
+        suggestions: [
+          `Continue the run on ${first.host}`,
+          'When that machine is gone for good: cahier stop --cancel-jobs, then cahier retry, and run again',
+        ],
+        data: { host: first.host, here, jobs: away.length },
+      },
+    )
   }
 
   #watchOf(flight: Flight): Watch {
@@ -154,6 +184,7 @@ export class Controller {
       if (room > 0) {
         const round = await this.#claiming.claim(room)
         moved ||= round.claimed > 0
+        for (const watch of round.uncertain) this.#settling.add(watch)
         await this.#countFailures(round.failures)
       }
     }

@@ -12,6 +12,8 @@ export interface Flight {
   readonly key: JobKey
   readonly attempt: number
   readonly intentAt: number
+  /** Of the controller that submitted it. */
+  readonly host: string
   /** `undefined`: the intent is known, what became of the submission is not. */
   nativeId: string | undefined
   submittedAt: number | undefined
@@ -99,6 +101,8 @@ export class RunState {
   readonly #forgiven = new Map<JobKey, number>()
   readonly #prepares = new Map<string, PrepareState>()
   readonly #prepareAttempts = new Map<string, number>()
+  /** Where the newest controller runs. */
+  #host = ''
   #cursor = 0
   #again: number[] = []
   #failures: number[] = []
@@ -253,6 +257,7 @@ export class RunState {
         break
       case 'opened':
         this.openedSeq = seq
+        this.#host = event.host
         this.isOpen = true
         this.closedAt = undefined
         this.pause = undefined
@@ -327,6 +332,7 @@ export class RunState {
       key,
       attempt,
       intentAt: at,
+      host: this.#host,
       nativeId: undefined,
       submittedAt: undefined,
       isRunning: false,

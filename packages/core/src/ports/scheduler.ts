@@ -7,6 +7,8 @@ export interface SchedulerSupports {
   readonly accounting: boolean
   /** `changed` is implemented: observations need no polling. */
   readonly push: boolean
+  /** Knows the jobs of the machine that it runs on only: elsewhere it can say nothing about them, not even that they are gone. */
+  readonly thisMachineOnly?: boolean
 }
 
 export interface CancelOutcome {

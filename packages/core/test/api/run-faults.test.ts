@@ -73,6 +73,32 @@ describe('a run that is continued', () => {
   })
 })
 
+describe('a run whose jobs are at a scheduler of another machine', () => {
+  const intent = async (): Promise<void> => {
+    await run(new MemoryScheduler(), { signal: AbortSignal.abort() })
+    await using journal = await openJournal(directory())
+    await journal.store.append([
+      { type: 'opened', host: 'far-away', pid: 1, version: '1' },
+      { type: 'intents', jobs: [[0, 1]] },
+      { type: 'submitted', jobs: [[0, 1, '7']] },
+    ])
+  }
+
+  it('is not continued from here: what cannot be seen from here may run there', async () => {
+    await intent()
+    const scheduler = new MemoryScheduler({ play: square, supports: { thisMachineOnly: true } })
+    await expect(run(scheduler)).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT', message: expect.stringContaining('of far-away') })
+    expect((await readStatus(directory())).counts).toMatchObject({ submitted: 1, todo: 3 })
+    expect(scheduler.entries).toHaveLength(0)
+  })
+
+  it('is continued once they have left their exit records, or where the scheduler serves more than one machine', async () => {
+    await intent()
+    const scheduler = new MemoryScheduler({ play: square })
+    expect(await run(scheduler)).toMatchObject({ outcome: 'incomplete', counts: { done: 3, failed: 1 } })
+  })
+})
+
 describe('a controller that was overtaken', () => {
   it('writes nothing more once its successor has changed the campaign, even before that one drives', async () => {
     const scheduler = new MemoryScheduler({ play: square })

@@ -10,7 +10,7 @@ import { type LocalSchedulerOptions, localSchedulerOptions } from './options.js'
 import { defaultDirectory } from './places.js'
 import { type Answer, type Ask, type ObservedJob, type Operation, PROTOCOL } from './protocol.js'
 
-export const LOCAL_SUPPORTS: SchedulerSupports = { arrays: true, dependencies: true, accounting: true, push: true }
+export const LOCAL_SUPPORTS: SchedulerSupports = { arrays: true, dependencies: true, accounting: true, push: true, thisMachineOnly: true }
 
 const NOTHING_SEEN = -1
 
