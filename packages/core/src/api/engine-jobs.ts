@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { conclude, isSilent } from '../engine/conclude.js'
 import { finishTemplate } from '../engine/plan.js'
@@ -49,8 +49,14 @@ interface Known {
   nativeId: string | undefined
 }
 
+/** How long a job may be gone without a record, and how often a scheduler is asked: push, then those that have to be polled. */
 const GRACE_MS = 5000
+const GRACE_POLLED_MS = 120_000
+/** Between two answers that a job was never queued; shorter where the scheduler is a program of this machine. */
+const SETTLE_MS = 60_000
+const SETTLE_PUSH_MS = 1000
 const POLL_MS = 1000
+const POLL_POLLED_MS = 30_000
 const MAX_BACKOFF_MS = 60_000
 
 export interface EngineJobsInput {
@@ -79,6 +85,7 @@ export class EngineJobs {
   readonly fold = (event: StoredEvent): void => {
     if (event.type === 'engine') this.#nonce = event['nonce'] as string
     if (event.type === 'engine-intent') this.#known.set(event['name'] as string, { tag: event['tag'] as string, nativeId: undefined })
+    if (event.type === 'engine-refused') this.#known.delete(event['name'] as string)
     if (event.type === 'engine-submitted') {
       const known = this.#known.get(event['name'] as string)
       if (known !== undefined) known.nativeId = event['nativeId'] as string
@@ -90,7 +97,7 @@ export class EngineJobs {
     if (this.#nonce === '') await this.#deps.store.append([{ type: 'engine', nonce }])
   }
 
-  async submit(job: EngineJob, options: SubmitJobOptions = {}): Promise<SubmittedJob> {
+  async submit(job: EngineJob, options: SubmitJobOptions = {}, signal?: AbortSignal): Promise<SubmittedJob> {
     const { store, log } = this.#deps
     this.#count += 1
     const name = job.name ?? `job-${this.#count}`
@@ -104,7 +111,7 @@ export class EngineJobs {
     const tag =
       this.#known.get(name)?.tag ?? makeTag({ campaign: this.#deps.runName, id: name, repetition: 0, attempt: 1, nonce: this.#nonce })
     const asSubmitted = (nativeId: string): SubmittedJob => ({ scheduler: scheduler.name, nativeId, tag, name, directory })
-    const found = await this.#findEarlier(name, tag, directory, scheduler)
+    const found = await this.#findEarlier(name, tag, directory, scheduler, signal)
     if (found !== undefined) {
       log.info({ job: found }, 'job of an earlier start found')
       return asSubmitted(found)
@@ -114,7 +121,14 @@ export class EngineJobs {
     mkdirSync(directory, { recursive: true })
     await store.append([{ type: 'engine-intent', name, tag }])
     const [outcome] = await scheduler.submit([spec])
+    if (outcome?.outcome === 'uncertain') {
+      log.warn({ job: name, tag, error: outcome.message }, 'submission uncertain')
+      const queued = await this.#settle(name, tag, directory, scheduler, signal)
+      if (queued !== undefined) return asSubmitted(queued)
+    }
     if (outcome === undefined || outcome.outcome !== 'submitted') {
+      // Nothing was queued, so nothing has to be looked up when the run is continued.
+      if (outcome !== undefined && outcome.outcome !== 'uncertain') await store.append([{ type: 'engine-refused', name }])
       const code =
         outcome?.outcome === 'uncertain' ? 'E_SUBMIT_UNCERTAIN' : outcome?.outcome === 'invalid' ? 'E_JOB_INVALID' : 'E_SUBMIT_REJECTED'
       throw new SchedulerError(code, `the job ${name} was not submitted: ${outcome?.message ?? 'no answer'}`, {
@@ -128,15 +142,39 @@ export class EngineJobs {
   }
 
   /** The native id of a job that an earlier start of this run submitted. */
-  async #findEarlier(name: string, tag: string, directory: string, scheduler: Scheduler): Promise<string | undefined> {
+  async #findEarlier(
+    name: string,
+    tag: string,
+    directory: string,
+    scheduler: Scheduler,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
     const known = this.#known.get(name)
-    if (known === undefined) return undefined
-    if (known.nativeId !== undefined) return known.nativeId
-    const handle = (await scheduler.find([tag])).get(tag)
-    if (handle === undefined && existsSync(directory) && (await scheduler.exitRecord({ directory, tag })) === undefined) return undefined
-    const nativeId = handle?.nativeId ?? ''
-    await this.#deps.store.append([{ type: 'engine-submitted', name, nativeId }])
-    return nativeId
+    return known === undefined ? undefined : (known.nativeId ?? (await this.#settle(name, tag, directory, scheduler, signal)))
+  }
+
+  /**
+   * Finds out whether a job was queued. That it was not is believed when the scheduler says so twice, the second time after the
+   * grace, and there is no exit record either.
+   */
+  async #settle(
+    name: string,
+    tag: string,
+    directory: string,
+    scheduler: Scheduler,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    const { clock, store } = this.#deps
+    for (let asked = 0; asked < 2; asked += 1) {
+      if (asked > 0) await clock.sleep(scheduler.supports.push ? SETTLE_PUSH_MS : SETTLE_MS, { signal })
+      const handle = (await scheduler.find([tag])).get(tag)
+      const isOver = handle === undefined && (await scheduler.exitRecord({ directory, tag })) !== undefined
+      if (handle === undefined && !isOver) continue
+      const nativeId = handle?.nativeId ?? ''
+      await store.append([{ type: 'engine-submitted', name, nativeId }])
+      return nativeId
+    }
+    return undefined
   }
 
   #specOf(job: EngineJob, name: string, tag: string, directory: string, after: readonly SubmittedJob[], kind: DependencyKind): JobSpec {
@@ -171,14 +209,18 @@ export class EngineJobs {
     const scheduler = await this.#deps.scheduler()
     const results = new Map<SubmittedJob, JobResult>()
     const silentSince = new Map<SubmittedJob, number>()
-    let backoff = POLL_MS
-    while (results.size < jobs.length) {
+    const { push } = scheduler.supports
+    const graceMs = push ? GRACE_MS : GRACE_POLLED_MS
+    const pollMs = push ? POLL_MS : POLL_POLLED_MS
+    let backoff = pollMs
+    const wanted = new Set(jobs).size
+    while (results.size < wanted) {
       signal?.throwIfAborted()
-      const open = jobs.filter((job) => !results.has(job))
+      const open = [...new Set(jobs)].filter((job) => !results.has(job))
       let seen: readonly JobObservation[]
       try {
         seen = await scheduler.observe(open, { signal })
-        backoff = POLL_MS
+        backoff = pollMs
       } catch (error) {
         if ((error as { code?: unknown }).code !== 'E_SCHEDULER_SILENT') throw error
         log.warn({ error }, 'the scheduler is silent: waiting')
@@ -196,15 +238,15 @@ export class EngineJobs {
         const since = silentSince.get(job) ?? clock.monotonic()
         silentSince.set(job, since)
         const exit = await scheduler.exitRecord(job)
-        const result = conclude({ exit, observation, silentMs: clock.monotonic() - since, graceMs: GRACE_MS })
+        const result = conclude({ exit, observation, silentMs: clock.monotonic() - since, graceMs })
         if (result === undefined) continue
         results.set(job, result)
         const fields = { job: job.nativeId, outcome: result.outcome, detail: result.detail }
         if (result.outcome === 'succeeded') log.info(fields, 'job ended')
         else log.warn(fields, 'job ended')
       }
-      if (results.size > before || results.size === jobs.length) continue
-      const sleep = clock.sleep(POLL_MS, { signal })
+      if (results.size > before || results.size === wanted) continue
+      const sleep = clock.sleep(pollMs, { signal })
       if (scheduler.changed === undefined) await sleep
       else {
         const ends = new AbortController()

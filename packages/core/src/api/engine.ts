@@ -118,6 +118,7 @@ export class Engine {
     const ends = new AbortController()
     const interrupt = (): void => ends.abort(new ConfigError('E_ABORTED', 'the engine was interrupted'))
     options.signal?.addEventListener('abort', interrupt, { once: true })
+    if (options.signal?.aborted === true) interrupt()
     process.once('SIGINT', interrupt)
     this.signal = ends.signal
     const words = [process.argv[1] === undefined ? this.constructor.name : process.argv[1], ...argv]
@@ -158,7 +159,9 @@ export class Engine {
 
   /** Gives a job to the site's scheduler, once: when the run is continued, a job of the same name is found again. */
   async submit(job: EngineJob, options: SubmitJobOptions = {}): Promise<SubmittedJob> {
-    return await this.#started().submit(job, options)
+    const jobs = this.#started()
+    this.signal.throwIfAborted()
+    return await jobs.submit(job, options, this.signal)
   }
 
   /** Waits until all have ended. Results in the order of the jobs; a failed job is a result, not an exception. */
