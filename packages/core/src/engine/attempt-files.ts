@@ -21,8 +21,8 @@ export interface InputFile {
   readonly bytes: number
 }
 
-/** Larger files are linked to the run's own copy, smaller ones are copied. */
-const LINKED_FROM_BYTES = 1 << 20
+/** Larger files are linked to the run's own copy, which nobody may write to; smaller ones are copied. */
+export const LINKED_FROM_BYTES = 1 << 20
 
 /** Left free for the journal, so that the ends of jobs can be recorded. */
 const RESERVE_BYTES = 1 << 20

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { encodeCanonical } from '../canonical-json.js'
 import { ConfigError, messageOf } from '../errors.js'
 import type { CampaignSpec } from '../model/campaign.js'
 import type { SpaceDefinition } from '../model/space.js'
-import type { InputFile } from './attempt-files.js'
+import { type InputFile, LINKED_FROM_BYTES } from './attempt-files.js'
 
 export const MANIFEST_FILE = 'cahier.json'
 
@@ -123,7 +123,14 @@ export function keepSources(
   mkdirSync(join(place, 'files'), { recursive: true })
   if (campaign.file !== undefined) copyFileSync(campaign.file, join(place, basename(campaign.file)))
   for (const [name, text] of scripts) writeFileSync(join(place, basename(name)), text)
-  for (const file of campaign.spec.files) copyFileSync(resolve(campaign.directory, file), join(place, 'files', basename(file)))
+  for (const file of campaign.spec.files) {
+    const to = join(place, 'files', basename(file))
+    rmSync(to, { force: true })
+    copyFileSync(resolve(campaign.directory, file), to)
+    // Jobs get links to it: one that wrote into its input would change that of all others.
+    const { size, mode } = statSync(to)
+    if (size >= LINKED_FROM_BYTES) chmodSync(to, mode & 0o555)
+  }
   return inputFiles(runDirectory, revision, campaign.spec)
 }
 

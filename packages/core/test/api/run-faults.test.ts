@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -179,6 +179,19 @@ describe('prepare stages', () => {
     const campaign = squares({ factors: { n }, prepare: [{ name: 'compile', by: ['n'], command: ['true'] }] })
     expect(await run(scheduler, { campaign, maxInFlight: 3 })).toMatchObject({ outcome: 'complete', counts: { done: 40 } })
     expect(Math.max(...seen)).toBeLessThanOrEqual(3)
+  })
+})
+
+describe('input files', () => {
+  it('that are large are one file for all jobs, which none of them may change', async () => {
+    writeFileSync(join(folder, 'small.dat'), 'x', { mode: 0o644 })
+    writeFileSync(join(folder, 'large.dat'), Buffer.alloc(1 << 20), { mode: 0o755 })
+    const scheduler = new MemoryScheduler({ play: square })
+    const campaign = squares({ files: ['small.dat', 'large.dat'].map((name) => join(folder, name)) })
+    expect(await run(scheduler, { campaign })).toMatchObject({ outcome: 'complete' })
+    const modes = (name: string) => scheduler.entries.map(({ job }) => statSync(join(job.directory, name)).mode & 0o777)
+    expect(modes('small.dat')).toEqual([0o644, 0o644, 0o644, 0o644])
+    expect(modes('large.dat')).toEqual([0o555, 0o555, 0o555, 0o555])
   })
 })
 
