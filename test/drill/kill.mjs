@@ -49,7 +49,8 @@ export default async function drill({ seed, cases, log }) {
   try {
     for (let round = 1; verdict.cases < cases; round++) {
       const before = verdict.cases
-      const run = prepare(join(folder, `round-${round}`), join(folder, 'queue'))
+      // With many kills the jobs go slowly, so that all kills fall into one campaign.
+      const run = prepare(join(folder, `round-${round}`), join(folder, 'queue'), cases > 20 ? 2 : 8)
       await killAgainAndAgain(run, cases - verdict.cases, random, verdict, log)
       await finishAndJudge(run, verdict)
       log(
@@ -68,13 +69,13 @@ export default async function drill({ seed, cases, log }) {
 }
 
 /** A folder with campaign, job and site; the run directory is made by the first controller. */
-function prepare(folder, queue) {
+function prepare(folder, queue, cores) {
   const ledger = join(folder, 'ledger')
   mkdirSync(folder)
   writeFileSync(ledger, '')
   writeFileSync(join(folder, 'work.sh'), JOB)
   writeFileSync(join(folder, 'campaign.yaml'), CAMPAIGN.replace('LEDGER', JSON.stringify(ledger)))
-  const site = { scheduler: 'local', options: { directory: queue, cores: 4, idleMs: 3000 } }
+  const site = { scheduler: 'local', options: { directory: queue, cores, idleMs: 3000 } }
   writeFileSync(join(folder, 'cahier.config.yaml'), JSON.stringify({ sites: { drill: site }, defaultSite: 'drill' }))
   return { folder, ledger, directory: join(folder, 'run') }
 }
@@ -100,7 +101,7 @@ async function killAgainAndAgain(run, atMost, random, verdict, log) {
   for (let kills = 0; kills < atMost; ) {
     const began = performance.now()
     const controller = startController(run)
-    const moment = random() < 0.5 ? sleep(random() * 2500) : ledgerGrows(run.ledger, 1 + Math.floor(random() * 20), random() * 50)
+    const moment = random() < 0.5 ? sleep(random() * 1800) : ledgerGrows(run.ledger, 1 + Math.floor(random() * 8), random() * 50)
     const first = await Promise.race([moment.then(() => 'moment'), controller.ended])
     if (first === 'moment') controller.child.kill('SIGKILL')
     const { code, signal } = await controller.ended
