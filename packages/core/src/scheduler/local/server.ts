@@ -11,6 +11,8 @@ import { type Answer, type AnswerLine, type Ask, LineReader, type Operation, PRO
 /** Changes are told together, not one by one. */
 const GATHER_MS = 10
 const IDLE_CHECK_MS = 250
+/** Questions of one client about changes that are open at a time; an older one is answered although nothing changed. */
+const MOST_WAITERS = 16
 
 interface Client {
   readonly socket: Socket
@@ -134,6 +136,7 @@ export class DaemonServer {
       case 'cancel':
         return { outcomes: await this.#daemon.cancel((ask as Ask<'cancel'>).jobs) }
       case 'changed':
+        this.#forgetOldest(client)
         this.#waiters.push({ client, n, since: (ask as Ask<'changed'>).since })
         this.#changed()
         return undefined
@@ -145,6 +148,15 @@ export class DaemonServer {
       default:
         throw new Error(`this daemon does not know the question ${JSON.stringify(op)}`)
     }
+  }
+
+  /** A program that gave a question up asks it again and again while a long job runs: only the newest are kept. */
+  #forgetOldest(client: Client): void {
+    const own = this.#waiters.filter((waiter) => waiter.client === client)
+    const [oldest] = own
+    if (oldest === undefined || own.length < MOST_WAITERS) return
+    this.#waiters.splice(this.#waiters.indexOf(oldest), 1)
+    send(client, { n: oldest.n, answer: { seq: this.#daemon.seq } })
   }
 
   /** Answers when the last job is over, so that whoever asked leaves nothing behind. */

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { makeJob, submit, waitForFile, waitUntilEnded } from '../../../src/conformance/steps.js'
 import type { SchedulerWorld } from '../../../src/conformance/types.js'
+import { DaemonConnection } from '../../../src/scheduler/local/connection.js'
 import { LocalScheduler } from '../../../src/scheduler/local/local-scheduler.js'
 import { makePrivateDirectory, socketPath } from '../../../src/scheduler/local/places.js'
 import { type LocalLab, makeLocalLab } from './lab.js'
@@ -152,6 +153,17 @@ describe('LocalScheduler', () => {
     await scheduler.cancel([first as NonNullable<typeof first>])
     expect(await waitUntilEnded(world, [first as NonNullable<typeof first>])).toMatchObject([{ state: 'ended', end: 'canceled' }])
   }, 30_000)
+
+  it('keeps no more than a few open questions of one program, however long nothing changes', async () => {
+    const open = await DaemonConnection.open(socketPath(lab.spool))
+    const { seq } = await open.request('observe', { ids: [], since: -1 })
+    const questions = Array.from({ length: 17 }, () => open.request('changed', { since: seq }))
+    for (const question of questions) question.catch(() => undefined)
+    expect(await questions[0]).toEqual({ seq })
+    const newest = Promise.race([questions[1], pause(100, 'still open')])
+    expect(await newest).toBe('still open')
+    open.close()
+  })
 
   it('remembers a cancel when its daemon is killed right after', async () => {
     const blockers = await Promise.all(Array.from({ length: 4 }, () => makeJob(world, UNTIL_STOPPED)))
