@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isCampaignError, messageOf } from '../errors.js'
 import { combinationId, shortId, slugOf } from '../ids.js'
@@ -22,6 +23,8 @@ export function itemLabel(item: WorkItem, repetitions: number): string {
 export interface SubmitRound {
   /** Jobs that got an intent. */
   readonly claimed: number
+  /** Those of them of which it is to be found out first whether they were submitted before. */
+  readonly uncertain: readonly Watch[]
   /** Failures to count for the circuit breaker: one line each. */
   readonly failures: readonly string[]
 }
@@ -68,7 +71,7 @@ export class Claiming {
     const intents: (readonly [JobKey, number])[] = []
     const verdicts: RunJournalEvent[] = []
     const failures: string[] = []
-    const jobs: Unsent[] = []
+    const jobs: { readonly watch: Watch; readonly spec: JobSpec | undefined }[] = []
     const refuse = (key: JobKey, attempt: number, outcome: 'upstream-failed' | 'not-submitted', detail: string): void => {
       intents.push([key, attempt])
       verdicts.push({ type: 'verdict', k: key, a: attempt, o: outcome, d: detail })
@@ -105,7 +108,7 @@ export class Claiming {
       state.giveBack(indexes)
       throw error
     }
-    if (intents.length === 0) return { claimed: 0, failures }
+    if (intents.length === 0) return { claimed: 0, uncertain: [], failures }
     events.push({ type: 'intents', jobs: intents }, ...verdicts)
     try {
       await this.#context.write(events)
@@ -114,8 +117,11 @@ export class Claiming {
       throw error
     }
     for (const job of jobs) this.#context.watches.set(job.watch.key, job.watch)
-    this.unsent.push(...jobs)
-    return { claimed: intents.length, failures }
+    for (const { watch, spec: job } of jobs) if (job !== undefined) this.unsent.push({ watch, spec: job })
+    const uncertain = jobs.flatMap((job) => (job.spec === undefined ? [job.watch] : []))
+    if (uncertain.length > 0)
+      this.#context.log.info({ jobs: uncertain.length }, 'directories of unknown attempts found: looking for their jobs')
+    return { claimed: intents.length, uncertain, failures }
   }
 
   #item(index: number): WorkItem {
@@ -124,33 +130,41 @@ export class Claiming {
     return items.at(index)
   }
 
-  /** Plans an attempt and makes its directory; the attempt's number grows past directories that exist. */
+  /**
+   * Plans an attempt and makes its directory. A directory that exists although the journal knows nothing of it (the journal
+   * was repaired, or a controller ended in this moment) may belong to a job that was submitted: then there is no `spec`, and
+   * the newest of them is looked up before anything else.
+   */
   #make(
     key: JobKey,
     plan: (attempt: number) => PlannedAttempt,
     label: string,
     needs: readonly string[],
     refuse: (key: JobKey, attempt: number, outcome: 'not-submitted', detail: string) => void,
-  ): Unsent | undefined {
+  ): { readonly watch: Watch; readonly spec: JobSpec | undefined } | undefined {
     const { state, directory: root, files, spec, site } = this.#context
-    let attempt = state.lastAttempt(key) + 1
-    for (;;) {
+    let earlier: Watch | undefined
+    for (let attempt = state.lastAttempt(key) + 1; ; attempt += 1) {
       let planned: PlannedAttempt
       try {
         planned = plan(attempt)
       } catch (error) {
+        if (earlier !== undefined) return { watch: earlier, spec: undefined }
         refuse(key, attempt, 'not-submitted', messageOf(error))
         return undefined
       }
       const directory = join(root, planned.directory)
-      if (!makeAttemptDirectory(directory, planned.parameters, files)) {
-        attempt += 1
+      const watch: Watch = { key, attempt, tag: planned.tag, directory, label, handle: undefined, needs, silentSince: undefined }
+      if (existsSync(directory)) {
+        earlier = watch
         continue
       }
+      if (earlier !== undefined) return { watch: earlier, spec: undefined }
+      if (!makeAttemptDirectory(directory, planned.parameters, files)) continue
       const queue = spec.job.queue ?? site.queue
       const account = spec.job.account ?? site.account
       return {
-        watch: { key, attempt, tag: planned.tag, directory, label, handle: undefined, needs, silentSince: undefined },
+        watch,
         spec: {
           tag: planned.tag,
           name: planned.name,

@@ -4,7 +4,16 @@ import { join, resolve } from 'node:path'
 import { asStoreError, type InputFile } from '../../engine/attempt-files.js'
 import { compareItems } from '../../engine/compare-items.js'
 import { Controller, type ControllerEnd } from '../../engine/controller.js'
-import { campaignAsData, changedParts, hashOf, inputFiles, keepSources, MANIFEST_FILE, type RunManifest } from '../../engine/manifest.js'
+import {
+  campaignAsData,
+  changedParts,
+  hashOf,
+  inputFiles,
+  keepSources,
+  MANIFEST_FILE,
+  type RunManifest,
+  readManifest,
+} from '../../engine/manifest.js'
 import { Planner } from '../../engine/plan.js'
 import { checkWritable, findRuns, kindOfDirectory, makeRunDirectory, runName } from '../../engine/run-directory.js'
 import { ConfigError, StoreError } from '../../errors.js'
@@ -177,7 +186,8 @@ async function enter(run: OpenRun, campaign: PreparedCampaign, services: Service
   const before = state.campaign
   try {
     if (before === undefined) {
-      const runId = randomBytes(5).toString('hex')
+      // The journal may have lost its beginning, and jobs carry the name that this run had.
+      const runId = readManifest(directory)?.runId ?? randomBytes(5).toString('hex')
       const files = keepSources(directory, 1, campaign, campaign.scripts)
       await writeManifest(directory, runId, campaign, services)
       await store.append([{ type: 'campaign', runId, name, revision: 1, definition: items.definition, fingerprint }])

@@ -83,7 +83,7 @@ export async function untilSubmitted(scheduler: MemoryScheduler, jobs: number): 
 
 /** Jobs that were stuck begin again, with what they are told to do now. */
 export function unstick(scheduler: MemoryScheduler): void {
-  for (const entry of scheduler.entries) entry.state = 'pending'
+  for (const entry of scheduler.entries) if (entry.state === 'running') entry.state = 'pending'
 }
 
 export const canceledStates = (scheduler: MemoryScheduler): unknown[] => scheduler.entries.map(({ end }) => end)
