@@ -44,12 +44,13 @@ export async function stopRun(directory: string, options: StopRunOptions = {}): 
       await run.store.refresh()
       options.onEvent?.({ type: 'counts', counts: run.state.counts() })
     }
-    return { how: 'asked', jobs, status: statusOf(run) }
+    return { how: 'asked', jobs, status: statusOf(run, readHolder(path)) }
   }
+  // Held for the time of this call only: the status that is returned does not count it.
   await using hold = await takeHold(path)
   await using run = await openRun(path)
   const jobs = run.state.flights.size
-  if (!cancelJobs || jobs === 0) return { how: 'idle', jobs, status: statusOf(run) }
+  if (!cancelJobs || jobs === 0) return { how: 'idle', jobs, status: statusOf(run, undefined) }
   const { campaign, manifest } = await campaignOfRun(run)
   if (campaign === undefined) {
     throw new ConfigError('E_CAMPAIGN_NOT_FOUND', `the campaign of ${path} was defined by a program and cannot be loaded from here`, {
@@ -60,7 +61,7 @@ export async function stopRun(directory: string, options: StopRunOptions = {}): 
   const prepared = prepareCampaign(campaign, services.renderer, { isLocal: false })
   using log = makeLogger({ file: join(path, 'log.ndjson'), clock: services.clock })
   await drive(run, prepared, services, hold, [], { ...options, log, mode: 'stop' })
-  return { how: 'driven', jobs, status: statusOf(run) }
+  return { how: 'driven', jobs, status: statusOf(run, undefined) }
 }
 
 export interface RetryItemsOptions {

@@ -4,7 +4,8 @@ import type { CampaignSpec } from '../../model/campaign.js'
 import type { Combination } from '../../model/combination.js'
 import type { Space } from '../../model/space.js'
 import { columnsOf, tableRows, tableToCsv, tableToJsonl } from '../../report/table.js'
-import { writeFileAtomic } from '../../util/atomic-file.js'
+import { writeTable } from '../../report/write-report.js'
+import { storeError } from '../../store/store-error.js'
 import { campaignOfRun, type OpenRun, openRun } from './open-run.js'
 import { fieldsOf, type ReportedCampaign, recordsOf, type WrittenReport, writeRunReport } from './report.js'
 
@@ -20,7 +21,12 @@ export interface ExportOptions {
   readonly to?: string | undefined
 }
 
-/** The tidy table: one row per attempt that counts. */
+/**
+ * The tidy table: one row per attempt that counts.
+ *
+ * @returns `text` is empty when the table went to a file: it may be larger than a text can be
+ * @throws StoreError `E_STORE_FULL`, `E_STORE_IO` when the file cannot be written
+ */
 export async function exportResults(
   directory: string,
   { format, to }: ExportOptions,
@@ -30,10 +36,17 @@ export async function exportResults(
   const records = recordsOf(run)
   const columns = columnsOf(records, { factors: campaign.factors, results: fieldsOf(campaign.spec).map((field) => field.name) })
   const rows = tableRows(records, columns)
-  const text = format === 'csv' ? tableToCsv(rows, columns.all) : tableToJsonl(rows)
-  const file = to === undefined ? undefined : resolve(to)
-  if (file !== undefined) await writeFileAtomic(file, text)
-  return { rows: records.length, file, text }
+  if (to === undefined) {
+    const text = format === 'csv' ? tableToCsv(rows, columns.all) : tableToJsonl(rows)
+    return { rows: records.length, file: undefined, text }
+  }
+  const file = resolve(to)
+  try {
+    await writeTable(file, format, rows, columns.all)
+  } catch (error) {
+    throw storeError(error, 'write the table to', file)
+  }
+  return { rows: records.length, file, text: '' }
 }
 
 async function reportedCampaign(run: OpenRun): Promise<ReportedCampaign> {

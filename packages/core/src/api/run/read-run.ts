@@ -3,7 +3,7 @@ import { parseCanonicalJson } from '../../canonical-json.js'
 import { itemId } from '../../engine/submit.js'
 import { ConfigError } from '../../errors.js'
 import { combinationId } from '../../ids.js'
-import type { ItemReport, ItemState, RunEvent, RunStatus } from '../../model/run.js'
+import type { ItemReport, ItemState, RunEvent, RunHolder, RunStatus } from '../../model/run.js'
 import { readHolder } from './hold.js'
 import { reportItem } from './items.js'
 import { type OpenRun, openRun } from './open-run.js'
@@ -13,13 +13,12 @@ const SHOWN_FAILURES = 10
 /** Where a run stands: a fold of its journal. Writes nothing, so it works on a full disk and beside a running controller. */
 export async function readStatus(directory: string): Promise<RunStatus> {
   await using run = await openRun(directory, { readOnly: true })
-  return statusOf(run)
+  return statusOf(run, readHolder(run.directory))
 }
 
-export function statusOf(run: OpenRun): RunStatus {
+export function statusOf(run: OpenRun, holder: RunHolder | undefined): RunStatus {
   const { state, directory } = run
   const counts = state.counts()
-  const holder = readHolder(directory)
   const isFinished = counts.todo + counts.submitted + counts.running === 0
   const { pause } = state
   return {
@@ -143,7 +142,7 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
   onEvent?.({ type: 'started', directory: run.directory, counts: run.state.counts(), resumed: true })
   let before = ''
   for (;;) {
-    const status = statusOf(run)
+    const status = statusOf(run, readHolder(run.directory))
     const text = JSON.stringify([status.counts, status.pause])
     if (text !== before) {
       onEvent?.({ type: 'counts', counts: status.counts })
