@@ -418,6 +418,9 @@ export class RunState {
   #setItems(event: CampaignEvent): void {
     const before = this.items
     const isSame = before !== undefined && canonicalJson(before.definition) === canonicalJson(event.definition)
+    if (this.campaign !== undefined && changesPrepare(this.campaign.fingerprint, event.fingerprint)) {
+      for (const [key, state] of this.#prepares) if (state !== 'in-flight') this.#prepares.set(key, 'todo')
+    }
     this.campaign = event
     this.tagName ??= event.name
     if (isSame) return
@@ -480,6 +483,12 @@ export class RunState {
     this.#cursor = 0
     this.#again = []
   }
+}
+
+/** What a prepare stage made is of no use when its command changed, or a file that it may have used. */
+function changesPrepare(before: CampaignEvent['fingerprint'], after: CampaignEvent['fingerprint']): boolean {
+  const parts = Object.keys({ ...before, ...after }).filter((part) => part === 'prepare' || part.startsWith('file '))
+  return parts.some((part) => before[part] !== after[part])
 }
 
 const GONE = 'gone:'

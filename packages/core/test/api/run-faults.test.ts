@@ -167,6 +167,18 @@ describe('prepare stages', () => {
     for (const { attempts } of await readItems(directory())) expect(attempts.map(({ outcome }) => outcome)).toEqual(['upstream-failed'])
   })
 
+  it('are done anew when they were changed, and only then', async () => {
+    const scheduler = new MemoryScheduler({ play: square })
+    await run(scheduler, { campaign: prepared({ factors: { n: [1] } }) })
+    await run(scheduler, { campaign: prepared({ factors: { n: [1, 2] } }), acceptChanges: true })
+    expect(scheduler.entries.filter(({ job }) => isPrepare(job))).toHaveLength(1)
+    const prepare = [{ name: 'compile', command: ['false'] }]
+    await run(scheduler, { campaign: prepared({ factors: { n: [1, 2, 3] }, prepare }), acceptChanges: true })
+    expect(scheduler.entries.filter(({ job }) => isPrepare(job))).toHaveLength(2)
+    const places = scheduler.entries.flatMap(({ job }) => job.environment?.['CAHIER_PREPARE_COMPILE']?.split('/').at(-1) ?? [])
+    expect(places).toEqual(['compile', 'compile', 'compile_a2'])
+  })
+
   it('count among the jobs in flight', async () => {
     const scheduler = new MemoryScheduler({ play: square })
     const seen: number[] = []
