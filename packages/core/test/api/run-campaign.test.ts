@@ -6,7 +6,7 @@ import { type CampaignOptions, defineCampaign } from '../../src/api/campaign.js'
 import type { RunCampaignOptions } from '../../src/api/run/run-campaign.js'
 import { readItems, readStatus, retryItems, runCampaign, stopRun, whyItem } from '../../src/api/runs.js'
 import { Lease } from '../../src/store/lease.js'
-import { MemoryScheduler, type PlayedJob } from '../../src/testing/memory-scheduler.js'
+import { ManualClock, MemoryScheduler, type PlayedJob } from '../../src/testing/index.js'
 
 let folder = ''
 beforeEach(() => {
@@ -149,6 +149,16 @@ describe('runCampaign', () => {
     const scheduler = new MemoryScheduler({ play: (job) => (levelOf(job) === 1 ? { fate: 'absent' } : square(levelOf(job))) })
     expect(await run(scheduler, { campaign })).toMatchObject({ counts: { done: 3, failed: 1 } })
     expect((await whyItem(directory(), 'n=1')).attempts[0]).toMatchObject({ outcome: 'lost' })
+  })
+
+  it('gives a batch system two minutes before a job is lost, and asks it seldom', async () => {
+    const campaign = squares({ retry: { attempts: 1, on: [] } })
+    const clock = new ManualClock({ eager: true })
+    const scheduler = new MemoryScheduler({ play: (job) => (levelOf(job) === 1 ? { fate: 'absent' } : square(levelOf(job))) })
+    expect(await run(scheduler, { campaign, clock, timing: undefined })).toMatchObject({ counts: { done: 3, failed: 1 } })
+    expect(clock.monotonic()).toBeGreaterThanOrEqual(120_000)
+    expect(clock.monotonic()).toBeLessThan(300_000)
+    expect(scheduler.asked.observe).toBeLessThanOrEqual(6)
   })
 
   it('detaches when it is aborted, and the next controller adopts what runs', async () => {
