@@ -48,6 +48,8 @@ export interface Watch {
   handle: JobHandle | undefined
   /** Prepare stages that the job depends on. */
   readonly needs: readonly string[]
+  /** It was given up as lost before: that it is not found now is no news, and it counts as an attempt. */
+  readonly isSecondLook?: boolean
   /** Monotonic time of the first observation without a sign of life in a row. */
   silentSince: number | undefined
 }

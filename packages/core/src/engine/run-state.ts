@@ -99,6 +99,8 @@ export class RunState {
   readonly #voided = new Map<JobKey, number>()
   /** Attempts before the last `retry` do not count against the policy. */
   readonly #forgiven = new Map<JobKey, number>()
+  /** Attempts that got a second intent, to look for a job that was lost. */
+  readonly #lookedFor = new Map<JobKey, number>()
   readonly #prepares = new Map<string, PrepareState>()
   readonly #prepareAttempts = new Map<string, number>()
   /** Where the newest controller runs. */
@@ -135,7 +137,16 @@ export class RunState {
     this.#cursor = 0
     this.#again = []
     this.#failures = []
-    for (const map of [this.flights, this.orphans, this.#verdicts, this.#voided, this.#forgiven, this.#prepares, this.#prepareAttempts]) {
+    for (const map of [
+      this.flights,
+      this.orphans,
+      this.#verdicts,
+      this.#voided,
+      this.#forgiven,
+      this.#lookedFor,
+      this.#prepares,
+      this.#prepareAttempts,
+    ]) {
       map.clear()
     }
     this.#history?.clear()
@@ -157,6 +168,13 @@ export class RunState {
   /** Attempts that count against the retry policy. */
   countedAttempts(key: JobKey): number {
     return this.lastAttempt(key) - (this.#voided.get(key) ?? 0) - (this.#forgiven.get(key) ?? 0)
+  }
+
+  /** The last attempt, when it was given up as lost and nobody has looked for it since: its exit record may have come late. */
+  lostAttempt(key: JobKey): number | undefined {
+    const verdict = this.#verdicts.get(key)
+    const isOpen = verdict?.outcome === 'lost' && verdict.attempt === this.lastAttempt(key) && this.#lookedFor.get(key) !== verdict.attempt
+    return isOpen ? verdict.attempt : undefined
   }
 
   verdictOf(key: JobKey): Verdict | undefined {
@@ -327,6 +345,7 @@ export class RunState {
   #intend(key: JobKey, attempt: number, at: number): void {
     // Numbers that were passed over belong to directories of a controller that ended before it could say so: nothing ran in them.
     const passed = attempt - this.lastAttempt(key) - 1
+    if (passed < 0) this.#lookedFor.set(key, attempt)
     if (passed > 0) this.#voided.set(key, (this.#voided.get(key) ?? 0) + passed)
     this.flights.set(key, {
       key,
@@ -347,7 +366,7 @@ export class RunState {
       this.#prepares.set(key, 'in-flight')
     }
     if (this.#history !== undefined) {
-      const list = this.#history.get(key) ?? []
+      const list = (this.#history.get(key) ?? []).filter((one) => one.attempt !== attempt)
       list.push({ attempt, intentAt: at, nativeId: undefined, submittedAt: undefined, verdict: undefined })
       this.#history.set(key, list)
     }
@@ -466,6 +485,7 @@ export class RunState {
     rekey(this.#verdicts, moved, verdicts)
     rekey(this.#voided, moved)
     rekey(this.#forgiven, moved)
+    rekey(this.#lookedFor, moved)
     if (this.#history !== undefined) rekey(this.#history, moved)
     const flights = [...this.flights.values()]
     this.flights.clear()

@@ -74,7 +74,7 @@ export class Settling {
           o: 'not-submitted',
           d: 'the scheduler has no job of this tag',
           again: true,
-          void: true,
+          ...(watch.isSecondLook === true ? {} : { void: true }),
         })
       } else {
         open.nextAt = Math.max(open.since + settings.settleGraceMs, now + settings.settleGraceMs / 4)

@@ -144,7 +144,9 @@ export class Claiming {
   ): { readonly watch: Watch; readonly spec: JobSpec | undefined } | undefined {
     const { state, directory: root, files, spec, site } = this.#context
     let earlier: Watch | undefined
-    for (let attempt = state.lastAttempt(key) + 1; ; attempt += 1) {
+    // One that went out of sight without a record is looked for once more before another attempt is made.
+    const lost = state.lostAttempt(key)
+    for (let attempt = lost ?? state.lastAttempt(key) + 1; ; attempt += 1) {
       let planned: PlannedAttempt
       try {
         planned = plan(attempt)
@@ -155,6 +157,7 @@ export class Claiming {
       }
       const directory = join(root, planned.directory)
       const watch: Watch = { key, attempt, tag: planned.tag, directory, label, handle: undefined, needs, silentSince: undefined }
+      if (lost !== undefined) return { watch: { ...watch, isSecondLook: true }, spec: undefined }
       if (existsSync(directory)) {
         earlier = watch
         continue
@@ -199,13 +202,14 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
   const batch: Unsent[] = []
   const kept: Unsent[] = []
   const dropped: RunJournalEvent[] = []
+  const doomed: VerdictEvent[] = []
   for (const job of claiming.unsent) {
     const { watch } = job
     const missing = watch.needs.filter((key) => state.prepareState(key) !== 'done' && watches.get(key)?.handle === undefined)
     const failedNeed = missing.find((key) => state.prepareState(key) === 'failed')
     if (failedNeed !== undefined) {
       watches.delete(watch.key)
-      failed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${failedNeed} failed` })
+      doomed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${failedNeed} failed` })
     } else if (missing.some((key) => state.prepareState(key) === 'todo')) {
       // Its prepare stage ended while the scheduler took no jobs, and is to be tried again: the job is planned anew after that.
       watches.delete(watch.key)
@@ -215,12 +219,9 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
     else batch.push(job)
   }
   claiming.unsent = [...batch, ...kept]
-  if (dropped.length > 0) await context.write(dropped)
-  if (batch.length === 0) {
-    if (failed.length > 0) await context.write(failed)
-    reportRefused(context, failed)
-    return { sent: 0, uncertain: [], failures, pushedBack: undefined }
-  }
+  if (dropped.length + doomed.length > 0) await context.write([...dropped, ...doomed])
+  reportRefused(context, doomed)
+  if (batch.length === 0) return { sent: 0, uncertain: [], failures, pushedBack: undefined }
   const outcomes = await scheduler.submit(batch.map((job) => withDependencies(context, job)))
   const submitted: [JobKey, number, string][] = []
   const uncertain: Watch[] = []

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CampaignOptions, defineCampaign } from '../../src/api/campaign.js'
 import { openJournal } from '../../src/api/run/open-run.js'
 import type { RunCampaignOptions } from '../../src/api/run/run-campaign.js'
-import { readItems, readStatus, runCampaign } from '../../src/api/runs.js'
+import { readItems, readStatus, retryItems, runCampaign } from '../../src/api/runs.js'
 import { SchedulerError } from '../../src/errors.js'
 import { slugOf } from '../../src/ids.js'
 import type { JobSpec } from '../../src/model/job.js'
@@ -191,6 +191,36 @@ describe('prepare stages', () => {
     const campaign = squares({ factors: { n }, prepare: [{ name: 'compile', by: ['n'], command: ['true'] }] })
     expect(await run(scheduler, { campaign, maxInFlight: 3 })).toMatchObject({ outcome: 'complete', counts: { done: 40 } })
     expect(Math.max(...seen)).toBeLessThanOrEqual(3)
+  })
+})
+
+describe('a job that was given up as lost', () => {
+  const vanish = (job: JobSpec): PlayedJob => (levelOf(job) === 2 ? { fate: 'absent' } : square(job))
+
+  it('is not run again when its exit record has come since', async () => {
+    const scheduler = new MemoryScheduler({ play: vanish })
+    expect(await run(scheduler)).toMatchObject({ counts: { done: 3, failed: 1 } })
+    const entry = scheduler.entries.find(({ job }) => levelOf(job) === 2)
+    if (entry === undefined) throw new Error('it was never submitted')
+    writeFileSync(join(entry.job.directory, 'stdout'), 'square=4\n')
+    entry.exit = { version: 1, tag: entry.job.tag, exitCode: 0, reason: 'exited', startedAt: 100, endedAt: 101, host: 'memory' }
+    await retryItems(directory())
+    expect(await run(scheduler)).toMatchObject({ outcome: 'complete', counts: { done: 4 } })
+    expect(scheduler.entries).toHaveLength(4)
+    const item = (await readItems(directory(), { state: 'done' }))[1]
+    expect(item?.attempts.map(({ attempt, outcome }) => [attempt, outcome])).toEqual([[1, 'succeeded']])
+  })
+
+  it.each([true, false])('is tried as often as the policy says, whether the scheduler still shows it (%s) or not', async (isShown) => {
+    const scheduler = new MemoryScheduler({ play: vanish })
+    const find = scheduler.find.bind(scheduler)
+    scheduler.find = async (tags) => (isShown ? await find(tags) : new Map())
+    const campaign = squares({ retry: { attempts: 3, on: ['lost'] } })
+    expect(await run(scheduler, { campaign })).toMatchObject({ outcome: 'incomplete', counts: { done: 3, failed: 1 } })
+    expect(scheduler.entries.filter(({ job }) => levelOf(job) === 2)).toHaveLength(3)
+    await retryItems(directory())
+    expect(await run(scheduler)).toMatchObject({ counts: { done: 3, failed: 1 } })
+    expect(scheduler.entries.filter(({ job }) => levelOf(job) === 2)).toHaveLength(4)
   })
 })
 
