@@ -92,13 +92,17 @@ export class EngineJobs {
     }
   }
 
+  readonly reset = (): void => {
+    this.#nonce = ''
+    this.#known.clear()
+  }
+
   /** Begins a run, or continues one. */
   async open(nonce: string): Promise<void> {
     if (this.#nonce === '') await this.#deps.store.append([{ type: 'engine', nonce }])
   }
 
   async submit(job: EngineJob, options: SubmitJobOptions = {}, signal?: AbortSignal): Promise<SubmittedJob> {
-    const { store, log } = this.#deps
     this.#count += 1
     const name = job.name ?? `job-${this.#count}`
     if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(name)) {
@@ -106,6 +110,17 @@ export class EngineJobs {
     }
     if (this.#used.has(name)) throw new ConfigError('E_ARGUMENT', `there are two jobs named ${name} in this run`)
     this.#used.add(name)
+    try {
+      return await this.#submitOnce(job, name, options, signal)
+    } catch (error) {
+      // It may be tried again under its name: what was queued all the same is found by its tag.
+      this.#used.delete(name)
+      throw error
+    }
+  }
+
+  async #submitOnce(job: EngineJob, name: string, options: SubmitJobOptions, signal: AbortSignal | undefined): Promise<SubmittedJob> {
+    const { store, log } = this.#deps
     const scheduler = await this.#deps.scheduler()
     const directory = join(this.#deps.directory, 'jobs', name)
     const tag =

@@ -140,7 +140,7 @@ export class Engine {
         log,
         site: services.site,
       })
-      store.fold(this.#jobs.fold)
+      store.fold(this.#jobs.fold, { reset: this.#jobs.reset })
       await store.open()
       await this.#jobs.open(randomBytes(5).toString('hex'))
       await this.#runAll()

@@ -1,25 +1,13 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readItems, readStatus } from '../../../src/api/runs.js'
-import { type CampaignError, systemCodeOf } from '../../../src/errors.js'
+import type { CampaignError } from '../../../src/errors.js'
 import type { RunEvent } from '../../../src/model/run.js'
 import { MemoryScheduler } from '../../../src/testing/memory-scheduler.js'
-import { canMount, levelOf, remount, runSquares, smallDisk, squares, squaring, upTo } from './lab.js'
+import { canMount, fill, levelOf, remount, runSquares, smallDisk, squares, squaring, upTo } from './lab.js'
 
 const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b)
-
-/** Uses up what is free, to the last block. */
-function fill(file: string): void {
-  const descriptor = openSync(file, 'w')
-  try {
-    for (;;) writeSync(descriptor, Buffer.alloc(4096))
-  } catch (error) {
-    if (systemCodeOf(error) !== 'ENOSPC') throw error
-  } finally {
-    closeSync(descriptor)
-  }
-}
 
 describe.skipIf(!canMount)('a run on a disk that becomes full', () => {
   it('claims nothing more before the last block is used, and goes on when there is room (needs root)', async () => {

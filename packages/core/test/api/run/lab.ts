@@ -1,10 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { type CampaignOptions, defineCampaign } from '../../../src/api/campaign.js'
 import { type RunCampaignOptions, runCampaign } from '../../../src/api/run/run-campaign.js'
+import { systemCodeOf } from '../../../src/errors.js'
 import type { RunSummary } from '../../../src/model/run.js'
 import { MemoryScheduler, type PlayedJob } from '../../../src/testing/memory-scheduler.js'
 
@@ -35,6 +36,18 @@ export function smallDisk(size: string): string {
 
 export function remount(directory: string, options: string): void {
   execFileSync('mount', ['-o', `remount,${options}`, directory])
+}
+
+/** Uses up what is free, to the last block. */
+export function fill(file: string): void {
+  const descriptor = openSync(file, 'w')
+  try {
+    for (;;) writeSync(descriptor, Buffer.alloc(4096))
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOSPC') throw error
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 export const site = { name: 'test', scheduler: 'memory', options: {}, modules: [] }
