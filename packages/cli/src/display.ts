@@ -52,8 +52,10 @@ async function openBar({ bar: stream, core }: DisplayOptions): Promise<RunDispla
   const { default: progress } = await import('cli-progress')
   const bars = new progress.MultiBar(
     {
-      format: '{bar} {value}/{total} | {running} running, {failed} failed | {eta_formatted} left',
+      format: '{bar} {value}/{total} | {running} running, {waiting} waiting, {failed} failed | {eta_formatted} left',
       stream,
+      // Otherwise the terminal cuts the lines between the bars at its width, too.
+      linewrap: true,
       // Ctrl-C is ours: the run detaches, and the bar goes on until that is done.
       gracefulExit: false,
       clearOnComplete: true,
@@ -73,7 +75,8 @@ async function openBar({ bar: stream, core }: DisplayOptions): Promise<RunDispla
   }
   const move = (counts: RunCounts): void => {
     items = counts.total
-    const payload = { running: counts.running + counts.submitted, failed: counts.failed + counts.invalid }
+    const { running, submitted, todo, failed, invalid } = counts
+    const payload = { running, waiting: submitted + todo, failed: failed + invalid }
     if (bar === undefined) bar = bars.create(counts.total, finishedOf(counts), payload)
     bar.setTotal(counts.total)
     bar.update(finishedOf(counts), payload)

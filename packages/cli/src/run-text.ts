@@ -1,3 +1,4 @@
+import { join, relative } from 'node:path'
 import type {
   ItemReport,
   RepairReport,
@@ -74,30 +75,49 @@ export function notebookText(event: RunEvent, items: number, core: Pick<Core, 'f
   }
 }
 
-/** `run` in the end: findings, where things are, what to do next. */
-export function formatSummary(summary: RunSummary): string {
+/**
+ * `run` in the end: findings, where things are, what to do next.
+ *
+ * @param file - the campaign file as it was named, for the command that resumes
+ */
+export function formatSummary(summary: RunSummary, file: string | undefined, core: Pick<Core, 'shellQuote'>): string {
   const lines: string[] = []
   for (const { title, text, ok } of summary.findings) lines.push(`${ok === undefined ? '' : ok ? '[ok] ' : '[NOT MET] '}${title}: ${text}`)
   if (summary.pause !== undefined) lines.push(formatPause(summary.pause))
   lines.push(`${summary.outcome}: ${formatCounts(summary.counts)}`, `run     ${summary.directory}`)
-  if (summary.reportFile !== undefined) lines.push(`report  ${summary.reportFile}`)
+  if (summary.reportFile !== undefined) lines.push(`table   ${join(summary.directory, 'results.csv')}`, `report  ${summary.reportFile}`)
+  // With the directory: without it these commands take the newest run here, which may be another one.
+  const near = relative('', summary.directory) || '.'
+  const run = core.shellQuote(near.startsWith('..') ? summary.directory : near)
+  const words = file === undefined ? '' : `${core.shellQuote(file)} `
   if (summary.outcome === 'detached')
-    lines.push('Jobs go on. Resume: cahier run. Follow: cahier attach. End them: cahier stop --cancel-jobs')
+    lines.push(
+      'Jobs go on.',
+      `  resume    cahier run ${words}--dir ${run}`,
+      `  look      cahier status ${run}`,
+      `  end them  cahier stop ${run} --cancel-jobs`,
+    )
   else if (summary.counts.failed + summary.counts.invalid > 0)
-    lines.push('What failed: cahier status. Why: cahier why ITEM. Again: cahier retry')
+    lines.push(
+      `  what failed  cahier status ${run}`,
+      `  why          cahier why ${run} ITEM`,
+      `  try again    cahier retry ${run}, then cahier run ${words}--dir ${run}`,
+    )
   return lines.join('\n')
 }
 
 export function formatStatus(status: RunStatus, core: Pick<Core, 'formatDate'>): string {
   const { holder, pause } = status
+  const isLeft = status.state === 'idle' || status.state === 'paused'
   const lines = [
     `${status.campaign}: ${status.state}`,
     `  ${formatCounts(status.counts)}`,
     `  ${status.directory}`,
     ...(status.startedAt === undefined ? [] : [`  started ${core.formatDate(status.startedAt)}`]),
-    ...(status.endedAt === undefined ? [] : [`  ended ${core.formatDate(status.endedAt)}`]),
+    ...(status.endedAt === undefined ? [] : [`  ${isLeft ? 'left' : 'ended'} ${core.formatDate(status.endedAt)}`]),
     ...(holder === undefined ? [] : [`  driven by process ${holder.pid} on ${holder.host} since ${core.formatDate(holder.since)}`]),
     ...(pause === undefined ? [] : [`  ${formatPause(pause)} (since ${core.formatDate(pause.since)})`]),
+    ...(isLeft ? ['  nobody drives it now; "cahier run" goes on with it'] : []),
   ]
   if (status.failures.length > 0) {
     lines.push('newest failures (cahier why ITEM tells more):')
@@ -137,7 +157,7 @@ export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): s
   const lines = [
     `${plan.campaign} on ${plan.site} (scheduler ${plan.scheduler})`,
     `  factors       ${factors === '' ? 'none' : factors}`,
-    `  work items    ${plan.combinations} combinations × ${plan.repetitions} repetitions = ${plan.items}`,
+    `  work items    ${plan.combinations} combinations × ${plan.repetitions} ${plan.repetitions === 1 ? 'repetition' : 'repetitions'} = ${plan.items}`,
     `  to do         ${plan.toDo} (${plan.alreadyDone} done already)`,
     `  core-hours    ${plan.coreHours === undefined ? 'not known: a job has no walltime' : `at most ${formatNumber(plan.coreHours)}`}`,
     ...(plan.directory === undefined ? [] : [`  directory     ${plan.directory}`]),

@@ -186,7 +186,7 @@ describe('cahier plan', () => {
     const before = readdirSync(cwd)
     const { code, stdout } = await cahier(['plan'], { cwd })
     expect(code).toBe(0)
-    expect(stdout).toContain('3 combinations × 1 repetitions = 3')
+    expect(stdout).toContain('3 combinations × 1 repetition = 3')
     expect(stdout).toContain('echo "begin 1"')
     expect(readdirSync(cwd).sort()).toEqual(before.sort())
   })

@@ -1,10 +1,11 @@
-import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus } from '@cahier/core'
-import { formatDate, formatDuration, formatSubmission } from '@cahier/core'
+import { join } from 'node:path'
+import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary } from '@cahier/core'
+import { formatDate, formatDuration, formatSubmission, shellQuote } from '@cahier/core'
 import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
 import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
 import { toJson } from '../src/json.js'
-import { formatCounts, formatItem, formatPlan, formatStatus, notebookText } from '../src/run-text.js'
+import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
 import { formatTable } from '../src/table.js'
 
 const core = { formatDate, formatDuration, formatSubmission }
@@ -101,6 +102,57 @@ newest failures (cahier why ITEM tells more):
     expect(text).toContain('attempt 1: failed, exit code 1')
     expect(text).toContain('ended not yet')
     expect(text).toContain('last output:\n  | diverged\n  | at step 3')
+  })
+})
+
+describe('formatStatus', () => {
+  const idle: RunStatus = {
+    campaign: 'scaling',
+    directory: '/r',
+    counts: { ...none, total: 3, done: 1, submitted: 2 },
+    startedAt: at,
+    endedAt: at,
+    state: 'idle',
+    holder: undefined,
+    pause: undefined,
+    failures: [],
+  }
+
+  it('does not say of a run that was left that it has ended', () => {
+    expect(formatStatus(idle, core)).toBe(`scaling: idle
+  1 of 3 done, 2 submitted
+  /r
+  started 2026-11-22 10:35:28
+  left 2026-11-22 10:35:28
+  nobody drives it now; "cahier run" goes on with it`)
+    expect(formatStatus({ ...idle, state: 'finished' }, core)).toContain('\n  ended 2026-11-22 10:35:28')
+  })
+})
+
+describe('formatSummary', () => {
+  const directory = join(process.cwd(), 'my runs')
+  const summary: RunSummary = {
+    directory,
+    outcome: 'complete',
+    counts: { ...none, total: 3, done: 3 },
+    pause: undefined,
+    reportFile: join(directory, 'report.html'),
+    findings: [],
+  }
+
+  it('names table and report', () => {
+    expect(formatSummary(summary, undefined, { shellQuote })).toBe(
+      `complete: 3 of 3 done\nrun     ${directory}\ntable   ${directory}/results.csv\nreport  ${directory}/report.html`,
+    )
+  })
+
+  it('gives commands that are about this run, wherever it is', () => {
+    const left = formatSummary({ ...summary, outcome: 'detached' }, 'a.yaml', { shellQuote })
+    expect(left).toContain("cahier run a.yaml --dir 'my runs'\n")
+    expect(left).toContain("cahier stop 'my runs' --cancel-jobs")
+    const failed = formatSummary({ ...summary, directory: '/r', counts: { ...counts, failed: 1 } }, undefined, { shellQuote })
+    expect(failed).toContain('cahier why /r ITEM')
+    expect(failed).toContain('cahier retry /r, then cahier run --dir /r')
   })
 })
 

@@ -36,7 +36,11 @@ export default class Retry extends CahierCommand {
       items: operands.length === 0 ? undefined : operands,
       states: flags.state as ItemState[] | undefined,
     })
-    this.log(`${retried.count} work ${retried.count === 1 ? 'item' : 'items'} to do again${retried.count === 0 ? '' : ': cahier run'}`)
+    this.log(
+      retried.count === 0
+        ? `Nothing to do again: ${operands.length > 0 ? 'these have not ended' : `no work item is ${(flags.state ?? ['failed', 'invalid']).join(' or ')}`}`
+        : `${retried.count} work ${retried.count === 1 ? 'item' : 'items'} to do again: cahier run`,
+    )
     return retried
   }
 }

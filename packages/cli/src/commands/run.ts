@@ -56,7 +56,7 @@ Ctrl-C once: nothing more is claimed, jobs go on. Twice: leave now.`
         onEvent: display.show,
       })
       display.close()
-      this.log(formatSummary(summary))
+      this.log(formatSummary(summary, args.campaign, core))
       this.endWith(exitCodeOfRun(summary))
       return summary
     } finally {
