@@ -59,9 +59,12 @@ const INVALID = 5
 /** Kept for `status`; the newest failures are searched among the last so many. */
 const KEPT_FAILURES = 200
 
+/** A work item that the sweep no longer has. One that was still to be done is kept for its attempt numbers: their directories exist. */
 interface Orphan {
   readonly state: number
   readonly attempts: number
+  /** Attempts among them that do not count against the retry policy. */
+  readonly free: number
   readonly verdict: Verdict
 }
 
@@ -167,7 +170,11 @@ export class RunState {
 
   /** Attempts that count against the retry policy. */
   countedAttempts(key: JobKey): number {
-    return this.lastAttempt(key) - (this.#voided.get(key) ?? 0) - (this.#forgiven.get(key) ?? 0)
+    return this.lastAttempt(key) - this.#free(key)
+  }
+
+  #free(key: JobKey): number {
+    return (this.#voided.get(key) ?? 0) + (this.#forgiven.get(key) ?? 0)
   }
 
   /** The last attempt, when it was given up as lost and nobody has looked for it since: its exit record may have come late. */
@@ -191,7 +198,9 @@ export class RunState {
 
   counts(): RunCounts {
     const [todo = 0, submitted = 0, running = 0, done = 0, failed = 0, invalid = 0, skipped = 0] = this.#counts
-    return { total: this.size, todo, submitted, running, done, failed, invalid, skipped, orphaned: this.orphans.size }
+    let orphaned = 0
+    for (const orphan of this.orphans.values()) if (orphan.state !== TODO) orphaned += 1
+    return { total: this.size, todo, submitted, running, done, failed, invalid, skipped, orphaned }
   }
 
   /** Keys of the prepare stages that failed. */
@@ -395,9 +404,10 @@ export class RunState {
     const ok = event.o === 'succeeded'
     const gone = goneItem(key)
     if (gone !== undefined) {
-      if (event.again !== true) {
-        this.orphans.set(canonicalJson(gone), { state: ok ? DONE : event.o === 'invalid' ? INVALID : FAILED, attempts: event.a, verdict })
-      }
+      const state = event.again === true ? TODO : ok ? DONE : event.o === 'invalid' ? INVALID : FAILED
+      this.orphans.set(canonicalJson(gone), { state, attempts: event.a, free: this.#free(key), verdict })
+      this.#voided.delete(key)
+      this.#forgiven.delete(key)
       return
     }
     if (typeof key === 'string') {
@@ -456,6 +466,7 @@ export class RunState {
       counts[state] = (counts[state] as number) + 1
     }
     const verdicts = new Map<number, Verdict>()
+    const freed = new Map<JobKey, number>()
     for (let old = 0; old < this.#states.length; old += 1) {
       const state = this.#states[old] as number
       const tried = this.#attempts[old] as number
@@ -468,7 +479,7 @@ export class RunState {
         place(index, state, tried)
         if (verdict !== undefined) verdicts.set(index, verdict)
       } else if (verdict !== undefined && !this.flights.has(old)) {
-        this.orphans.set(canonicalJson(item), { state, attempts: tried, verdict })
+        this.orphans.set(canonicalJson(item), { state, attempts: tried, free: this.#free(old), verdict })
       }
     }
     for (const [key, orphan] of this.orphans) {
@@ -477,7 +488,9 @@ export class RunState {
       this.orphans.delete(key)
       place(index, orphan.state, orphan.attempts)
       verdicts.set(index, orphan.verdict)
+      freed.set(index, orphan.free)
     }
+    const flights = [...this.flights.values()].map((flight) => ({ flight, free: this.#free(flight.key) }))
     this.items = items
     this.#states = states
     this.#attempts = attempts
@@ -487,9 +500,8 @@ export class RunState {
     rekey(this.#forgiven, moved)
     rekey(this.#lookedFor, moved)
     if (this.#history !== undefined) rekey(this.#history, moved)
-    const flights = [...this.flights.values()]
     this.flights.clear()
-    for (const flight of flights) {
+    for (const { flight, free } of flights) {
       let key = typeof flight.key === 'string' ? flight.key : (moved.get(flight.key) ?? goneKey((before as Space<WorkItem>).at(flight.key)))
       const gone = goneItem(key)
       const index = gone === undefined ? -1 : items.indexOf(gone)
@@ -498,7 +510,11 @@ export class RunState {
         key = index
       }
       this.flights.set(key, { ...flight, key })
+      if (key === flight.key || moved.get(flight.key as number) === key) continue
+      freed.set(key, free)
+      if (typeof flight.key === 'string') this.#voided.delete(flight.key)
     }
+    for (const [key, free] of freed) if (free > 0) this.#voided.set(key, free)
     this.#failures = this.#failures.flatMap((index) => moved.get(index) ?? [])
     this.#cursor = 0
     this.#again = []

@@ -76,6 +76,27 @@ describe('RunState', () => {
     expect(wider.counts()).toMatchObject({ total: 4, done: 2, submitted: 1, todo: 1, orphaned: 0 })
   })
 
+  it('does not count as orphaned what was still to be done, and yet numbers its attempts on when it is asked for again', () => {
+    const events = [campaign([1, 2, 3]), intents([0, 1], [1, 1]), failed(0, 1, { again: true }), failed(1, 1, { again: true, void: true })]
+    const narrower = stateOf([...events, campaign([3], 2)])
+    expect(narrower.counts()).toMatchObject({ total: 1, todo: 1, orphaned: 0 })
+    const wider = stateOf([...events, campaign([3], 2), campaign([1, 2, 3], 3)])
+    expect(wider.counts()).toMatchObject({ total: 3, todo: 3, orphaned: 0 })
+    expect([0, 1, 2].map((index) => [wider.lastAttempt(index), wider.countedAttempts(index)])).toEqual([
+      [1, 1],
+      [1, 0],
+      [0, 0],
+    ])
+    expect(wider.nextTodo(10)).toEqual([0, 1, 2])
+    const canceled = stateOf([campaign([1, 2]), intents([0, 1]), campaign([2], 2)])
+    const [key = ''] = canceled.flights.keys()
+    canceled.fold({ type: 'verdict', k: key, a: 1, o: 'canceled', d: '', again: true, void: true, seq: 8, at: 8 } as never)
+    expect(canceled.counts()).toMatchObject({ orphaned: 0 })
+    canceled.fold({ ...campaign([1, 2], 3), seq: 9, at: 9 } as never)
+    expect(canceled.counts()).toMatchObject({ total: 2, todo: 2 })
+    expect([canceled.lastAttempt(0), canceled.countedAttempts(0)]).toEqual([1, 0])
+  })
+
   it('remembers a job in flight whose item is no longer asked for', () => {
     const state = stateOf([campaign([1, 2]), intents([0, 1]), campaign([2], 2)])
     const [key] = [...state.flights.keys()]
