@@ -87,10 +87,12 @@ export class Lease implements AsyncDisposable {
         signal?.throwIfAborted()
       }
       const before = readRecord(path)
-      const holder = before?.holder ?? undefined
-      if (before !== undefined && holder !== undefined && !isOver(path, before, holder)) throw heldError(directory, holder, before.since)
+      if (before === 'torn' && !isOlder(path, leaseMs)) throw tornError(directory, path, leaseMs)
+      const held = before === 'torn' ? undefined : before
+      const holder = held?.holder ?? undefined
+      if (held !== undefined && holder !== undefined && !isOver(path, held, holder)) throw heldError(directory, holder, held.since)
       const record = {
-        token: (before?.token ?? 0) + 1,
+        token: before === 'torn' ? tokenAfterLoss(now()) : (before?.token ?? 0) + 1,
         nonce: randomBytes(8).toString('hex'),
         since: now(),
         leaseMs,
@@ -130,7 +132,7 @@ export class Lease implements AsyncDisposable {
     await this.#stop()
     try {
       if (!this.#lost.signal.aborted && fs.readFileSync(this.#path, 'utf8') === this.#content) {
-        writeFileAtomicSync(this.#path, encode({ ...this.#record, holder: null }))
+        writeFileAtomicSync(this.#path, encode({ ...this.#record, holder: null }), { durable: true })
       }
     } catch {
       // a full or vanished disk: the lease ends with this process anyway
@@ -140,7 +142,8 @@ export class Lease implements AsyncDisposable {
   }
 
   #lostError(why: RenewalLoss): StoreError {
-    const holder = readRecord(this.#path)?.holder
+    const record = readRecord(this.#path)
+    const holder = record === 'torn' ? undefined : record?.holder
     const what = {
       taken: holder ? `process ${holder.pid} on ${holder.host} took it` : 'it was taken and given free again',
       removed: 'its file was removed',
@@ -153,11 +156,11 @@ export class Lease implements AsyncDisposable {
   }
 }
 
-/** Who drives this run; undefined when nobody does, or nobody ever did. Reads only. */
+/** Who drives this run; undefined when nobody does, nobody ever did, or a power cut took the name. Reads only. */
 export function readLease(directory: string): LeaseHolder | undefined {
   const path = join(directory, 'journal', 'controller.lease')
   const record = readRecord(path)
-  if (record === undefined || record.holder === null) return undefined
+  if (record === undefined || record === 'torn' || record.holder === null) return undefined
   const { host, pid } = record.holder
   const liveness = livenessOf(record.holder)
   return { host, pid, since: record.since, isAlive: liveness === 'alive' || (liveness === 'elsewhere' && !isSilent(path, record)) }
@@ -176,7 +179,8 @@ function encode(record: LeaseRecord): string {
   return `${JSON.stringify(record)}\n`
 }
 
-function readRecord(path: string): LeaseRecord | undefined {
+/** `torn`: there is a file and no record in it. It is replaced in one step, so only a crash of the machine leaves it like that. */
+function readRecord(path: string): LeaseRecord | 'torn' | undefined {
   let text: string
   try {
     text = fs.readFileSync(path, 'utf8')
@@ -186,24 +190,30 @@ function readRecord(path: string): LeaseRecord | undefined {
   }
   try {
     const { token, nonce, since, leaseMs, holder } = JSON.parse(text) as Record<string, unknown>
-    if (!Number.isSafeInteger(token) || typeof nonce !== 'string' || typeof since !== 'number' || typeof leaseMs !== 'number')
-      throw new Error()
+    if (!Number.isSafeInteger(token) || typeof nonce !== 'string' || typeof since !== 'number' || typeof leaseMs !== 'number') return 'torn'
     return { token: token as number, nonce, since, leaseMs, holder: parseIdentity(holder) ?? null }
   } catch {
-    throw new StoreError('E_STORE_IO', `read ${path}: it is not a lease`, {
-      suggestions: ['Make sure that no controller drives this run, then remove the file'],
-    })
+    return 'torn'
   }
+}
+
+/** The tokens before are not known: one that is larger than any of them, which grew by one per holder. */
+function tokenAfterLoss(now: number): number {
+  return Math.max(1, Math.floor(now / 1000))
 }
 
 /** Age by the file server's clock: a file that is written now against the one that the holder renews. */
 function isOver(path: string, record: LeaseRecord, holder: ProcessIdentity): boolean {
   const liveness = livenessOf(holder)
   if (liveness !== 'elsewhere') return liveness === 'dead'
+  return isOlder(path, record.leaseMs)
+}
+
+function isOlder(path: string, ms: number): boolean {
   const probe = `${path}.${randomBytes(6).toString('hex')}`
   try {
     fs.writeFileSync(probe, 'now\n', { flag: 'wx', flush: true })
-    return fs.statSync(probe).mtimeMs - freshMtime(path) > record.leaseMs
+    return fs.statSync(probe).mtimeMs - freshMtime(path) > ms
   } finally {
     fs.rmSync(probe, { force: true })
   }
@@ -217,6 +227,14 @@ function freshMtime(path: string): number {
   } finally {
     fs.closeSync(file)
   }
+}
+
+/** Its holder, if one lives, renews it or gives up within the lease. */
+function tornError(directory: string, path: string, leaseMs: number): StoreError {
+  return new StoreError('E_RUN_HELD', `drive ${directory}: ${path} was damaged a moment ago, and its holder cannot be read`, {
+    suggestions: [`Try again in ${Math.ceil(leaseMs / 1000)} s: when nobody has renewed it until then, the run is free`],
+    data: { directory },
+  })
 }
 
 function heldError(directory: string, holder: ProcessIdentity, since: number): StoreError {

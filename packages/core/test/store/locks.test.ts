@@ -282,9 +282,30 @@ describe('Lease', () => {
     await lease[Symbol.asyncDispose]()
   })
 
-  it('refuses a lease file that holds something else', async () => {
+  it.each(['', '{"token":3,"non', 'nonsense', '{}'])(
+    'that a power cut left as %j names no holder, and is free after the lease time',
+    async (text) => {
+      const directory = scratch()
+      const path = join(journalOf(directory), 'controller.lease')
+      fs.writeFileSync(path, text)
+      expect(readLease(directory)).toBeUndefined()
+      await expect(Lease.acquire(directory)).rejects.toEqual(
+        expect.objectContaining({ code: 'E_RUN_HELD', suggestions: [expect.stringContaining('60 s')] }),
+      )
+      const then = new Date(Date.now() - 120_000)
+      fs.utimesSync(path, then, then)
+      const lease = await Lease.acquire(directory)
+      // larger than what any holder before the power cut can have had
+      expect(lease.token).toBeGreaterThan(1_000_000)
+      expect(readLease(directory)).toMatchObject({ pid: process.pid, isAlive: true })
+      await lease[Symbol.asyncDispose]()
+    },
+  )
+
+  it('is lost for its holder when the file is emptied under it', async () => {
     const directory = scratch()
-    fs.writeFileSync(join(journalOf(directory), 'controller.lease'), 'nonsense')
-    await expect(Lease.acquire(directory)).rejects.toEqual(expect.objectContaining({ code: 'E_STORE_IO' }))
+    await using lease = await Lease.acquire(directory)
+    fs.writeFileSync(join(directory, 'journal', 'controller.lease'), '')
+    expect(() => lease.check()).toThrow(expect.objectContaining({ code: 'E_RUN_HELD' }))
   })
 })
