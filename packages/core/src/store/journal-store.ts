@@ -241,6 +241,8 @@ export class JournalStore implements Store {
           value = decision.value
         } catch (error) {
           waiting.reject(error)
+          // the group may be decided once more, and this one has its answer
+          waiting.aborted = true
           continue
         }
         group.add(lines)

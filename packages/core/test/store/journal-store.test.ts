@@ -58,6 +58,33 @@ describe('JournalStore', () => {
     await store[Symbol.asyncDispose]()
   })
 
+  it('decides again what another host may have overtaken, but not what was refused', async () => {
+    const directory = scratch()
+    const { store, seen } = await openCollecting(directory)
+    const lock = join(directory, 'journal', 'lock')
+    let refused = 0
+    let taken = 0
+    const results = await Promise.allSettled([
+      store.transact(() => {
+        refused += 1
+        throw new Error('not now')
+      }),
+      store.transact(() => {
+        taken += 1
+        // another host finds the lock abandoned in just this moment
+        if (taken === 1) fs.unlinkSync(lock)
+        return { events: [{ type: 'take' }], value: taken }
+      }),
+    ])
+    expect(results).toEqual([
+      { status: 'rejected', reason: new Error('not now') },
+      { status: 'fulfilled', value: 2 },
+    ])
+    expect(refused).toBe(1)
+    expect(seen).toEqual([{ type: 'take' }])
+    await store[Symbol.asyncDispose]()
+  })
+
   it('shows each of two stores on one directory what the other appended before it decides', async () => {
     const directory = scratch()
     const one = await openCollecting(directory)
