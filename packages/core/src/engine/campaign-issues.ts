@@ -50,7 +50,7 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
       const nearest = nearestName(key, known)
       return {
         path: [...path, key],
-        message: `there is no ${key} here`,
+        message: 'unknown key',
         suggestion: nearest === undefined ? `Known here: ${known.join(', ')}` : `Did you mean ${nearest}?`,
       }
     })
@@ -59,8 +59,18 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
     const best = [...issue.errors].sort((a, b) => distance(a) - distance(b))[0] as readonly Issue[]
     const isFlat = best.every((one) => one.path.length === 0 && one.code !== 'unrecognized_keys')
     if (isFlat) {
-      const wanted = [...new Set(issue.errors.flat().map((one) => one.message.replace(/^Invalid input: /, '')))]
-      return [{ path, message: wanted.join(', or '), suggestion: undefined }]
+      return [
+        {
+          path,
+          message: tellKinds(
+            issue.errors
+              .flat()
+              .flatMap(leaves)
+              .map((one) => one.message),
+          ),
+          suggestion: undefined,
+        },
+      ]
     }
     return best.flatMap((one) => describe(one, path, root))
   }
@@ -68,10 +78,45 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
   return [
     {
       path,
-      message: issue.message.replace(/^Invalid input: /, ''),
+      message: tellKinds([issue.message]),
       suggestion: words.length > 1 ? `One of: ${words.join(', ')}` : undefined,
     },
   ]
+}
+
+/** The issues at the ends of nested unions. */
+function leaves(issue: Issue): readonly Issue[] {
+  return issue.code === 'invalid_union' && issue.errors !== undefined && issue.errors.length > 0
+    ? issue.errors.flatMap((one) => one.flatMap(leaves))
+    : [issue]
+}
+
+/** What people call the kinds of zod. */
+const KINDS: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'an integer',
+  number: 'a number',
+  object: 'names with values',
+  record: 'names with values',
+  RegExp: 'a regular expression',
+  string: 'a text',
+}
+
+/** `expected a list or names with values, but there is nothing`: the messages of all branches in one. */
+function tellKinds(messages: readonly string[]): string {
+  const plain = messages.map((message) => message.replace(/^Invalid input: /, ''))
+  const pairs = plain.map((message) => /^expected (\w+), received (\w+)$/.exec(message))
+  const received = pairs.find((pair) => pair !== null)?.[2]
+  const wanted = [...new Set(pairs.flatMap((pair) => (pair === null ? [] : (KINDS[pair[1]!] ?? pair[1]!))))]
+  const others = plain.filter((message, index) => pairs[index] === null && message !== 'Invalid input')
+  const isNothing = received === 'null' || received === 'undefined'
+  const kinds =
+    received === undefined
+      ? []
+      : [`expected ${wanted.join(' or ')}, ${isNothing ? 'but there is nothing' : `not ${KINDS[received] ?? received}`}`]
+  const all = [...new Set([...kinds, ...others])]
+  return all.length === 0 ? 'this does not fit' : all.join(', or ')
 }
 
 /** How far a branch of a union is from what was written: wrong kinds are far, wrong names near. */

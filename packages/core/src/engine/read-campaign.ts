@@ -22,8 +22,13 @@ export function readCampaign(
     const where = formatPath(issue.path)
     return `${line === undefined ? '' : `line ${line}: `}${where === '' ? '' : `${where}: `}${issue.message}`
   }
-  throw new ConfigError('E_CAMPAIGN_INVALID', `${source} does not fit the schema: ${issues.map(tell).join('; ')}`, {
-    suggestions: [...new Set(issues.flatMap((issue) => issue.suggestion ?? []))],
+  const adviceFor = ({ path, suggestion }: CampaignIssue): string | undefined =>
+    suggestion ?? (path[0] === 'site' ? 'Describe the site in cahier.config.yaml, and write its name here' : undefined)
+  const advised = issues.filter((issue) => adviceFor(issue) !== undefined)
+  const advise = (issue: CampaignIssue): string => `${advised.length === 1 ? '' : `${formatPath(issue.path)}: `}${adviceFor(issue)}`
+  const told = issues.length === 1 ? ` ${issues.map(tell).join()}` : issues.map((issue) => `\n  ${tell(issue)}`).join('')
+  throw new ConfigError('E_CAMPAIGN_INVALID', `${source} does not fit the schema:${told}`, {
+    suggestions: advised.map(advise),
     data: { issues: issues.map((issue) => ({ path: formatPath(issue.path), message: issue.message, line: lineOf(issue.path) })) },
   })
 }

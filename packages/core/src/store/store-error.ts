@@ -2,6 +2,8 @@ import { StoreError, systemCodeOf } from '../errors.js'
 
 /** No room: the disk, the quota, or the largest file that this process may write. */
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+/** A part of the path is not there, or is no folder. */
+const MISSING = new Set(['ENOENT', 'ENOTDIR'])
 const FORBIDDEN = new Set(['EROFS', 'EACCES', 'EPERM'])
 
 /** Puts what was being attempted in front of a system error; errors of ours pass as they are. */
@@ -20,8 +22,12 @@ export function storeError(error: unknown, attempt: string, path: string): Store
   }
   return new StoreError('E_STORE_IO', `${attempt} ${path}: ${code || String(error)}`, {
     ...details,
-    suggestions: FORBIDDEN.has(code)
-      ? ['Check that this user may write there and that the file system is not mounted read-only']
-      : ['Check that the file system is mounted and answers, then start again'],
+    suggestions: [suggestionFor(code)],
   })
+}
+
+function suggestionFor(code: string): string {
+  if (FORBIDDEN.has(code)) return 'Check that this user may write there and that the file system is not mounted read-only'
+  if (MISSING.has(code)) return 'Check that the folder exists and that its file system is mounted'
+  return 'Check that the file system is mounted and answers, then start again'
 }

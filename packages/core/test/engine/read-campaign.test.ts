@@ -18,7 +18,7 @@ describe('readCampaign', () => {
   })
 
   it.each([
-    ['at the top', { ...good, repetition: 3 }, 'repetition: there is no repetition here', 'Did you mean repetitions?'],
+    ['at the top', { ...good, repetition: 3 }, 'repetition: unknown key', 'Did you mean repetitions?'],
     ['in the job', { ...good, job: { comand: ['true'] } }, 'job.comand', 'Did you mean command?'],
     ['in the resources', { ...good, job: { ...good.job, resources: { coers: 2 } } }, 'job.resources.coers', 'Did you mean cores?'],
     ['in collect', { ...good, collect: { s: { from: 'stdout', patern: 'x' } } }, 'collect.s.patern', 'Did you mean pattern?'],
@@ -40,6 +40,22 @@ describe('readCampaign', () => {
     ['nothing', null],
   ])('refuses %s', (_what, input) => {
     expect(refusal(input).message).toContain('file.yaml does not fit the schema')
+  })
+
+  it('says in words which kinds are wanted', () => {
+    expect(refusal({ ...good, factors: { n: null } }).message).toContain(
+      'factors.n: expected a list or names with values, but there is nothing',
+    )
+    expect(refusal({ ...good, site: { scheduler: 'slurm' } })).toMatchObject({
+      message: expect.stringContaining('site: expected a text, not names with values') as unknown,
+      suggestions: ['Describe the site in cahier.config.yaml, and write its name here'],
+    })
+  })
+
+  it('gives each of several faults its line, and each advice its place', () => {
+    const { message, suggestions } = refusal({ ...good, repetition: 3, job: { comand: 'x' } })
+    expect(message).toMatch(/schema:\n {2}line \d: .*\n {2}line \d: /)
+    expect(suggestions).toEqual(expect.arrayContaining(['repetition: Did you mean repetitions?', 'job.comand: Did you mean command?']))
   })
 
   it('names the line where it is known', () => {
