@@ -82,10 +82,16 @@ function factorHeads(factors: readonly string[], groups: readonly RowGroup[]): r
 function factorCells(heads: readonly Head[], factors: readonly string[], group: Readonly<Record<string, unknown>>): readonly string[] {
   return factors.map((factor, index) => {
     const value = group[factor]
-    if (typeof value === 'number') return cell(formatNumber(value, 6), value)
+    if (typeof value === 'number') return cell(levelText(value), value)
     const text = cellText(value)
     return heads[index]!.isText ? `<td class="text" title="${escapeText(text)}">${escapeText(text.slice(0, 300))}</td>` : cell(text, text)
   })
+}
+
+/** A level as it was written, where that is short: 100000 and not 10⁵, beside 31623. */
+function levelText(value: number): string {
+  const isShort = Number.isInteger(value) && Math.abs(value) < 1e9
+  return isShort ? String(value).replace('-', '−') : formatNumber(value, 6)
 }
 
 function tableText(heads: readonly Head[], lines: readonly (readonly string[])[]): string {
