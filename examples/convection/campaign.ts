@@ -24,9 +24,9 @@ export default defineCampaign({
     resources: { cores: 1, walltime: '1min' },
   },
   results: z.object({
-    growthRate: z.number(),
+    growthRate: z.number().meta({ unit: 'κ/d²' }),
     iterations: z.number().int().positive(),
-    seconds: z.number().positive(),
+    seconds: z.number().positive().meta({ unit: 's' }),
   }),
   collect: {
     growthRate: { from: 'stdout', pattern: /growth rate: (\S+)/ },
