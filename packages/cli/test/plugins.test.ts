@@ -62,6 +62,23 @@ describe('cahier plugins', () => {
   })
 })
 
+describe('cahier adapters doctor', () => {
+  it('names the sites whose scheduler nothing provides', async () => {
+    const cwd = makeFolder({ 'cahier.config.yaml': 'sites: { here: { scheduler: local }, big: { scheduler: slurm } }' })
+    const { code, stdout } = await cahier(['adapters', 'doctor'], { cwd })
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/BROKEN {2}site\/big {2}\(cahier.config\)\n {2}E_ADAPTER_MISSING/)
+    expect(stdout).not.toContain('site/here')
+  })
+
+  it('says what is wrong with a description of sites', async () => {
+    const cwd = makeFolder({ 'cahier.config.yaml': 'site: {}' })
+    const { code, stdout } = await cahier(['adapters', 'doctor'], { cwd })
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/ok {6}scheduler\/local.*\nBROKEN {2}sites .*\n {2}E_SITE_INVALID/)
+  })
+})
+
 describe('seedPlugins', () => {
   it('keeps what is in the package.json', async () => {
     const folder = makeFolder({ 'package.json': '{"oclif":{"plugins":["a"]},"dependencies":{"a":"1.0.0"}}' })
