@@ -186,7 +186,12 @@ function formatNumber(value: number): string {
 /** What `stop` did, and what became of the jobs. */
 export function formatStop({ how, jobs, status }: StoppedRun, cancelJobs: boolean): string {
   const left = status.counts.submitted + status.counts.running
-  const what = { asked: 'The controller has stopped.', driven: 'Nobody drove the run.', idle: 'Nobody drove the run.' }[how]
+  const what = {
+    asked: 'The controller has stopped.',
+    'taken-over': 'The controller was gone before it had ended the jobs; this command did it.',
+    driven: 'Nobody drove the run.',
+    idle: 'Nobody drove the run.',
+  }[how]
   const fate =
     jobs === 0
       ? 'No job was in flight.'

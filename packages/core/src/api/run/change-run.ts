@@ -1,68 +1,17 @@
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { compareItems, type SpaceDifference } from '../../engine/compare-items.js'
 import { keepSources } from '../../engine/manifest.js'
 import { checkRunDirectory } from '../../engine/run-directory.js'
 import { ConfigError, StoreError } from '../../errors.js'
-import type { ItemState, LoadedCampaign, RunCounts, RunEvent, RunStatus } from '../../model/run.js'
-import { makeLogger } from '../../system/log.js'
+import type { ItemState, LoadedCampaign, RunCounts } from '../../model/run.js'
 import { formatDate } from '../../system/notebook.js'
 import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
 import { openServices, type ServiceOptions } from '../services.js'
-import { readHolder, takeHold } from './hold.js'
-import { campaignOfRun, openRun } from './open-run.js'
+import { takeHold } from './hold.js'
+import { openRun } from './open-run.js'
 import { prepareCampaign } from './prepared.js'
-import { findItems, statusOf } from './read-run.js'
-import { drive } from './run-campaign.js'
-
-export interface StopRunOptions extends ServiceOptions {
-  /** Cancels what is in flight; its work items go back to the list. Default false: jobs go on. */
-  readonly cancelJobs?: boolean | undefined
-  readonly onEvent?: ((event: RunEvent) => void) | undefined
-  readonly signal?: AbortSignal | undefined
-}
-
-export interface StoppedRun {
-  /** `asked`: the controller that drives the run was asked and has stopped; `driven`: nobody drove it, so this call did; `idle`: nothing was to be stopped. */
-  readonly how: 'asked' | 'driven' | 'idle'
-  /** Jobs that were in flight before. */
-  readonly jobs: number
-  readonly status: RunStatus
-}
-
-/** Stops a run: nothing more is claimed; jobs are canceled, and their ends waited for, only when that is asked. */
-export async function stopRun(directory: string, options: StopRunOptions = {}): Promise<StoppedRun> {
-  const cancelJobs = options.cancelJobs === true
-  const path = checkRunDirectory(directory)
-  if (readHolder(path) !== undefined) {
-    await using run = await openRun(path)
-    const jobs = run.state.flights.size
-    await run.store.append([{ type: 'stop', cancelJobs }])
-    while (readHolder(path) !== undefined && options.signal?.aborted !== true) {
-      await delay(200, undefined, { signal: options.signal }).catch(() => undefined)
-      await run.store.refresh()
-      options.onEvent?.({ type: 'counts', counts: run.state.counts() })
-    }
-    return { how: 'asked', jobs, status: statusOf(run, readHolder(path)) }
-  }
-  // Held for the time of this call only: the status that is returned does not count it.
-  await using hold = await takeHold(path)
-  await using run = await openRun(path)
-  const jobs = run.state.flights.size
-  if (!cancelJobs || jobs === 0) return { how: 'idle', jobs, status: statusOf(run, undefined) }
-  const { campaign, manifest } = await campaignOfRun(run)
-  if (campaign === undefined) {
-    throw new ConfigError('E_CAMPAIGN_NOT_FOUND', `the campaign of ${path} was defined by a program and cannot be loaded from here`, {
-      suggestions: ['Stop it from that program'],
-    })
-  }
-  await using services = await openServices(campaign.directory, { ...options, site: options.site ?? manifest?.site.name })
-  const prepared = prepareCampaign(campaign, services.renderer, { isLocal: false })
-  using log = makeLogger({ file: join(path, 'log.ndjson'), clock: services.clock })
-  await drive(run, prepared, services, hold, [], { ...options, log, mode: 'stop' })
-  return { how: 'driven', jobs, status: statusOf(run, undefined) }
-}
+import { findItems } from './read-run.js'
 
 export interface RetryItemsOptions {
   /** Selectors as for `whyItem`. */

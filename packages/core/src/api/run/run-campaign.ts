@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { asStoreError, type InputFile } from '../../engine/attempt-files.js'
 import { compareItems } from '../../engine/compare-items.js'
+import type { Collect } from '../../engine/context.js'
 import { Controller, type ControllerEnd } from '../../engine/controller.js'
 import {
   campaignAsData,
@@ -90,10 +91,16 @@ export async function runCampaign(options: RunCampaignOptions): Promise<RunSumma
   return { directory, outcome: end.outcome, counts, pause: end.pause, reportFile: report.file, findings: report.findings }
 }
 
+/** What a controller needs of a campaign. */
+export interface DrivenCampaign extends Pick<PreparedCampaign, 'spec' | 'scripts'> {
+  /** Default: as the campaign says. */
+  readonly collect?: Collect
+}
+
 /** Gives a run to a controller until it ends, pauses or is detached. */
 export async function drive(
   run: OpenRun,
-  campaign: PreparedCampaign,
+  campaign: DrivenCampaign,
   services: Services,
   hold: Hold,
   files: readonly InputFile[],
@@ -119,7 +126,7 @@ export async function drive(
     state: run.state,
     store: run.store,
     scheduler,
-    collect: makeCollect(spec),
+    collect: campaign.collect ?? makeCollect(spec),
     files,
     site,
     clock,

@@ -1,78 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { CampaignDefinition } from '../../../src/api/campaign.js'
-import { addNote, attachRun, readStatus, resetSweep, retryItems, setSweep, showSweep, stopRun, writeReport } from '../../../src/api/runs.js'
+import { addNote, attachRun, readStatus, resetSweep, retryItems, setSweep, showSweep, writeReport } from '../../../src/api/runs.js'
 import type { RunEvent } from '../../../src/model/run.js'
 import { MemoryScheduler } from '../../../src/testing/memory-scheduler.js'
-import { canceledStates, runSquares, scratch, site, squares, squaring, unstick, untilSubmitted } from './lab.js'
+import { runSquares, scratch, site, squares, squaring, unstick, untilSubmitted } from './lab.js'
 
 const stuck = () => new MemoryScheduler({ play: () => ({ fate: 'stuck' }) })
-
-/** A campaign in a file, so that another process could load it. */
-function campaignFile(folder: string, definition: CampaignDefinition<{ n: number[] }> = squares()): string {
-  const file = join(folder, 'campaign.json')
-  writeFileSync(file, JSON.stringify(definition.options))
-  return file
-}
-
-describe('stopRun', () => {
-  it('asks the controller that drives the run to detach; jobs go on', async () => {
-    const directory = join(scratch(), 'run')
-    const scheduler = stuck()
-    const running = runSquares(directory, scheduler)
-    await untilSubmitted(scheduler, 4)
-    expect(await stopRun(directory)).toMatchObject({ how: 'asked', jobs: 4, status: { pause: { reason: 'stopped' } } })
-    expect(await running).toMatchObject({ outcome: 'detached', counts: { running: 4 } })
-    expect(scheduler.asked.cancel).toBe(0)
-  })
-
-  it('does nothing to a run that nobody drives', async () => {
-    const directory = join(scratch(), 'run')
-    await runSquares(directory, squaring())
-    expect(await stopRun(directory, { cancelJobs: true })).toMatchObject({ how: 'idle', jobs: 0, status: { state: 'finished' } })
-  })
-
-  it('cancels by itself what a controller that is gone has left, and the work can be done again', async () => {
-    const folder = scratch()
-    const directory = join(folder, 'run')
-    const campaign = campaignFile(folder)
-    const ledger: number[] = []
-    let isStuck = true
-    const scheduler = squaring(ledger, () => (isStuck ? { fate: 'stuck' } : {}))
-    const detach = new AbortController()
-    const running = runSquares(directory, scheduler, { campaign, signal: detach.signal })
-    await untilSubmitted(scheduler, 4)
-    detach.abort()
-    await running
-    expect(await stopRun(directory, { scheduler, site })).toMatchObject({ how: 'idle', jobs: 4, status: { counts: { running: 4 } } })
-    expect(scheduler.asked.cancel).toBe(0)
-
-    const stopped = await stopRun(directory, { cancelJobs: true, scheduler, site })
-    expect(stopped).toMatchObject({ how: 'driven', jobs: 4, status: { pause: { reason: 'stopped' }, counts: { todo: 4, running: 0 } } })
-    expect(canceledStates(scheduler)).toEqual(['canceled', 'canceled', 'canceled', 'canceled'])
-
-    isStuck = false
-    expect(await runSquares(directory, scheduler, { campaign })).toMatchObject({ outcome: 'complete', counts: { done: 4 } })
-    expect(scheduler.entries).toHaveLength(8)
-  })
-
-  it('cannot cancel jobs of a campaign that only a program knows, and says where it can be done', async () => {
-    const directory = join(scratch(), 'run')
-    const scheduler = stuck()
-    const detach = new AbortController()
-    const running = runSquares(directory, scheduler, { signal: detach.signal })
-    await untilSubmitted(scheduler, 4)
-    detach.abort()
-    await running
-    await expect(stopRun(directory, { cancelJobs: true, scheduler, site })).rejects.toMatchObject({
-      code: 'E_CAMPAIGN_NOT_FOUND',
-      suggestions: [expect.stringContaining('program')],
-    })
-    expect(scheduler.asked.cancel).toBe(0)
-  })
-})
 
 describe('a second controller', () => {
   it('is refused with the host and the process of the first, and so is who would change the sweep', async () => {
