@@ -8,10 +8,16 @@ export default class Why extends CahierCommand {
   static override summary = 'Tell everything that is known about one work item.'
   static override description = 'Its state and why, every attempt with times and directory, and the last lines of its output.'
   static override usage = 'why [RUN] ITEM [--dir RUN] [--json]'
-  static override examples = [{ description: 'By the id that status shows', command: '<%= config.bin %> why 1f3a9c/r2' }]
+  static override examples = [
+    { description: 'By the id that status shows', command: '<%= config.bin %> why 1f3a9c/r2' },
+    { description: 'By its levels', command: '<%= config.bin %> why cores=8,repetition=2' },
+  ]
   static override strict = false
   static override args = {
-    item: Args.string({ description: 'Work item: its id, or the beginning of it. A run directory may stand before it.', required: true }),
+    item: Args.string({
+      description: 'Work item: its id, the beginning of it, or levels. A run directory may stand before it.',
+      required: true,
+    }),
   }
   static override flags = { dir: runFlag }
 
