@@ -1,5 +1,6 @@
 import { join, relative } from 'node:path'
 import type {
+  CollectedAgain,
   ItemReport,
   RepairReport,
   RunCounts,
@@ -199,6 +200,14 @@ export function formatStop({ how, jobs, status }: StoppedRun, cancelJobs: boolea
         ? `${jobs} ${jobs === 1 ? 'job was' : 'jobs were'} in flight and asked to end${left === 0 ? '; all have.' : `; ${left} still go on.`}`
         : `${left} ${left === 1 ? 'job goes' : 'jobs go'} on; end them with: cahier stop --cancel-jobs`
   return `${what} ${fate}\n${formatCounts(status.counts)}`
+}
+
+/** What reading results again came to. */
+export function formatCollected({ valid, invalid, missing }: CollectedAgain): string {
+  const lost = missing === 0 ? '' : `\nThe files of ${missing} are gone; nothing was changed there.`
+  if (valid + invalid === 0) return `No result to read again.${lost}`
+  const bad = invalid === 0 ? '' : `, ${invalid} invalid: cahier why latest`
+  return `${valid} ${valid === 1 ? 'result' : 'results'} read${bad}${lost}${valid === 0 ? '' : '\nTables and figures of them: cahier report'}`
 }
 
 /** The difference that an edit makes: `+` is new, `=` stays, `-` is set aside. */

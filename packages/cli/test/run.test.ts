@@ -70,6 +70,21 @@ describe('cahier run', () => {
     expect(runsIn(cwd)).toHaveLength(1)
   })
 
+  it('reads invalid results again when the rule is mended, and runs nothing', async () => {
+    const cwd = campaignFolder('[1, 2]', SQUARE)
+    const file = join(cwd, 'campaign.yaml')
+    const right = readFileSync(file, 'utf8')
+    writeFileSync(file, right.replace("'y (", "'why ("))
+    expect(await cahier(['run'], { cwd })).toMatchObject({ code: EXIT_CODES.incomplete.code })
+    expect(await cahier(['retry', '--collect'], { cwd })).toMatchObject({ code: 0, stdout: expect.stringContaining('2 invalid') })
+    writeFileSync(file, right)
+    const { code, stdout } = await cahier(['retry', '--collect'], { cwd })
+    expect([code, stdout]).toEqual([0, '2 results read\nTables and figures of them: cahier report\n'])
+    expect(await json(['status'], cwd)).toMatchObject({ state: 'finished', counts: { done: 2 } })
+    expect(await json(['retry', '--collect'], cwd)).toEqual({ count: 0, collected: { valid: 0, invalid: 0, missing: 0 } })
+    expect(ledger(cwd, 'end')).toHaveLength(2)
+  })
+
   it('detaches on Ctrl-C: jobs go on, and the next run takes them over', async () => {
     const cwd = campaignFolder('[1, 2, 3, 4, 5, 6]', waitFor('$HOME/go'))
     const { child, ended, shows } = start(['run', '--max-in-flight', '2'], { cwd })

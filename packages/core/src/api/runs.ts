@@ -2,6 +2,7 @@
 export { loadCampaign } from './campaign.js'
 export {
   addNote,
+  type RetriedItems,
   type RetryItemsOptions,
   resetSweep,
   retryItems,
@@ -11,6 +12,7 @@ export {
   setSweep,
   showSweep,
 } from './run/change-run.js'
+export type { CollectedAgain } from './run/collect-again.js'
 export { type ExportOptions, exportResults, writeReport } from './run/export-run.js'
 export { type PlanRunOptions, planRun } from './run/plan-run.js'
 export { type AttachOptions, attachRun, readItems, readStatus, whyItem } from './run/read-run.js'

@@ -15,6 +15,7 @@ export type RunJournalEvent =
   | { readonly type: 'submitted'; readonly jobs: readonly (readonly [key: JobKey, attempt: number, nativeId: string])[] }
   | { readonly type: 'started'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
   | VerdictEvent
+  | CollectedEvent
   | { readonly type: 'paused'; readonly reason: RunPause['reason']; readonly detail: string }
   | { readonly type: 'unpaused' }
   | { readonly type: 'retry'; readonly keys: readonly JobKey[] }
@@ -48,4 +49,14 @@ export type VerdictEvent = {
   readonly again?: boolean
   /** Nothing ran: this attempt does not count. */
   readonly void?: boolean
+}
+
+/**
+ * The results of an attempt whose job succeeded were read again, with other rules: replaces its verdict, and is the last word about
+ * its work item, also when later attempts failed. Without effect on an item that is in flight or on the list.
+ */
+export type CollectedEvent = Omit<VerdictEvent, 'type' | 'k' | 'o' | 'again' | 'void'> & {
+  readonly type: 'collected'
+  readonly k: number
+  readonly o: 'succeeded' | 'invalid'
 }

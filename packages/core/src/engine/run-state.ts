@@ -5,7 +5,7 @@ import type { ResultRecord } from '../model/result.js'
 import type { ItemState, RunCounts, RunPause } from '../model/run.js'
 import type { Space, SpaceDefinition } from '../model/space.js'
 import type { StoredEvent } from '../ports/store.js'
-import type { CampaignEvent, JobKey, RunJournalEvent, VerdictEvent } from './events.js'
+import type { CampaignEvent, CollectedEvent, JobKey, RunJournalEvent, VerdictEvent } from './events.js'
 
 /** An attempt with an intent and without a verdict. */
 export interface Flight {
@@ -330,6 +330,9 @@ export class RunState {
       case 'verdict':
         this.#judge(event, at)
         break
+      case 'collected':
+        this.#collected(event, at)
+        break
       case 'retry':
         for (const key of event.keys) this.#retry(key)
         break
@@ -386,20 +389,8 @@ export class RunState {
     if (this.#flight(key, event.a) === undefined) return
     const flight = this.flights.get(key)
     this.flights.delete(key)
-    const verdict: Verdict = {
-      attempt: event.a,
-      outcome: event.o,
-      detail: event.d,
-      exitCode: event.x,
-      startedAt: event.s ?? flight?.startedAt,
-      endedAt: event.e,
-      host: event.h,
-      values: event.v,
-      at,
-    }
-    const history = this.#history?.get(key)?.find((one) => one.attempt === event.a)
-    if (history !== undefined) history.verdict = verdict
-    this.#verdicts.set(key, verdict)
+    const verdict = verdictFrom(event, event.s ?? flight?.startedAt, at)
+    this.#record(key, verdict)
     if (event.void === true) this.#voided.set(key, (this.#voided.get(key) ?? 0) + 1)
     const ok = event.o === 'succeeded'
     const gone = goneItem(key)
@@ -419,11 +410,27 @@ export class RunState {
       this.#comeBackTo(key)
       return
     }
-    this.#set(key, ok ? DONE : event.o === 'invalid' ? INVALID : FAILED)
-    if (!ok) {
-      this.#failures.push(key)
-      if (this.#failures.length > 2 * KEPT_FAILURES) this.#failures = this.#failures.slice(-KEPT_FAILURES)
-    }
+    this.#end(key, ok ? DONE : event.o === 'invalid' ? INVALID : FAILED)
+  }
+
+  #record(key: JobKey, verdict: Verdict): void {
+    const history = this.#history?.get(key)?.find((one) => one.attempt === verdict.attempt)
+    if (history !== undefined) history.verdict = verdict
+    this.#verdicts.set(key, verdict)
+  }
+
+  #end(index: number, state: number): void {
+    this.#set(index, state)
+    if (state === DONE) return
+    this.#failures.push(index)
+    if (this.#failures.length > 2 * KEPT_FAILURES) this.#failures = this.#failures.slice(-KEPT_FAILURES)
+  }
+
+  #collected(event: CollectedEvent, at: number): void {
+    const state = this.#states[event.k]
+    if ((state !== DONE && state !== FAILED && state !== INVALID) || event.a > this.lastAttempt(event.k)) return
+    this.#record(event.k, verdictFrom(event, event.s, at))
+    this.#end(event.k, event.o === 'succeeded' ? DONE : INVALID)
   }
 
   #retry(key: JobKey): void {
@@ -518,6 +525,20 @@ export class RunState {
     this.#failures = this.#failures.flatMap((index) => moved.get(index) ?? [])
     this.#cursor = 0
     this.#again = []
+  }
+}
+
+function verdictFrom(event: VerdictEvent | CollectedEvent, startedAt: number | undefined, at: number): Verdict {
+  return {
+    attempt: event.a,
+    outcome: event.o,
+    detail: event.d,
+    exitCode: event.x,
+    startedAt,
+    endedAt: event.e,
+    host: event.h,
+    values: event.v,
+    at,
   }
 }
 

@@ -124,6 +124,23 @@ describe('RunState', () => {
     expect(state.historyOf(0).map((one) => one.verdict?.outcome)).toEqual(['failed', 'succeeded'])
   })
 
+  it('takes a later reading of the results of an attempt for its verdict', () => {
+    const collected = (k: number, a: number, more = {}): RunJournalEvent => ({ type: 'collected', k, a, o: 'succeeded', d: 'x', ...more })
+    const begun = [campaign([1, 2, 3]), intents([0, 1], [1, 1], [2, 1]), failed(0, 1, { o: 'invalid', again: true }), intents([0, 2])]
+    const state = stateOf([...begun, failed(0, 2), done(1), failed(2, 1, { o: 'invalid' }), collected(0, 1, { v: { y: 5 } })], true)
+    expect(state.counts()).toMatchObject({ done: 2, invalid: 1, failed: 0 })
+    expect([...state.records(() => '')].map(({ attempt, values }) => [attempt, values])).toEqual([
+      [1, { y: 5 }],
+      [1, {}],
+    ])
+    expect(state.historyOf(0).map((one) => one.verdict?.outcome)).toEqual(['succeeded', 'failed'])
+    expect([state.lastAttempt(0), state.recentFailures(9)]).toEqual([2, [2]])
+    state.fold({ ...collected(1, 1, { o: 'invalid' }), seq: 20, at: 20 } as never)
+    expect([state.stateOf(1), state.recentFailures(9)]).toEqual(['invalid', [1, 2]])
+    const busy = stateOf([...begun, collected(0, 1), collected(1, 1), { type: 'retry', keys: [0] }])
+    expect(busy.counts()).toMatchObject({ submitted: 3, done: 0 })
+  })
+
   it('clears a pause when a controller opens the run', () => {
     const opened: RunJournalEvent = { type: 'opened', host: 'h', pid: 1, version: '0' }
     const state = stateOf([campaign([1]), { type: 'paused', reason: 'breaker', detail: 'x' }, { type: 'stop', cancelJobs: false }, opened])

@@ -8,31 +8,51 @@ import type { ItemState, LoadedCampaign, RunCounts } from '../../model/run.js'
 import { formatDate } from '../../system/notebook.js'
 import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
 import { openServices, type ServiceOptions } from '../services.js'
+import { type CollectedAgain, collectAgain } from './collect-again.js'
 import { takeHold } from './hold.js'
 import { openRun } from './open-run.js'
 import { prepareCampaign } from './prepared.js'
-import { findItems } from './read-run.js'
+import { chooseItems } from './read-run.js'
 
 export interface RetryItemsOptions {
   /** Selectors as for `whyItem`. */
   readonly items?: readonly string[] | undefined
-  /** Default, without items: `failed` and `invalid`. */
+  /** Default, without items: `failed` and `invalid`; with `collectOnly` only `invalid`. */
   readonly states?: readonly ItemState[] | undefined
+  /**
+   * Starts nothing again: reads the files of the last attempt whose job succeeded with `collect` and `results` as the campaign has them
+   * now. For a pattern that was wrong, or a schema that was too strict.
+   */
+  readonly collectOnly?: boolean | undefined
+  /** With `collectOnly`: the campaign. Default: the file that the run was begun with. */
+  readonly campaign?: string | CampaignDefinition | LoadedCampaign | undefined
 }
 
-/** Puts failed, invalid or (when named) done work back on the list; a controller that runs takes it up. */
-export async function retryItems(directory: string, options: RetryItemsOptions = {}): Promise<{ readonly count: number }> {
+/** What {@link retryItems} did. */
+export interface RetriedItems {
+  /** Work items that were put back, or (with `collectOnly`) whose results were read again. */
+  readonly count: number
+  /** With `collectOnly`: what came of it. */
+  readonly collected?: CollectedAgain
+}
+
+/**
+ * Puts failed, invalid or (when named) done work back on the list; a controller that runs takes it up.
+ *
+ * @throws ConfigError `E_NOT_FOUND`; with `collectOnly` also what a campaign that does not fit throws, and StoreError `E_RUN_HELD` while
+ * a controller drives the run
+ */
+export async function retryItems(directory: string, options: RetryItemsOptions = {}): Promise<RetriedItems> {
+  if (options.collectOnly === true) {
+    const collected = await collectAgain(directory, options)
+    return { count: collected.valid + collected.invalid, collected }
+  }
   await using run = await openRun(directory)
   const { state, store } = run
   const states = options.states ?? (options.items === undefined ? ['failed', 'invalid'] : ['failed', 'invalid', 'done'])
-  const chosen = options.items?.flatMap((selector) => {
-    const found = findItems(run, selector)
-    if (found.length > 0) return found
-    throw new ConfigError('E_NOT_FOUND', `no work item of ${run.directory} fits ${JSON.stringify(selector)}`)
-  })
+  const candidates = chooseItems(run, options.items)
   return await store.transact(() => {
     const keys: (number | string)[] = []
-    const candidates = chosen ?? Array.from({ length: state.size }, (_, index) => index)
     for (const index of candidates) {
       const now = state.stateOf(index)
       if ((now === 'failed' || now === 'invalid' || now === 'done') && states.includes(now)) keys.push(index)

@@ -10,7 +10,7 @@ const TAIL_BYTES = 2000
 const TAIL_LINES = 12
 
 /** Directory of an attempt, absolute. */
-function attemptDirectory(run: OpenRun, item: WorkItem, attempt: number): string {
+export function attemptDirectory(run: OpenRun, item: WorkItem, attempt: number): string {
   return join(run.directory, 'combinations', slugOf(item.combination), `r${item.repetition}-a${attempt}`)
 }
 

@@ -104,6 +104,21 @@ export function findItems(run: OpenRun, selector: string): number[] {
   return found
 }
 
+/**
+ * The items that any of the selectors fits, each once; without selectors all.
+ *
+ * @throws ConfigError `E_NOT_FOUND` for a selector that fits none
+ */
+export function chooseItems(run: OpenRun, selectors: readonly string[] | undefined): number[] {
+  if (selectors === undefined) return Array.from({ length: run.state.size }, (_, index) => index)
+  const chosen = selectors.flatMap((selector) => {
+    const found = findItems(run, selector)
+    if (found.length > 0) return found
+    throw new ConfigError('E_NOT_FOUND', `no work item of ${run.directory} fits ${JSON.stringify(selector)}`)
+  })
+  return [...new Set(chosen)]
+}
+
 function matcherOf(
   wanted: string,
 ): (item: { readonly combination: Readonly<Record<string, unknown>>; readonly repetition: number }) => boolean {
