@@ -173,7 +173,7 @@ function specOfManifest(manifest: RunManifest | undefined): CampaignSpec {
     order: 'natural',
     files: [],
     prepare: data.prepare ?? [],
-    job: {} as CampaignSpec['job'],
+    job: {},
     collect: {},
     report: [],
     maxInFlight: 1,
