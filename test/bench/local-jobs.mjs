@@ -50,7 +50,7 @@ async function campaignRate(directory, jobs, scheduler) {
   const file = join(source, 'campaign.yaml')
   writeFileSync(
     file,
-    `name: local-jobs\nfactors:\n  n: { range: [0, ${jobs - 1}] }\njob:\n  command: ["true"]\nresults: {}\ncollect: {}\nmaxInFlight: ${IN_FLIGHT}\n`,
+    `name: local-jobs\nfactors:\n  n: { range: [0, ${jobs - 1}] }\njob:\n  command: "true"\nresults: {}\ncollect: {}\nmaxInFlight: ${IN_FLIGHT}\n`,
   )
   const start = performance.now()
   const { outcome, counts } = await runCampaign({ campaign: file, directory, scheduler })

@@ -8,6 +8,8 @@
 #   s  start: fields of key (1 byte), length (32 bits), bytes:
 #      a argument  d working directory  e NAME=VALUE  u name to unset  t text for stdin  p stdin is a pipe
 #      o stdout file  r stderr file  A append to them  D detached: goes on when the runner ends
+#   j  job: what the wrapper script of job-wrapper.ts does, done here. Fields: d directory  e, u as above  v NAME=VALUE for the
+#      script only  t tag  n number of the start  w walltime in seconds  g grace in seconds. Always detached, no output.
 #   k  signal, by name, for the process group      w  text for stdin      c  close stdin
 #   d  drop: close the pipes, nobody reads them    p  sign of life, answered with P
 # Answers, on standard output: a line "type id length", then so many bytes.
@@ -44,6 +46,15 @@ open my $null, '+<', '/dev/null' or die "cannot open /dev/null: $!\n";
 pipe my $fail_r, my $fail_w or die "cannot make a pipe: $!\n";
 nonblock($fail_r);
 my $NULL = fileno $null;
+my $LAST_OWN = (sort { $a <=> $b } $NULL, fileno $fail_r, fileno $fail_w)[-1];
+# What jobs need, worked out once.
+my $NO_SIGNAL = POSIX::SigSet->new;
+my $JOB_SIGNALS = POSIX::SigSet->new(POSIX::SIGTERM(), POSIX::SIGINT(), POSIX::SIGUSR1(), POSIX::SIGCHLD(), POSIX::SIGALRM());
+my $NEW_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL();
+my $ANY_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_TRUNC();
+my $HOST = (POSIX::uname())[1];
+my $BOOT = slurp('/proc/sys/kernel/random/boot_id') || '';
+$BOOT =~ s/\s//g;
 vec($rin, 0, 1) = 1;
 say_frame('H', 0, "$VERSION perl $$");
 
@@ -99,6 +110,7 @@ sub read_requests {
     my $payload = substr $in, $at + 9, $len;
     $at += 9 + $len;
     if    ($type eq 's') { start($id, $payload); reap() if $chld }
+    elsif ($type eq 'j') { start_job($id, $payload); reap() if $chld }
     elsif ($type eq 'k') { signal_group($id, $payload) }
     elsif ($type eq 'w') { my $j = $job{$id}; if ($j && $j->{in}) { $j->{inq} .= $payload; write_input($id) } else { say_frame('B', $id, '') } }
     elsif ($type eq 'c') { my $j = $job{$id}; if ($j) { $j->{close} = 1; close_input($id) unless length $j->{inq} } }
@@ -173,7 +185,7 @@ sub start {
     $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD TERM HUP INT);
     if (defined $dir && !chdir $dir) { child_failed(1, $!) }
     delete $ENV{$_} for @unset;
-    for (@set) { my $cut = index $_, '='; $ENV{substr $_, 0, $cut} = substr $_, $cut + 1 }
+    set_variables(\@set);
     { no warnings; exec { $argv[0] } @argv; }
     child_failed(2, $!);
   }
@@ -187,6 +199,181 @@ sub start {
     if (defined $text) { $j->{inq} = $text; $j->{close} = 1; $j->{quiet} = 1; length $text ? write_input($id) : close_input($id) }
   }
   say_frame('S', $id, $pid);
+}
+
+sub start_job {
+  my ($id, $payload) = @_;
+  my %field = (n => 1, g => 10, e => [], u => [], v => []);
+  my @fields = unpack '(a N/a*)*', $payload;
+  while (@fields) {
+    my $key = shift @fields;
+    if (ref $field{$key}) { push @{$field{$key}}, shift @fields } else { $field{$key} = shift @fields }
+  }
+  # Signals that come before the child is ready for them wait.
+  POSIX::sigprocmask(POSIX::SIG_BLOCK(), $JOB_SIGNALS);
+  my $pid = fork;
+  if (defined $pid && $pid == 0) {
+    eval { play_wrapper(\%field) };
+    POSIX::_exit(70);
+  }
+  my $errno = $!;
+  POSIX::sigprocmask(POSIX::SIG_SETMASK(), $NO_SIGNAL);
+  return failed($id, 'fork', $errno) unless defined $pid;
+  $job{$id} = { pid => $pid, open => 0, detach => 1, marker => '', inq => '' };
+  $id_of{$pid} = $id;
+  say_frame('S', $id, $pid);
+}
+
+# The job wrapper: the same steps in the same order as the shell program in job-wrapper.ts, which says why. One table of tests
+# holds for both. No file handles of perl's own here: it counts the descriptors that were closed under it as open.
+sub play_wrapper {
+  my $j = shift;
+  POSIX::setsid();
+  my ($why, $told, $late) = ('', 0, 0);
+  $SIG{PIPE} = $SIG{HUP} = 'DEFAULT';
+  $SIG{TERM} = $SIG{INT} = sub { $why ||= 'canceled' };
+  $SIG{USR1} = sub { $why ||= 'timeout' };
+  $SIG{CHLD} = sub { };
+  $SIG{ALRM} = sub { $late = 1 };
+  POSIX::dup2($NULL, $_) for 0 .. 2;
+  POSIX::close($_) for 3 .. $LAST_OWN, keys %reader, map { $_->{in} ? fileno $_->{in} : () } values %job;
+  $0 = "cahier job $j->{t}";
+
+  chdir $j->{d} or POSIX::_exit(125);
+  POSIX::_exit(0) if -f 'exit.json';
+  $j->{up0} = hundredths();
+  delete $ENV{$_} for @{$j->{u}};
+  set_variables($j->{e});
+  my $began = delete $ENV{CAHIER_STARTED_AT};
+  my $host = delete $ENV{CAHIER_HOST};
+  $began = time unless defined $began && $began =~ /^[0-9]+(?:\.[0-9]*)?\z/;
+  $host = $HOST unless defined $host && length $host;
+  $host = 'unknown' unless $host =~ /^[A-Za-z0-9._-]+\z/;
+  my ($seconds, $part) = split /\./, $began;
+  $j->{seconds} = $seconds;
+  $j->{part} = substr +(defined $part ? $part : '') . '00', 0, 2;
+  $j->{host} = $host;
+  my $marker = $j->{marker} = $j->{n} == 1 ? 'running' : "running.$j->{n}";
+  put($marker, $NEW_FILE, "$$ $began $host" . birth() . "\n") or POSIX::_exit(111);
+  if (-f 'exit.json') {
+    unlink $marker;
+    POSIX::_exit(111);
+  }
+  if ($j->{n} > 1) { rename $_, $_ . '.' . ($j->{n} - 1) for 'stdout', 'stderr' }
+  record($j, 127, 'not-started') unless -x 'job.sh';
+  my $out = POSIX::open('stdout', $ANY_FILE, 0666);
+  my $err = defined $out ? POSIX::open('stderr', $ANY_FILE, 0666) : undef;
+  record($j, 126, 'not-started') unless defined $err;
+  # As a shell leaves them after cd.
+  $ENV{PWD} = $j->{d};
+  $ENV{OLDPWD} = '/';
+  $ENV{CAHIER_TAG} = $j->{t};
+  $ENV{CAHIER_START} = $j->{n};
+  set_variables($j->{v});
+  POSIX::sigprocmask(POSIX::SIG_SETMASK(), $NO_SIGNAL);
+  POSIX::sigprocmask(POSIX::SIG_BLOCK(), $JOB_SIGNALS);
+  record($j, 143, $why) if $why;
+
+  my $child;
+  for my $pause (1, 2, 4, 8, 0) {
+    $child = fork;
+    last if defined $child || !$pause;
+    sleep $pause;
+  }
+  record($j, 126, 'not-started') unless defined $child;
+  become_script($out, $err) if $child == 0;
+  POSIX::close($out);
+  POSIX::close($err);
+  my $reason = 'exited';
+  until (waitpid($child, POSIX::WNOHANG()) == $child) {
+    if ($late) { $late = 0; kill 'KILL', $child }
+    # Nothing is lost between the look and the wait: signals come in here, and only here.
+    POSIX::sigsuspend($NO_SIGNAL);
+    if ($why && !$told) {
+      $told = 1;
+      $reason = $why;
+      $reason = 'timeout' if defined $j->{w} && hundredths() - $j->{up0} >= $j->{w} * 100;
+      kill 'TERM', -$$ or kill 'TERM', $child;
+      alarm $j->{g};
+    }
+  }
+  record($j, $? & 127 ? 128 + ($? & 127) : $? >> 8, $reason);
+}
+
+# INT and QUIT are ignored, as in what a shell starts in the background.
+sub become_script {
+  POSIX::dup2($_[0], 1);
+  POSIX::dup2($_[1], 2);
+  POSIX::close($_) for @_;
+  $SIG{$_} = 'DEFAULT' for qw(TERM USR1 CHLD ALRM);
+  $SIG{$_} = 'IGNORE' for qw(INT QUIT);
+  POSIX::sigprocmask(POSIX::SIG_SETMASK(), $NO_SIGNAL);
+  # Somebody's fork may hold a script that was just written open for a moment more.
+  for my $try (1 .. 50) {
+    { no warnings; exec { './job.sh' } './job.sh' }
+    last unless $! == POSIX::ETXTBSY();
+    select undef, undef, undef, 0.02;
+  }
+  my $missing = $! == POSIX::ENOENT() || $! == POSIX::ENOTDIR();
+  my $text = "cahier: ./job.sh: $!\n";
+  POSIX::write(2, $text, length $text);
+  POSIX::_exit($missing ? 127 : 126);
+}
+
+# Leaves the exit record and ends. A full disk is waited for.
+sub record {
+  my ($j, $code, $reason) = @_;
+  my $total = $j->{seconds} * 100 + $j->{part} + hundredths() - $j->{up0};
+  my $text = sprintf '{"version":1,"tag":"%s","exitCode":%d,"reason":"%s","startedAt":%s.%s,"endedAt":%d.%02d,"host":"%s","start":%d}' . "\n",
+    $j->{t}, $code, $reason, $j->{seconds}, $j->{part}, $total / 100, $total % 100, $j->{host}, $j->{n};
+  for (my $pause = 1; ; $pause *= 2) {
+    last if put($j->{marker}, $ANY_FILE, $text) && move_to_record($j->{marker});
+    POSIX::_exit(74) if $pause > 64;
+    sleep $pause;
+  }
+  POSIX::_exit($code);
+}
+
+# A job may have made a folder of that name: mv puts the file into it.
+sub move_to_record {
+  my $marker = shift;
+  return rename($marker, 'exit.json') || -d 'exit.json' && rename $marker, "exit.json/$marker";
+}
+
+sub set_variables {
+  for (@{$_[0]}) { my $cut = index $_, '='; $ENV{substr $_, 0, $cut} = substr $_, $cut + 1 }
+}
+
+# True when all of the text is in the file.
+sub put {
+  my ($file, $mode, $text) = @_;
+  my $fd = POSIX::open($file, $mode, 0666);
+  return 0 unless defined $fd;
+  my $n = POSIX::write($fd, $text, length $text);
+  return POSIX::close($fd) && defined $n && $n == length $text;
+}
+
+sub slurp {
+  my $fd = POSIX::open($_[0], POSIX::O_RDONLY());
+  return undef unless defined $fd;
+  my $text;
+  my $n = POSIX::read($fd, $text, 4096);
+  POSIX::close($fd);
+  return $n ? $text : undef;
+}
+
+# Hundredths of a second since the machine was started, sleep included.
+sub hundredths {
+  my $text = slurp('/proc/uptime');
+  return "$1$2" + 0 if defined $text && $text =~ /^([0-9]+)\.([0-9][0-9]) /;
+  return int(now() * 100);
+}
+
+# Tells this process from a later one of the same number: when it was started, in ticks since which boot.
+sub birth {
+  my $text = slurp('/proc/self/stat');
+  return '' unless length $BOOT && defined $text && $text =~ /^.*\) (.*)/s;
+  return ' ' . (split / /, $1)[19] . " $BOOT";
 }
 
 sub child_failed {

@@ -1,8 +1,11 @@
 import { constants } from 'node:os'
 import { messageOf } from '../errors.js'
+import type { JobSpec } from '../model/job.js'
 import type { RunnerFrame } from '../process/helper/frames.js'
 import { HelperLink } from '../process/helper/helper-link.js'
+import type { JobRequest } from '../process/helper/requests.js'
 import { findRunner } from '../process/helper/runner-program.js'
+import { wrapperSeconds } from '../scheduler/job-wrapper.js'
 import { type JobStarter, SpawnStarter, type StartListener, type StartRequest } from '../scheduler/local/job-starter.js'
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
@@ -11,8 +14,8 @@ const NOWHERE = { stdout: '/dev/null', stderr: '/dev/null' }
 const MOST_LOSSES = 5
 
 /**
- * Starts wrappers through the small program of `process/`, which forks at a fraction of what Node needs. Detached: they go on when
- * it ends, and it ends with this program.
+ * Starts jobs through the small program of `process/`, which forks at a fraction of what Node needs. In perl it plays the wrapper
+ * itself; without perl it starts the wrapper script. Detached: they go on when it ends, and it ends with this program.
  */
 export class HelperStarter implements JobStarter {
   readonly #listeners = new Map<number, { readonly listener: StartListener; started: boolean }>()
@@ -35,14 +38,25 @@ export class HelperStarter implements JobStarter {
       () => {
         if (!this.#listeners.has(id)) return
         const environment = [...this.#changesTo(request.base), ...Object.entries(request.extra)]
-        const spec = { command: request.command, cwd: '/', outputFiles: NOWHERE, detach: true }
+        if (link.requests.job !== undefined) {
+          link.send((out) => link.requests.job?.(out, jobRequest(id, request.job, environment)))
+          return
+        }
+        let words: readonly [string, ...string[]]
+        try {
+          words = request.command()
+        } catch (error) {
+          this.#fail(id, messageOf(error))
+          return
+        }
+        const spec = { command: words, cwd: '/', outputFiles: NOWHERE, detach: true }
         const refused = link.requests.refuse(spec, environment)
         if (refused !== undefined) {
           this.#listeners.delete(id)
           this.#direct.start(request, listener)
           return
         }
-        link.send((out) => link.requests.start(out, { id, words: request.command, spec, environment }, link.directory))
+        link.send((out) => link.requests.start(out, { id, words, spec, environment }, link.directory))
       },
       (error: unknown) => this.#fail(id, messageOf(error)),
     )
@@ -105,5 +119,19 @@ export class HelperStarter implements JobStarter {
     for (const name of Object.keys(own)) if (!(name in base)) changes.push([name, undefined])
     this.#changes.set(base, changes)
     return changes
+  }
+}
+
+function jobRequest(id: number, job: JobSpec, environment: JobRequest['environment']): JobRequest {
+  const { walltime, grace } = wrapperSeconds(job)
+  return {
+    id,
+    tag: job.tag,
+    directory: job.directory,
+    startNumber: 1,
+    walltimeSeconds: walltime,
+    graceSeconds: grace,
+    environment,
+    variables: job.environment ?? {},
   }
 }

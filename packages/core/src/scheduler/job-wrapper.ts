@@ -10,7 +10,7 @@ export const STDOUT_FILE = 'stdout'
 export const STDERR_FILE = 'stderr'
 /**
  * Made by the first start, and renamed to be the exit record at its end; the n-th start of a requeued job makes `running.<n>`.
- * Holds `<pid> <seconds since 1970> <host>`. One file instead of two: making one is the dearest thing that a short job does.
+ * Holds `<pid> <seconds since 1970> <host>`, and where the helper wraps the job ` <start of the process> <boot>`. One file instead of two: making one is the dearest thing that a short job does.
  */
 export const RUNNING_FILE = 'running'
 /** How the wrapper ends when this start of the job was made before, by a wrapper that has the job or had it. */
@@ -30,6 +30,17 @@ export interface WrapperOptions {
   readonly startNumber?: string
 }
 
+/** The times of a job as its wrapper counts them, in whole seconds. */
+export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpec): {
+  readonly walltime: number | undefined
+  readonly grace: number
+} {
+  return {
+    walltime: resources.walltimeMs === undefined ? undefined : Math.floor(resources.walltimeMs / 1000),
+    grace: Math.max(1, Math.ceil(graceMs / 1000)),
+  }
+}
+
 /**
  * Writes the script that a scheduler really runs: one POSIX shell program for all of them.
  *
@@ -45,18 +56,17 @@ export interface WrapperOptions {
  * The environment may give `CAHIER_STARTED_AT` (seconds since 1970) and `CAHIER_HOST`, which saves two commands. The job sees
  * `CAHIER_TAG` and `CAHIER_START`, the number of this start.
  *
+ * `assets/runner.pl` does the same steps in the same order for jobs of the local scheduler: a change here is a change there, and
+ * the tests of the wrapper run over both.
+ *
  * @returns text with LF line ends; needs `mv`, and where `/proc` is missing `date`
  * @throws SchedulerError `E_JOB_INVALID` for a job that {@link checkJob} refuses
  */
 export function renderWrapper(job: JobSpec, { directives = [], startNumber = '1' }: WrapperOptions = {}): string {
   const fault = checkJob(job)
   if (fault !== undefined) throw new SchedulerError(fault.code, `job ${JSON.stringify(job.tag)} cannot be run: ${fault.message}`)
-  const settings = [
-    `cahier_tag=${job.tag}`,
-    `cahier_start=${startNumber}`,
-    `cahier_walltime=${job.resources.walltimeMs === undefined ? '' : Math.floor(job.resources.walltimeMs / 1000)}`,
-    `cahier_grace=${Math.max(1, Math.ceil((job.graceMs ?? DEFAULT_GRACE_MS) / 1000))}`,
-  ]
+  const { walltime = '', grace } = wrapperSeconds(job)
+  const settings = [`cahier_tag=${job.tag}`, `cahier_start=${startNumber}`, `cahier_walltime=${walltime}`, `cahier_grace=${grace}`]
   return [
     '#!/bin/sh',
     ...directives,

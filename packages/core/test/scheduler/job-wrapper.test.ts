@@ -1,21 +1,97 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { JobSpec } from '../../src/model/job.js'
+import { HelperLink } from '../../src/process/helper/helper-link.js'
+import { findRunner } from '../../src/process/helper/runner-program.js'
 import { parseExitRecord } from '../../src/scheduler/exit-record.js'
-import { REFUSED_EXIT_CODE, renderWrapper, type WrapperOptions } from '../../src/scheduler/job-wrapper.js'
+import { REFUSED_EXIT_CODE, renderWrapper, type WrapperOptions, wrapperSeconds } from '../../src/scheduler/job-wrapper.js'
 
-const SHELLS: readonly (readonly [string, readonly [string, ...string[]]])[] = [
-  ['sh', ['/bin/sh']],
-  ['dash', ['dash']],
-  ['bash --posix', ['bash', '--posix']],
-  ['busybox sh', ['busybox', 'sh']],
+/** Something that plays the job wrapper. */
+interface Subject {
+  /** Why it cannot be tested here. */
+  readonly missing?: string | undefined
+  start(spec: JobSpec, options?: WrapperOptions, env?: NodeJS.ProcessEnv): { readonly pid: Promise<number>; readonly ended: Promise<Ended> }
+  close?(): Promise<void>
+}
+/** `status` is `null` when a signal ended it. */
+type Ended = { readonly status: number | null; readonly stdout: string; readonly stderr: string }
+
+function shell(program: string, ...flags: string[]): Subject {
+  return {
+    missing: spawnSync(program, [...flags, '-c', 'true']).error === undefined ? undefined : `needs ${program}`,
+    start(spec, options, env = {}) {
+      const child = spawn(program, [...flags, '-c', renderWrapper(spec, options)], {
+        cwd: '/',
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
+      })
+      let [stdout, stderr] = ['', '']
+      child.stdout.on('data', (chunk) => (stdout += chunk))
+      child.stderr.on('data', (chunk) => (stderr += chunk))
+      const ended = new Promise<Ended>((resolve) => child.on('exit', (status) => setImmediate(() => resolve({ status, stdout, stderr }))))
+      return { pid: Promise.resolve(child.pid as number), ended }
+    },
+  }
+}
+
+/** The helper, whose child does the same without a shell. */
+function native(): Subject {
+  const runner = findRunner()
+  const waiting = new Map<number, { readonly pid: (pid: number) => void; readonly end: (end: Ended) => void }>()
+  let link: HelperLink | undefined
+  let last = 0
+  return {
+    missing: runner.kind === 'perl' ? undefined : 'needs perl',
+    start(spec, { startNumber = '1' } = {}, env = {}) {
+      link ??= new HelperLink(runner, {
+        onFrame: ({ type, id, payload }) => {
+          const text = payload.toString('latin1')
+          if (type === 'S') waiting.get(id)?.pid(Number(text))
+          const [code, signal] = text.split(' ').map(Number)
+          if (type === 'X') waiting.get(id)?.end({ status: signal ? null : (code ?? null), stdout: '', stderr: '' })
+          if (type === 'F') waiting.get(id)?.end({ status: null, stdout: '', stderr: text })
+        },
+        onLoss: (reason) => {
+          for (const { end } of waiting.values()) end({ status: null, stdout: '', stderr: reason })
+        },
+      })
+      const { requests } = link
+      const { walltime, grace } = wrapperSeconds(spec)
+      last += 1
+      const id = last
+      const pid = new Promise<number>((resolve) => waiting.set(id, { pid: resolve, end: () => {} }))
+      const ended = new Promise<Ended>((resolve) => waiting.set(id, { pid: waiting.get(id)?.pid ?? (() => {}), end: resolve }))
+      const request = {
+        id,
+        tag: spec.tag,
+        directory: spec.directory,
+        startNumber: startNumber.startsWith('$') ? Number(env['RESTARTS']) + 1 : Number(startNumber),
+        walltimeSeconds: walltime,
+        graceSeconds: grace,
+        environment: Object.entries(env),
+        variables: spec.environment ?? {},
+      }
+      link.ref()
+      link.send((out) => requests.job?.(out, request))
+      return { pid, ended }
+    },
+    close: async () => await link?.close(),
+  }
+}
+
+const SUBJECTS: readonly (readonly [string, Subject])[] = [
+  ['sh', shell('/bin/sh')],
+  ['dash', shell('dash')],
+  ['bash --posix', shell('bash', '--posix')],
+  ['busybox sh', shell('busybox', 'sh')],
+  ['the helper, natively', native()],
 ]
-const isThere = (program: string): boolean => spawnSync(program, ['-c', 'true']).error === undefined
 
 let directory: string
 beforeEach(() => {
@@ -34,29 +110,29 @@ function job(lines: string, fields: Partial<JobSpec> = {}): JobSpec {
 const inDirectory = (name: string): string => readFileSync(join(directory, name), 'utf8')
 const record = (tag = 'tag-1') => parseExitRecord(inDirectory('exit.json'), tag)
 
-for (const [name, [program, ...flags]] of SHELLS) {
-  const skipped = program === 'busybox' && spawnSync('busybox', ['true']).error !== undefined ? ' (needs busybox)' : ''
-  describe.skipIf(skipped !== '' || !(program === 'busybox' || isThere(program)))(`the job wrapper under ${name}${skipped}`, () => {
-    function run(spec: JobSpec, options?: WrapperOptions, env: NodeJS.ProcessEnv = {}) {
-      return spawnSync(program, [...flags, '-c', renderWrapper(spec, options)], { env: { ...process.env, ...env }, encoding: 'utf8' })
-    }
+for (const [name, subject] of SUBJECTS) {
+  const skipped = subject.missing === undefined ? '' : ` (${subject.missing})`
+  describe.skipIf(subject.missing !== undefined)(`the job wrapper under ${name}${skipped}`, () => {
+    afterAll(async () => await subject.close?.())
+
+    const run = (spec: JobSpec, options?: WrapperOptions, env?: NodeJS.ProcessEnv) => subject.start(spec, options, env).ended
 
     async function signaled(spec: JobSpec, signal: NodeJS.Signals): Promise<number | null> {
-      const child = spawn(program, [...flags, '-c', renderWrapper(spec)], { detached: true, stdio: 'ignore' })
-      const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
+      const started = subject.start(spec)
+      const pid = await started.pid
       while (!existsSync(join(directory, 'up'))) await pause(5)
-      child.kill(signal)
-      const code = await ended
+      process.kill(pid, signal)
+      const { status } = await started.ended
       try {
-        process.kill(-(child.pid as number), 'SIGKILL')
+        process.kill(-pid, 'SIGKILL')
       } catch {
         // Nothing was left.
       }
-      return code
+      return status
     }
 
-    it('runs the script in its directory and leaves an exit record', () => {
-      const { status, stdout, stderr } = run(job('pwd; echo err >&2; cat; exit 7'), {}, { CAHIER_HOST: 'here' })
+    it('runs the script in its directory and leaves an exit record', async () => {
+      const { status, stdout, stderr } = await run(job('pwd; echo err >&2; cat; exit 7'), {}, { CAHIER_HOST: 'here' })
       expect({ status, stdout, stderr }).toEqual({ status: 7, stdout: '', stderr: '' })
       expect(inDirectory('stdout')).toBe(`${directory}\n`)
       expect(inDirectory('stderr')).toBe('err\n')
@@ -69,15 +145,15 @@ for (const [name, [program, ...flags]] of SHELLS) {
       ['1795348411', 1795348411],
       ['1795348411.08', 1795348411.08],
       ['1795348411.0899', 1795348411.08],
-    ])('takes the time of its start from the environment: %s', (text, startedAt) => {
-      run(job('true'), {}, { CAHIER_STARTED_AT: text })
+    ])('takes the time of its start from the environment: %s', async (text, startedAt) => {
+      await run(job('true'), {}, { CAHIER_STARTED_AT: text })
       expect(record()?.startedAt).toBe(startedAt)
       expect(record()?.endedAt).toBeGreaterThanOrEqual(startedAt)
       expect(record()?.endedAt).toBeLessThan(startedAt + 20)
     })
 
-    it.each(['', 'yesterday', '1.2.3', '-5', '$(touch x)'])('asks the clock when the environment says %j', (text) => {
-      run(job('true'), {}, { CAHIER_STARTED_AT: text, CAHIER_HOST: 'a"b' })
+    it.each(['', 'yesterday', '1.2.3', '-5', '$(touch x)'])('asks the clock when the environment says %j', async (text) => {
+      await run(job('true'), {}, { CAHIER_STARTED_AT: text, CAHIER_HOST: 'a"b' })
       expect(Math.abs((record()?.startedAt ?? 0) - Date.now() / 1000)).toBeLessThan(60)
       expect(record()?.host).toBe('unknown')
     })
@@ -87,37 +163,37 @@ for (const [name, [program, ...flags]] of SHELLS) {
       ['kill -TERM $$', 143],
       ['exit 255', 255],
       ['exit 111', 111],
-    ])('keeps the exit code of %j', (lines, code) => {
-      expect(run(job(lines)).status).toBe(code)
+    ])('keeps the exit code of %j', async (lines, code) => {
+      expect((await run(job(lines))).status).toBe(code)
       expect(record()).toMatchObject({ exitCode: code, reason: 'exited' })
     })
 
-    it('does nothing when there is an exit record', () => {
+    it('does nothing when there is an exit record', async () => {
       const spec = job('echo ran >>ledger')
-      expect(run(spec).status).toBe(0)
+      expect((await run(spec)).status).toBe(0)
       const before = inDirectory('exit.json')
-      expect(run(spec).status).toBe(0)
-      expect(run(spec, { startNumber: '2' }).status).toBe(0)
+      expect((await run(spec)).status).toBe(0)
+      expect((await run(spec, { startNumber: '2' })).status).toBe(0)
       expect(inDirectory('ledger')).toBe('ran\n')
       expect(inDirectory('exit.json')).toBe(before)
     })
 
-    it('refuses a second start as long as the first has not ended', () => {
+    it('refuses a second start as long as the first has not ended', async () => {
       const spec = job('echo ran >>ledger')
       writeFileSync(join(directory, 'running'), '1 1795348411 elsewhere\n')
-      expect(run(spec).status).toBe(REFUSED_EXIT_CODE)
+      expect((await run(spec)).status).toBe(REFUSED_EXIT_CODE)
       expect(existsSync(join(directory, 'ledger'))).toBe(false)
       expect(existsSync(join(directory, 'exit.json'))).toBe(false)
     })
 
-    it('runs again when the scheduler counts another start, and keeps the earlier output aside', () => {
+    it('runs again when the scheduler counts another start, and keeps the earlier output aside', async () => {
       const spec = job('echo "start $CAHIER_START"')
       writeFileSync(join(directory, 'running'), '1 1795348411 elsewhere\n')
       writeFileSync(join(directory, 'stdout'), 'half of the f')
       writeFileSync(join(directory, 'stderr'), '')
       const again = { startNumber: '$((${RESTARTS:-0} + 1))' }
-      expect(run(spec, again, { RESTARTS: '0' }).status).toBe(REFUSED_EXIT_CODE)
-      expect(run(spec, again, { RESTARTS: '1' }).status).toBe(0)
+      expect((await run(spec, again, { RESTARTS: '0' })).status).toBe(REFUSED_EXIT_CODE)
+      expect((await run(spec, again, { RESTARTS: '1' })).status).toBe(0)
       expect(inDirectory('stdout')).toBe('start 2\n')
       expect(inDirectory('stdout.1')).toBe('half of the f')
       expect(record()?.start).toBe(2)
@@ -125,27 +201,22 @@ for (const [name, [program, ...flags]] of SHELLS) {
 
     it('lets one of two that start at the same time run', async () => {
       const spec = job('echo ran >>ledger; sleep 0.2 2>/dev/null || sleep 1')
-      const codes = await Promise.all(
-        Array.from({ length: 8 }, () => {
-          const child = spawn(program, [...flags, '-c', renderWrapper(spec)], { stdio: 'ignore' })
-          return new Promise<number | null>((resolve) => child.on('exit', resolve))
-        }),
-      )
+      const codes = await Promise.all(Array.from({ length: 8 }, async () => (await run(spec)).status))
       expect(inDirectory('ledger')).toBe('ran\n')
       expect(codes.filter((code) => code === REFUSED_EXIT_CODE).length).toBeGreaterThanOrEqual(1)
       expect(record()?.exitCode).toBe(0)
     })
 
-    it('says that a script did not start when it cannot be executed', () => {
+    it('says that a script did not start when it cannot be executed', async () => {
       const spec = job('true')
       rmSync(join(directory, 'job.sh'))
-      expect(run(spec).status).toBe(127)
+      expect((await run(spec)).status).toBe(127)
       expect(record()).toMatchObject({ exitCode: 127, reason: 'not-started' })
     })
 
-    it('says nothing when its directory is not there', () => {
+    it('says nothing when its directory is not there', async () => {
       const spec = job('true')
-      expect(run({ ...spec, directory: join(directory, 'no such') }).status).toBe(125)
+      expect((await run({ ...spec, directory: join(directory, 'no such') })).status).toBe(125)
     })
 
     it.each([
@@ -171,7 +242,7 @@ for (const [name, [program, ...flags]] of SHELLS) {
       expect(record()).toMatchObject({ exitCode: 137, reason: 'canceled' })
     })
 
-    it('gives the script every value byte for byte, and keeps them to itself', () => {
+    it('gives the script every value byte for byte, and keeps them to itself', async () => {
       const environment = {
         PATH: '/nowhere',
         IFS: ':/0123456789',
@@ -185,10 +256,68 @@ for (const [name, [program, ...flags]] of SHELLS) {
         DASH: '-n',
       }
       const node = `#!${process.execPath}\nrequire('fs').writeFileSync('seen', JSON.stringify(process.env))\n`
-      expect(run(job(node, { environment })).status).toBe(0)
+      expect((await run(job(node, { environment }))).status).toBe(0)
       expect(JSON.parse(inDirectory('seen'))).toMatchObject(environment)
       expect(record()).toMatchObject({ tag: 'tag-1', exitCode: 0 })
       expect(existsSync(join(directory, 'pwned'))).toBe(false)
+    })
+
+    it('starts the script in the session of the wrapper, with no signal blocked', async () => {
+      const node = `#!${process.execPath}
+const fs = require('fs')
+const [state, parent, group, session] = fs.readFileSync('/proc/self/stat', 'latin1').replace(/.*\\) /s, '').split(' ')
+const blocked = /SigBlk:\\s*(\\S+)/.exec(fs.readFileSync('/proc/self/status', 'latin1'))[1]
+const wd = [process.env.PWD, process.cwd()]
+fs.writeFileSync('seen', JSON.stringify({ leads: parent === group && parent === session, blocked, wd }))
+`
+      expect((await run(job(node))).status).toBe(0)
+      expect(JSON.parse(inDirectory('seen'))).toEqual({ leads: true, blocked: '0000000000000000', wd: [directory, directory] })
+    })
+
+    it('gives the script no file but its input and its output', async () => {
+      expect((await run(job('exec ls /proc/self/fd'))).status).toBe(0)
+      // What this program leaks is not the wrapper's doing.
+      expect(inDirectory('stdout')).toBe(
+        spawnSync('ls', ['/proc/self/fd'], { stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' }).stdout,
+      )
+    })
+
+    it('hides from the script what was meant for the wrapper', async () => {
+      await run(job('env'), {}, { CAHIER_STARTED_AT: '1795348411.9', CAHIER_HOST: 'here' })
+      const lines = inDirectory('stdout').split('\n')
+      expect(lines.filter((line) => /^CAHIER_(?!PROC)/.test(line)).sort()).toEqual(['CAHIER_START=1', 'CAHIER_TAG=tag-1'])
+    })
+
+    it.each([
+      ['an interpreter that is not there', '#!/no/such/interpreter\n'],
+      ['an interpreter that is a folder', '#!/tmp\n'],
+    ])('leaves a record of a script with %s', async (_what, script) => {
+      const { status } = await run(job(script))
+      expect([126, 127]).toContain(status)
+      expect(record()).toMatchObject({ exitCode: status, reason: 'exited' })
+      expect(inDirectory('stderr')).toContain('job.sh')
+    })
+
+    it('says that a script did not start when its output cannot be written', async () => {
+      const spec = job('echo ran >>ledger')
+      mkdirSync(join(directory, 'stderr'))
+      expect((await run(spec)).status).toBe(126)
+      expect(record()).toMatchObject({ exitCode: 126, reason: 'not-started' })
+      expect(existsSync(join(directory, 'ledger'))).toBe(false)
+    })
+
+    it('puts its record into a folder that has the name of the record', async () => {
+      const spec = job('echo ran >>ledger')
+      mkdirSync(join(directory, 'exit.json'))
+      expect((await run(spec)).status).toBe(0)
+      expect(readdirSync(join(directory, 'exit.json'))).toEqual(['running'])
+    })
+
+    it('sends one TERM to the whole group', async () => {
+      const spec = job(`(trap 'echo asked >>asked; exit' TERM; while :; do sleep 0.05 2>/dev/null || sleep 1; done) &
+trap 'wait; exit 6' TERM\ntouch up; wait; wait; exit 6`)
+      expect(await signaled(spec, 'SIGTERM')).toBe(6)
+      expect(inDirectory('asked')).toBe('asked\n')
     })
   })
 }

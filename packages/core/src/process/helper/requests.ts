@@ -13,11 +13,27 @@ export interface StartRequest {
   readonly environment: readonly (readonly [string, string | undefined])[]
 }
 
+/** A job that the runner's own child wraps, as the wrapper script would. */
+export interface JobRequest {
+  readonly id: number
+  readonly tag: string
+  readonly directory: string
+  readonly startNumber: number
+  readonly walltimeSeconds: number | undefined
+  readonly graceSeconds: number
+  /** The wrapper's, as in {@link StartRequest}. */
+  readonly environment: StartRequest['environment']
+  /** For the script only. */
+  readonly variables: Readonly<Record<string, string>>
+}
+
 /** How a kind of runner is spoken to. */
 export interface RequestWriter {
   /** What this runner cannot do of a spec; `undefined` when it can do everything. */
   refuse(spec: ProcessSpec, environment: StartRequest['environment']): StartError | undefined
   start(out: FrameWriter, request: StartRequest, directory: string): void
+  /** Absent where the runner cannot play the job wrapper. */
+  job?(out: FrameWriter, request: JobRequest): void
   signal(out: FrameWriter, id: number, pid: number, signal: NodeJS.Signals): void
   input(out: FrameWriter, id: number, data: Uint8Array): void
   closeInput(out: FrameWriter, id: number): void
@@ -40,6 +56,18 @@ const perlRequests: RequestWriter = {
     }
     if (spec.detach === true) fields.push(['D', NOTHING])
     out.fields('s', id, fields)
+  },
+  job: (out, { id, tag, directory, startNumber, walltimeSeconds, graceSeconds, environment, variables }) => {
+    const fields: [string, string][] = [
+      ['d', directory],
+      ['t', tag],
+      ['n', String(startNumber)],
+      ['g', String(graceSeconds)],
+    ]
+    if (walltimeSeconds !== undefined) fields.push(['w', String(walltimeSeconds)])
+    for (const [name, value] of environment) fields.push(value === undefined ? ['u', name] : ['e', `${name}=${value}`])
+    for (const [name, value] of Object.entries(variables)) fields.push(['v', `${name}=${value}`])
+    out.fields('j', id, fields)
   },
   signal: (out, id, _pid, signal) => out.frame('k', id, signal.slice(3)),
   input: (out, id, data) => out.frame('w', id, data),

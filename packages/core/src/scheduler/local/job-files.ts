@@ -33,15 +33,24 @@ export function readRecordNow({ directory, tag }: JobSpec): ExitRecord | undefin
   return text === undefined ? undefined : parseExitRecord(text, tag)
 }
 
+export interface RunningMark {
+  readonly pid?: number
+  readonly startedAt?: number
+  /** Of the process, in ticks since a boot; from wrappers whose environment does not show the job's tag. */
+  readonly birth?: { readonly ticks: string; readonly boot: string }
+}
+
 /**
  * What the wrapper wrote when it took the job: `undefined` when none did or when it has ended, no `pid` when it was just making or
  * ending the file, or was cut off in that moment.
  */
-export function readRunning({ directory }: JobSpec): { readonly pid?: number; readonly startedAt?: number } | undefined {
+export function readRunning({ directory }: JobSpec): RunningMark | undefined {
   const text = readIfThere(join(directory, RUNNING_FILE))
   if (text === undefined) return undefined
-  const [pid, seconds] = text.split(' ')
-  return Number(pid) > 0 && text.endsWith('\n') ? { pid: Number(pid), startedAt: Math.round(Number(seconds) * 1000) } : {}
+  const [pid, seconds, , ticks, boot] = text.trimEnd().split(' ')
+  if (!(Number(pid) > 0 && text.endsWith('\n'))) return {}
+  const mark = { pid: Number(pid), startedAt: Math.round(Number(seconds) * 1000) }
+  return ticks === undefined || boot === undefined ? mark : { ...mark, birth: { ticks, boot } }
 }
 
 function readIfThere(file: string): string | undefined {

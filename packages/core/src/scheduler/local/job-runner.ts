@@ -5,10 +5,10 @@ import { messageOf } from '../../errors.js'
 import type { ExitRecord } from '../../model/job.js'
 import { startTimer } from '../../util/async.js'
 import { REFUSED_EXIT_CODE, renderWrapper } from '../job-wrapper.js'
-import { readRecordNow, readRunning, writeScript } from './job-files.js'
+import { type RunningMark, readRecordNow, readRunning, writeScript } from './job-files.js'
 import type { JobStarter, WrapperEnd } from './job-starter.js'
 import type { Job } from './job-table.js'
-import { carriesVariable, killSession, processIdentity, sendSignal } from './proc.js'
+import { bootId, carriesVariable, killSession, processIdentity, sendSignal } from './proc.js'
 import type { JobEnd } from './protocol.js'
 
 /** A wrapper as one argument of `sh -c`; longer ones go through a file, because Linux refuses an argument of 128 KiB. */
@@ -60,10 +60,8 @@ export class JobRunner {
   start(job: Job, base: Readonly<Record<string, string>>): void {
     const run: Run = { job }
     this.#runs.set(job, run)
-    let command: [string, ...string[]]
     try {
       writeScript(job.spec)
-      command = this.#command(run, renderWrapper(job.spec))
     } catch (error) {
       this.#finish(run, { end: 'failed', reason: `it could not be started: ${messageOf(error)}`, endedAt: Date.now() })
       return
@@ -74,7 +72,7 @@ export class JobRunner {
       CAHIER_STARTED_AT: ((job.startedAt ?? Date.now()) / 1000).toFixed(2),
     }
     this.#starter.start(
-      { command, base, extra },
+      { job: job.spec, command: () => this.#command(run, renderWrapper(job.spec)), base, extra },
       {
         started: (pid) => {
           job.pid = pid
@@ -113,7 +111,7 @@ export class JobRunner {
     if (record !== undefined) return endOf(record)
     if (started === undefined) return 'pending'
     if (started.startedAt !== undefined) job.startedAt = started.startedAt
-    if (started.pid !== undefined && !carriesVariable(started.pid, variableOf(job))) {
+    if (started.pid !== undefined && !isWrapper(started.pid, started, job)) {
       // It may have written its record and ended between our two looks.
       const late = recordOf(job)
       return late === undefined ? goneWithoutRecord(started.startedAt) : endOf(late)
@@ -295,6 +293,12 @@ function recordOf({ spec }: Job): ExitRecord | undefined {
   } catch {
     return undefined
   }
+}
+
+/** True when the process that took the job is still the one of that number. */
+function isWrapper(pid: number, { birth }: RunningMark, job: Job): boolean {
+  if (birth === undefined) return carriesVariable(pid, variableOf(job))
+  return birth.boot === bootId() && birth.ticks === processIdentity(pid)
 }
 
 function variableOf({ spec }: Job): string {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { messageOf } from '../../errors.js'
+import type { JobSpec } from '../../model/job.js'
 
 /** How a wrapper process ended, as far as its parent can know. */
 export interface WrapperEnd {
@@ -8,8 +9,13 @@ export interface WrapperEnd {
 }
 
 export interface StartRequest {
-  /** Program and arguments. */
-  readonly command: readonly [string, ...string[]]
+  readonly job: JobSpec
+  /**
+   * Program and arguments of the wrapper script, for starters that do not wrap the job themselves.
+   *
+   * @throws when it cannot be written
+   */
+  readonly command: () => readonly [string, ...string[]]
   /** The environment: nothing is inherited. The same object for many starts. */
   readonly base: Readonly<Record<string, string>>
   /** Added to it. */
@@ -39,8 +45,9 @@ export interface JobStarter extends AsyncDisposable {
 
 /** Starts wrappers directly from this program. Slower than a small helper, and needs nothing. */
 export class SpawnStarter implements JobStarter {
-  start({ command: [program, ...args], base, extra }: StartRequest, listener: StartListener): void {
+  start({ command, base, extra }: StartRequest, listener: StartListener): void {
     try {
+      const [program, ...args] = command()
       const child = spawn(program, args, { cwd: '/', env: { ...base, ...extra }, stdio: 'ignore', detached: true })
       child.once('error', (error) => {
         if (child.pid === undefined) listener.failed(error.message)

@@ -114,6 +114,58 @@ describe('LocalScheduler', () => {
     ])
   })
 
+  it.each([
+    ['the helper that started them', false],
+    ['the helper and the daemon', true],
+  ])('keeps 20 running jobs when %s are killed, and runs none again', async (_what, daemonToo) => {
+    await using large = await lab.connect({ cores: 20 })
+    const wide = { ...world, scheduler: large }
+    const lines = `echo ran >>ledger; ${UNTIL_STOPPED}; echo ended >>ledger; exit $(cat code)`
+    const jobs = await Promise.all(Array.from({ length: 20 }, () => makeJob(world, lines)))
+    for (const [n, { directory }] of jobs.entries()) writeFileSync(join(directory, 'code'), String(n % 4))
+    const handles = await submit(wide, ...jobs)
+    for (const job of jobs) await waitForFile(wide, job, 'up')
+    const daemon = lab.daemonPid()
+    const helpers = readFileSync(`/proc/${daemon}/task/${daemon}/children`, 'latin1').trim().split(' ').map(Number)
+    expect(helpers.length).toBeGreaterThan(0)
+    if (daemonToo) process.kill(daemon, 'SIGKILL')
+    for (const pid of helpers) process.kill(pid, 'SIGKILL')
+    const later = await makeJob(world, 'true', { resources: { cores: 4 } })
+    const [after] = await submit(wide, later)
+    for (const observation of await large.observe(handles)) expect(observation.state).toBe('running')
+    for (const { directory } of jobs) writeFileSync(join(directory, 'stop'), '')
+    const observations = await waitUntilEnded(wide, handles)
+    expect(observations.map(({ exitCode }) => exitCode)).toEqual(jobs.map((_, n) => n % 4))
+    for (const job of jobs) {
+      expect(readFileSync(join(job.directory, 'ledger'), 'utf8')).toBe('ran\nended\n')
+      expect(await large.exitRecord(job)).toMatchObject({ reason: 'exited', start: 1 })
+    }
+    expect(await waitUntilEnded(wide, [after as NonNullable<typeof after>])).toMatchObject([{ end: 'completed' }])
+  })
+
+  it('cancels a job that it adopted, with the reason in its record', async () => {
+    const job = await makeJob(world, UNTIL_STOPPED)
+    const handles = await submit(world, job)
+    await waitForFile(world, job, 'up')
+    process.kill(lab.daemonPid(), 'SIGKILL')
+    await scheduler.cancel(handles)
+    expect(await waitUntilEnded(world, handles)).toMatchObject([{ end: 'canceled' }])
+    expect(await scheduler.exitRecord(job)).toMatchObject({ reason: 'canceled', exitCode: 143 })
+  })
+
+  it('does not take another process of the same number for the one that had a job', async () => {
+    const job = await makeJob(world, `echo $PPID >ppid; ${UNTIL_STOPPED}`)
+    const handles = await submit(world, job)
+    await waitForFile(world, job, 'up')
+    process.kill(lab.daemonPid(), 'SIGKILL')
+    process.kill(-Number(readFileSync(join(job.directory, 'ppid'), 'utf8')), 'SIGKILL')
+    const [, seconds, host, ticks, boot] = readFileSync(join(job.directory, 'running'), 'utf8').trimEnd().split(' ')
+    // This program is alive, and was not started when the job was.
+    writeFileSync(join(job.directory, 'running'), `${process.pid} ${seconds} ${host} ${ticks} ${boot}\n`)
+    const [observation] = await waitUntilEnded(world, handles)
+    expect(observation?.end).toBeUndefined()
+  })
+
   it('claims nothing about a job that vanished with its daemon', async () => {
     const job = await makeJob(world, `echo $PPID >ppid; ${UNTIL_STOPPED}`)
     const handles = await submit(world, job)
