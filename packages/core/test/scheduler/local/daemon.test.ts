@@ -16,7 +16,8 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await daemon.close()
-  rmSync(directory, { recursive: true, force: true })
+  // A job outlives its daemon, so it may be making its files in this moment.
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 })
 
 describe('LocalDaemon', () => {
