@@ -86,7 +86,10 @@ export function formatSummary(summary: RunSummary, file: string | undefined, cor
   for (const { title, text, ok } of summary.findings) lines.push(`${ok === undefined ? '' : ok ? '[ok] ' : '[NOT MET] '}${title}: ${text}`)
   if (summary.pause !== undefined) lines.push(formatPause(summary.pause))
   lines.push(`${summary.outcome}: ${formatCounts(summary.counts)}`, `run     ${summary.directory}`)
-  if (summary.reportFile !== undefined) lines.push(`table   ${join(summary.directory, 'results.csv')}`, `report  ${summary.reportFile}`)
+  if (summary.reportFile !== undefined) {
+    if (summary.counts.done > 0) lines.push(`table   ${join(summary.directory, 'results.csv')}`)
+    lines.push(`report  ${summary.reportFile}`)
+  }
   // With the directory: without it these commands take the newest run here, which may be another one.
   const near = relative('', summary.directory) || '.'
   const run = core.shellQuote(near.startsWith('..') ? summary.directory : near)

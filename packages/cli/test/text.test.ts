@@ -147,6 +147,11 @@ describe('formatSummary', () => {
   })
 
   it('gives commands that are about this run, wherever it is', () => {
+  it('names no table when everything failed', () => {
+    const text = formatSummary({ ...summary, outcome: 'incomplete', counts: { ...none, total: 3, failed: 3 } }, undefined, { shellQuote })
+    expect(text).toContain(`run     ${directory}\nreport  ${directory}/report.html\n`)
+  })
+
     const left = formatSummary({ ...summary, outcome: 'detached' }, 'a.yaml', { shellQuote })
     expect(left).toContain("cahier run a.yaml --dir 'my runs'\n")
     expect(left).toContain("cahier stop 'my runs' --cancel-jobs")

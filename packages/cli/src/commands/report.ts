@@ -14,7 +14,7 @@ export default class Report extends CahierCommand {
     const directory = await findRunDirectory(args.directory)
     const core = await this.core()
     const written = await core.writeReport(directory)
-    this.log(written.file ?? 'There is no result to report yet.')
+    this.log(written.file ?? 'There is nothing to report yet: no result and no failure.')
     return written
   }
 }

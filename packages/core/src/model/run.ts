@@ -137,7 +137,7 @@ export interface RunSummary {
   readonly outcome: RunOutcome
   readonly counts: RunCounts
   readonly pause: RunPause | undefined
-  /** `undefined` when there is no result yet. */
+  /** `undefined` when there is neither a result nor a failure yet, and on a full disk. */
   readonly reportFile: string | undefined
   readonly findings: readonly { readonly title: string; readonly text: string; readonly ok?: boolean }[]
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CampaignOptions, defineCampaign } from '../../src/api/campaign.js'
 import type { RunCampaignOptions } from '../../src/api/run/run-campaign.js'
-import { readItems, readStatus, retryItems, runCampaign, stopRun, whyItem } from '../../src/api/runs.js'
+import { readItems, readStatus, retryItems, runCampaign, stopRun, whyItem, writeReport } from '../../src/api/runs.js'
 import { Lease } from '../../src/store/lease.js'
 import { ManualClock, MemoryScheduler, type PlayedJob } from '../../src/testing/index.js'
 
@@ -207,6 +207,33 @@ describe('runCampaign', () => {
       counts: { total: 5, done: 5, orphaned: 1 },
     })
     expect(scheduler.entries).toHaveLength(6)
+  })
+
+  it('writes the report when everything failed, with the failures, and does not analyse nothing', async () => {
+    const scheduler = new MemoryScheduler({ play: () => ({ exitCode: 3, stderr: 'no such <file>\n' }) })
+    const analyse = (): never => {
+      throw new Error('called')
+    }
+    const campaign = squares({ analyse, report: [{ kind: 'line', x: 'n', y: 'square' }] })
+    const file = join(directory(), 'report.html')
+    const summary = await run(scheduler, { campaign })
+    expect(summary).toMatchObject({ outcome: 'incomplete', counts: { done: 0, failed: 4 }, reportFile: file, findings: [] })
+    const html = readFileSync(file, 'utf8')
+    for (const text of ['4 failures', '<pre>no such &lt;file&gt;</pre>', '>no results yet<', 'No results yet.', 'Provenance'])
+      expect(html).toContain(text)
+    rmSync(file)
+    expect(await writeReport(directory())).toMatchObject({ file })
+    expect(existsSync(file)).toBe(true)
+  })
+
+  it('writes no report before there is a result or a failure', async () => {
+    const stop = new AbortController()
+    const scheduler = new MemoryScheduler({ play: () => ({ fate: 'stuck' }) })
+    const onEvent = (event: { readonly type: string }): void => {
+      if (event.type === 'submitted') stop.abort()
+    }
+    expect(await run(scheduler, { signal: stop.signal, onEvent })).toMatchObject({ outcome: 'detached', reportFile: undefined })
+    expect(await writeReport(directory())).toMatchObject({ file: undefined })
   })
 
   it.each([

@@ -20,7 +20,7 @@ export interface ReportedCampaign {
 }
 
 export interface WrittenReport {
-  /** `report.html`; `undefined` when there is no result yet. */
+  /** `report.html`; `undefined` when there is neither a result nor a failure yet. */
   readonly file: string | undefined
   readonly figures: readonly string[]
   readonly tables: readonly string[]
@@ -37,9 +37,10 @@ export function recordsOf(run: OpenRun): ResultRecord[] {
 /** Writes tables, figures and `report.html` of what is done so far. */
 export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, now: number): Promise<WrittenReport> {
   const records = recordsOf(run)
-  if (records.length === 0) return NO_REPORT
+  const failures = run.state.recentFailures(50).map((index) => reportItem(run, index))
+  if (records.length === 0 && failures.length === 0) return NO_REPORT
   const columns = columnsOf(records, { factors: campaign.factors, results: fieldsOf(campaign.spec).map((field) => field.name) })
-  const findings = await analyse(campaign.spec, [...tableRows(records, columns)])
+  const findings = records.length === 0 ? [] : await analyse(campaign.spec, [...tableRows(records, columns)])
   const manifest = readManifest(run.directory)
   const input: ReportInput = {
     campaign: { name: campaign.name, description: campaign.spec.description },
@@ -49,7 +50,7 @@ export async function writeRunReport(run: OpenRun, campaign: ReportedCampaign, n
     counts: run.state.counts(),
     figures: campaign.spec.report,
     findings,
-    failures: run.state.recentFailures(50).map((index) => reportItem(run, index)),
+    failures,
     notes: readNotes(run.directory),
     provenance: {
       ...(manifest === undefined ? {} : provenanceOf(manifest)),
