@@ -136,6 +136,15 @@ export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): st
   const lines = [
     `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
     `${item.state}: ${item.detail}`,
+/** The repetitions that a selector fits, one line each, and which of them is shown. */
+export function formatMatches(matches: readonly ItemReport[], shown: string): string {
+  const lines = matches
+    .slice(0, FEW_ITEMS)
+    .map(({ id, state, detail }) => `${id === shown ? '>' : ' '} ${id}  ${state}${detail === '' ? '' : `: ${detail}`}`)
+  const more = matches.length > lines.length ? [`  and ${matches.length - lines.length} more`] : []
+  return [`${matches.length} repetitions fit; of ${shown}:`, ...lines, ...more, ''].join('\n')
+}
+
     ...item.attempts.flatMap((attempt) => [
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
       ...(attempt.detail === item.detail ? [] : [`  ${attempt.detail}`]),

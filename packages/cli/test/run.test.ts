@@ -87,6 +87,19 @@ describe('cahier run', () => {
 
   it('detaches on Ctrl-C: jobs go on, and the next run takes them over', async () => {
     const cwd = campaignFolder('[1, 2, 3, 4, 5, 6]', waitFor('$HOME/go'))
+  it('lists the repetitions that fit, and explains the last that failed', async () => {
+    const cwd = campaignFolder(
+      '[1]',
+      `[ {{ repetition }} = 3 ] || { echo "diverged in {{ repetition }}"; exit 7; }\n${SQUARE}`,
+      'repetitions: 3\n',
+    )
+    await cahier(['run', '--dir', 'r'], { cwd })
+    const why = await cahier(['why', 'r', 'x=1'], { cwd })
+    expect(why.stdout).toMatch(/^3 repetitions fit; of \w+\/r2:\n {2}\w+\/r1 {2}failed: .*\n> \w+\/r2 {2}failed: .*\n {2}\w+\/r3 {2}done: /)
+    expect(why.stdout).toContain('  | diverged in 2')
+    expect((await cahier(['why', 'r', 'x=1,repetition=1'], { cwd })).stdout).not.toContain('repetitions fit')
+  })
+
     const { child, ended, shows } = start(['run', '--max-in-flight', '2'], { cwd })
     await shows('Job submitted')
     child.kill('SIGINT')

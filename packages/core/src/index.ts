@@ -32,6 +32,7 @@ export {
   addNote,
   attachRun,
   type CollectedAgain,
+  type ExplainedItem,
   type ExportOptions,
   exportResults,
   type PlanRunOptions,

@@ -15,7 +15,7 @@ export {
 export type { CollectedAgain } from './run/collect-again.js'
 export { type ExportOptions, exportResults, writeReport } from './run/export-run.js'
 export { type PlanRunOptions, planRun } from './run/plan-run.js'
-export { type AttachOptions, attachRun, readItems, readStatus, whyItem } from './run/read-run.js'
+export { type AttachOptions, attachRun, type ExplainedItem, readItems, readStatus, whyItem } from './run/read-run.js'
 export type { WrittenReport } from './run/report.js'
 export { type RunCampaignOptions, type RunTiming, runCampaign } from './run/run-campaign.js'
 export { type StoppedRun, type StopRunOptions, stopRun } from './run/stop-run.js'

@@ -59,14 +59,25 @@ export async function readItems(directory: string, options: { readonly state?: I
  *
  * @param selector - `1f3a9c0b2d/r2`, the beginning of an id, `latest` (the newest failure), a position from 1, or a combination as JSON or
  * as `cores=8,python=system`
+ * @returns of several repetitions the last that failed, else the first, and in `matches` all of them
  * @throws ConfigError `E_NOT_FOUND` when nothing fits, `E_ARGUMENT` when several combinations do
  */
-export async function whyItem(directory: string, selector: string): Promise<ItemReport> {
+export async function whyItem(directory: string, selector: string): Promise<ExplainedItem> {
   await using run = await openRun(directory, { readOnly: true, history: true })
-  return reportItem(run, findItem(run, selector))
+  const found = fittingItems(run, selector)
+  // Of several repetitions the one that asks for an explanation.
+  const chosen = found.findLast((index) => ['failed', 'invalid'].includes(run.state.stateOf(index))) ?? (found[0] as number)
+  const item = reportItem(run, chosen)
+  return found.length === 1 ? item : { ...item, matches: found.map((index) => reportItem(run, index, { tail: false })) }
 }
 
-export function findItem(run: OpenRun, selector: string): number {
+export interface ExplainedItem extends ItemReport {
+  /** All repetitions that fit, without their output, when it is more than one. */
+  readonly matches?: readonly ItemReport[]
+}
+
+/** The items that fit: one combination, at least one repetition. */
+function fittingItems(run: OpenRun, selector: string): readonly number[] {
   const found = findItems(run, selector)
   const [first] = found
   if (first === undefined) {
@@ -74,7 +85,7 @@ export function findItem(run: OpenRun, selector: string): number {
       suggestions: ['List them with: cahier status', 'Use the id that status prints, 1f3a9c0b2d/r1, or cores=8,python=system'],
     })
   }
-  const { items, stateOf } = { items: run.state.items, stateOf: (index: number) => run.state.stateOf(index) }
+  const { items } = run.state
   const combinations = new Set(found.map((index) => combinationId(items?.at(index).combination ?? {})))
   if (combinations.size > 1) {
     const ids = found.slice(0, 5).map((index) => (items === undefined ? '' : itemId(items.at(index))))
@@ -86,8 +97,7 @@ export function findItem(run: OpenRun, selector: string): number {
       },
     )
   }
-  // Of several repetitions the one that asks for an explanation.
-  return found.find((index) => ['failed', 'invalid'].includes(stateOf(index))) ?? first
+  return found
 }
 
 /** All items that a selector fits. */
