@@ -23,6 +23,11 @@ export abstract class CahierCommand extends Command {
     process.exitCode = code
   }
 
+  /** The table of results below what was said before; nothing when there is none. */
+  protected logResults(table: string | undefined): void {
+    if (table !== undefined) this.log(`\n${table}`)
+  }
+
   override logJson(json: unknown): void {
     process.stdout.write(`${toJson(json)}\n`)
   }

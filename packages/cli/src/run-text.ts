@@ -43,8 +43,14 @@ export function formatPause({ reason, detail }: RunPause): string {
 /** A combination on one line: `cores=8 python=system`. */
 export function formatCombination(combination: ItemReport['combination']): string {
   return Object.entries(combination)
-    .map(([name, level]) => `${name}=${typeof level === 'object' && level !== null ? JSON.stringify(level) : String(level)}`)
+    .map(([name, level]) => `${name}=${level === null ? 'null' : formatLevel(level)}`)
     .join(' ')
+}
+
+/** One level or result; nothing for nothing. */
+export function formatLevel(level: unknown): string {
+  if (level === null || level === undefined) return ''
+  return typeof level === 'object' ? JSON.stringify(level) : String(level)
 }
 
 /**
@@ -130,12 +136,6 @@ export function formatStatus(status: RunStatus, core: Pick<Core, 'formatDate'>):
   return lines.join('\n')
 }
 
-/** All that is known about one work item, for `why`. */
-export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): string {
-  const date = (at: number | undefined): string => (at === undefined ? 'not yet' : core.formatDate(at))
-  const lines = [
-    `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
-    `${item.state}: ${item.detail}`,
 /** The repetitions that a selector fits, one line each, and which of them is shown. */
 export function formatMatches(matches: readonly ItemReport[], shown: string): string {
   const lines = matches
@@ -145,6 +145,12 @@ export function formatMatches(matches: readonly ItemReport[], shown: string): st
   return [`${matches.length} repetitions fit; of ${shown}:`, ...lines, ...more, ''].join('\n')
 }
 
+/** All that is known about one work item, for `why`. */
+export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): string {
+  const date = (at: number | undefined): string => (at === undefined ? 'not yet' : core.formatDate(at))
+  const lines = [
+    `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
+    `${item.state}: ${item.detail}`,
     ...item.attempts.flatMap((attempt) => [
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
       ...(attempt.detail === item.detail ? [] : [`  ${attempt.detail}`]),

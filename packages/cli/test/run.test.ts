@@ -25,6 +25,7 @@ describe('cahier run', () => {
     expect(first.stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Run started: .*small_\S+ \(3 work items\)$/m)
     expect(first.stdout).toMatch(/^\S+ \S+ Job submitted: \S+ /m)
     expect(first.stdout).toContain('complete: 3 of 3 done')
+    expect(first.stdout).toMatch(/\n\nx {2}n {2}y\n1 {2}1 {2}1\n2 {2}1 {2}4\n3 {2}1 {2}9\n$/)
     const [run] = runsIn(cwd)
     expect(readFileSync(join(cwd, run!, 'results.csv'), 'utf8')).toContain('9')
     expect(existsSync(join(cwd, run!, 'report.html'))).toBe(true)
@@ -33,6 +34,7 @@ describe('cahier run', () => {
     expect(runsIn(cwd)).toEqual([run])
     expect(ledger(cwd, 'begin')).toEqual(['begin 1', 'begin 2', 'begin 3'])
     expect(await json(['status'], cwd)).toMatchObject({ state: 'finished', counts: { total: 3, done: 3 } })
+    expect((await cahier(['status'], { cwd })).stdout).toMatch(/: finished\n(?:.+\n)+\nx {2}n {2}y\n1 {2}1 {2}1\n/)
   })
 
   it('begins another run when it is told to', async () => {
@@ -85,8 +87,6 @@ describe('cahier run', () => {
     expect(ledger(cwd, 'end')).toHaveLength(2)
   })
 
-  it('detaches on Ctrl-C: jobs go on, and the next run takes them over', async () => {
-    const cwd = campaignFolder('[1, 2, 3, 4, 5, 6]', waitFor('$HOME/go'))
   it('lists the repetitions that fit, and explains the last that failed', async () => {
     const cwd = campaignFolder(
       '[1]',
@@ -100,6 +100,8 @@ describe('cahier run', () => {
     expect((await cahier(['why', 'r', 'x=1,repetition=1'], { cwd })).stdout).not.toContain('repetitions fit')
   })
 
+  it('detaches on Ctrl-C: jobs go on, and the next run takes them over', async () => {
+    const cwd = campaignFolder('[1, 2, 3, 4, 5, 6]', waitFor('$HOME/go'))
     const { child, ended, shows } = start(['run', '--max-in-flight', '2'], { cwd })
     await shows('Job submitted')
     child.kill('SIGINT')

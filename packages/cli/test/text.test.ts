@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary } from '@cahier/core'
-import { formatDate, formatDuration, formatSubmission, shellQuote } from '@cahier/core'
+import { formatDate, formatDuration, formatSpread, formatSubmission, groupRows, shellQuote, statisticsOf } from '@cahier/core'
 import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
 import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
 import { toJson } from '../src/json.js'
+import { formatResults } from '../src/results-text.js'
 import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
 import { formatTable } from '../src/table.js'
 
@@ -146,12 +147,12 @@ describe('formatSummary', () => {
     )
   })
 
-  it('gives commands that are about this run, wherever it is', () => {
   it('names no table when everything failed', () => {
     const text = formatSummary({ ...summary, outcome: 'incomplete', counts: { ...none, total: 3, failed: 3 } }, undefined, { shellQuote })
     expect(text).toContain(`run     ${directory}\nreport  ${directory}/report.html\n`)
   })
 
+  it('gives commands that are about this run, wherever it is', () => {
     const left = formatSummary({ ...summary, outcome: 'detached' }, 'a.yaml', { shellQuote })
     expect(left).toContain("cahier run a.yaml --dir 'my runs'\n")
     expect(left).toContain("cahier stop 'my runs' --cancel-jobs")
@@ -206,6 +207,36 @@ job 1f3a9c/r1  cores=8  (8 cores, ${formatDuration(3_600_000)})
 #!/bin/sh
 echo  "a"
 --- end ------`)
+  })
+})
+
+describe('formatResults', () => {
+  const statistical = { formatSpread, groupRows, statisticsOf }
+  const rows = [10, 11, 12, null].flatMap((seconds, i) =>
+    ['cg', 'lu'].map((solver) => ({ solver, cores: 8, repetition: i + 1, seconds, verdict: i === 0 ? 'slow' : 'fast' })),
+  )
+  const results = { factors: ['solver', 'cores'], results: ['seconds', 'verdict'], rows }
+
+  it('gives a line to each combination, with the mean and half the 95 % interval', () => {
+    expect(formatResults(results, '/r', statistical)).toBe(`solver  cores  n  seconds             verdict
+cg      8      4  11.0 ± 2.5 (n = 3)  slow × 1, fast × 3
+lu      8      4  11.0 ± 2.5 (n = 3)  slow × 1, fast × 3`)
+  })
+
+  it('gives a line to each result when there are many combinations', () => {
+    const many = Array.from({ length: 25 }, (_, n) => ({ n, square: n * n, verdict: 'fine' }))
+    const text = (count: number) =>
+      formatResults({ factors: ['n'], results: ['square', 'verdict'], rows: many.slice(0, count) }, '/r', statistical)
+    expect(text(24)?.split('\n')).toHaveLength(25)
+    expect(text(25)).toBe(`result   n   min  median  max
+square   25  0    144     576
+verdict  25
+25 combinations; every result: /r/results.csv`)
+  })
+
+  it('says nothing without a result', () => {
+    expect(formatResults({ ...results, rows: [] }, '/r', statistical)).toBeUndefined()
+    expect(formatResults({ ...results, results: [] }, '/r', statistical)).toBeUndefined()
   })
 })
 

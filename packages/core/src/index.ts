@@ -40,8 +40,10 @@ export {
   type RetriedItems,
   type RetryItemsOptions,
   type RunCampaignOptions,
+  type RunResults,
   type RunTiming,
   readItems,
+  readResults,
   readStatus,
   resetSweep,
   retryItems,
@@ -104,7 +106,8 @@ export { HelperBackend, type HelperBackendOptions } from './process/helper-backe
 export { LocalBackend } from './process/local-backend.js'
 export { renderLineFigure } from './report/figure/line-figure.js'
 export { renderRegimeFigure } from './report/figure/regime-figure.js'
-export { type Statistics, type Summary, statisticsOf, summarise } from './report/statistics.js'
+export { formatSpread } from './report/html-tables.js'
+export { groupRows, type RowGroup, type Statistics, type Summary, statisticsOf, summarise } from './report/statistics.js'
 export { columnsOf, tableRows, tableToCsv, tableToJsonl } from './report/table.js'
 export type { FigureMark, FigureMeta } from './report/types.js'
 export { readExitRecord } from './scheduler/exit-record.js'

@@ -5,6 +5,7 @@ import { CahierCommand } from '../base-command.js'
 import { findCampaignFile } from '../campaign-file.js'
 import { openDisplay } from '../display.js'
 import { EXIT_CODES, exitCodeOfRun } from '../exit-codes.js'
+import { formatResults } from '../results-text.js'
 import { findRunOf } from '../run-directory.js'
 import { formatSummary } from '../run-text.js'
 import { listenForStop } from '../stop-signals.js'
@@ -57,6 +58,7 @@ Ctrl-C once: nothing more is claimed, jobs go on. Twice: leave now.`
       })
       display.close()
       this.log(formatSummary(summary, args.campaign, core))
+      if (!this.jsonEnabled()) this.logResults(formatResults(await core.readResults(summary.directory), summary.directory, core))
       this.endWith(exitCodeOfRun(summary))
       return summary
     } finally {

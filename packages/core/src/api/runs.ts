@@ -13,7 +13,7 @@ export {
   showSweep,
 } from './run/change-run.js'
 export type { CollectedAgain } from './run/collect-again.js'
-export { type ExportOptions, exportResults, writeReport } from './run/export-run.js'
+export { type ExportOptions, exportResults, type RunResults, readResults, writeReport } from './run/export-run.js'
 export { type PlanRunOptions, planRun } from './run/plan-run.js'
 export { type AttachOptions, attachRun, type ExplainedItem, readItems, readStatus, whyItem } from './run/read-run.js'
 export type { WrittenReport } from './run/report.js'

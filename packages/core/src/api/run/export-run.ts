@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { factorNames } from '../../engine/check-campaign.js'
-import type { CampaignSpec } from '../../model/campaign.js'
+import type { CampaignSpec, ResultRow } from '../../model/campaign.js'
 import type { Combination } from '../../model/combination.js'
 import type { Space } from '../../model/space.js'
 import { columnsOf, tableRows, tableToCsv, tableToJsonl } from '../../report/table.js'
@@ -47,6 +47,23 @@ export async function exportResults(
     throw storeError(error, 'write the table to', file)
   }
   return { rows: records.length, file, text: '' }
+}
+
+/** The results of a run as rows, for tables and statistics. */
+export interface RunResults {
+  /** Columns of `rows` that are factors, in order. */
+  readonly factors: readonly string[]
+  /** Columns of `rows` that are results, in order. */
+  readonly results: readonly string[]
+  readonly rows: readonly ResultRow[]
+}
+
+/** One row per attempt that counts, from the journal alone: the campaign file is not read. */
+export async function readResults(directory: string): Promise<RunResults> {
+  await using run = await openRun(directory, { readOnly: true })
+  const records = recordsOf(run)
+  const columns = columnsOf(records)
+  return { factors: columns.factors, results: columns.results, rows: [...tableRows(records, columns)] }
 }
 
 async function reportedCampaign(run: OpenRun): Promise<ReportedCampaign> {
