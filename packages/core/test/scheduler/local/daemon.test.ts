@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -17,7 +18,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon.close()
   // A job outlives its daemon, so it may be making its files in this moment.
-  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 })
 
 describe('LocalDaemon', () => {
