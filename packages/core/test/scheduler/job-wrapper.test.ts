@@ -314,8 +314,9 @@ fs.writeFileSync('seen', JSON.stringify({ leads: parent === group && parent === 
     })
 
     it('sends one TERM to the whole group', async () => {
-      const spec = job(`(trap 'echo asked >>asked; exit' TERM; while :; do sleep 0.05 2>/dev/null || sleep 1; done) &
-trap 'wait; exit 6' TERM\ntouch up; wait; wait; exit 6`)
+      const spec = job(`trap 'wait; exit 6' TERM
+(trap 'echo asked >>asked; exit' TERM; touch up; while :; do sleep 0.05 2>/dev/null || sleep 1; done) &
+wait; wait; exit 6`)
       expect(await signaled(spec, 'SIGTERM')).toBe(6)
       expect(inDirectory('asked')).toBe('asked\n')
     })
