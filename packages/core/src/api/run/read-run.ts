@@ -66,7 +66,7 @@ export async function whyItem(directory: string, selector: string): Promise<Expl
   await using run = await openRun(directory, { readOnly: true, history: true })
   const found = fittingItems(run, selector)
   // Of several repetitions the one that asks for an explanation.
-  const chosen = found.findLast((index) => ['failed', 'invalid'].includes(run.state.stateOf(index))) ?? (found[0])
+  const chosen = found.findLast((index) => ['failed', 'invalid'].includes(run.state.stateOf(index))) ?? found[0]!
   const item = reportItem(run, chosen)
   return found.length === 1 ? item : { ...item, matches: found.map((index) => reportItem(run, index, { tail: false })) }
 }
