@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { FrameReader, FrameWriter, type RunnerFrame } from '../../../src/process/helper/frames.js'
+import { FrameReader, FrameWriter, type RunnerFrame } from '../../../src/process/runner/frames.js'
 
 function read(bytes: Buffer, sizes: readonly number[]): RunnerFrame[] {
   const frames: RunnerFrame[] = []
