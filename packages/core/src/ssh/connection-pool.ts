@@ -1,0 +1,378 @@
+import { isCampaignError, messageOf, ProcessError } from '../errors.js'
+import type { Connection } from '../model/connection.js'
+import type { HostSpec } from '../model/host.js'
+import type { Clock } from '../ports/clock.js'
+import type { Logger } from '../ports/logger.js'
+import { isAborted, makeDeferred, startTimer } from '../util/async.js'
+import type { Connector, SshConnection, SshPrompts, SshTarget } from './connection.js'
+import { Pacing, pauseBeforeRetry, type Ticket } from './pacing.js'
+import { PooledConnection } from './pooled-connection.js'
+
+export type ConnectorKind = Connector['kind']
+
+/** A host with every default resolved, and what to reach it with. */
+export interface ResolvedHost {
+  readonly target: SshTarget
+  readonly connector: ConnectorKind
+  /** Why this connector. */
+  readonly why: string
+}
+
+export interface PoolOptions {
+  /** Asks the person who sits there. Absent: nobody can be asked. */
+  readonly prompts?: SshPrompts | undefined
+  /** Instead of the built-in ones. */
+  readonly connectors?: Partial<Record<ConnectorKind, Connector>> | undefined
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+  /** At a time, default 64. */
+  readonly handshakes?: number | undefined
+  /** From 0 to below 1. */
+  readonly random?: (() => number) | undefined
+  /** Instead of asking the ssh configuration. */
+  readonly resolve?:
+    | ((host: HostSpec, connection: Connection, context: { readonly signal?: AbortSignal | undefined }) => Promise<ResolvedHost>)
+    | undefined
+}
+
+export interface ConnectOptions {
+  /** Ends the waiting of this caller; the login goes on when others wait for it. */
+  readonly signal?: AbortSignal | undefined
+  /** Somebody asks on purpose: a host that refused us a moment ago is asked again. */
+  readonly anew?: boolean | undefined
+}
+
+/** A login under way, and how many wait for it. */
+interface Attempt {
+  readonly result: Promise<PooledConnection>
+  readonly control: AbortController
+  waiting: number
+}
+
+interface Refusal {
+  readonly error: ProcessError
+  readonly until: number
+}
+
+/** So long a host that did not let us in is not asked again by itself: servers lock accounts and addresses out for less. */
+const REST_AFTER_REFUSAL_MS = 60_000
+
+/**
+ * The connections of this program: one for each host, user, port, way and connector, shared by all who ask for it.
+ *
+ * Handshakes are paced, those that a busy server drops are made again, sessions of one connection are counted. A connection that was
+ * lost is made anew when somebody asks again. An idle connection does not keep the program alive.
+ */
+export class ConnectionPool implements AsyncDisposable {
+  readonly #options: PoolOptions
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #connectors: Partial<Record<ConnectorKind, Connector | Promise<Connector>>>
+  readonly #pacing: Pacing<() => void>
+  readonly #open = new Map<string, PooledConnection>()
+  readonly #attempts = new Map<string, Attempt>()
+  readonly #refusals = new Map<string, Refusal>()
+  #cancelWake: (() => void) | undefined
+  #closing: Promise<void> | undefined
+  #logins = 0
+
+  constructor(options: PoolOptions = {}) {
+    this.#options = options
+    this.#clock = options.clock ?? realClock
+    this.#random = options.random ?? Math.random
+    this.#connectors = { ...options.connectors }
+    this.#pacing = new Pacing({ handshakes: options.handshakes ?? 64 })
+  }
+
+  /** Logins made since the beginning, those on the way included. */
+  get logins(): number {
+    return this.#logins
+  }
+
+  /** Connections that are open now. */
+  get size(): number {
+    return this.#open.size
+  }
+
+  /**
+   * The one connection of this host.
+   *
+   * @throws ProcessError `E_HOST_*`, `E_LOGIN_*`, `E_SSH_CONFIG`, `E_ABORTED`. A failure is given to all who wait and then forgotten;
+   * only a host that did not let us in is not asked again for a minute, except `anew`
+   */
+  async connect(host: HostSpec, connection: Connection, options: ConnectOptions = {}): Promise<PooledConnection> {
+    this.#checkOpen(host.address, options.signal)
+    const resolve = this.#options.resolve ?? (await import('./resolve-target.js')).resolveTarget
+    const resolved = await resolve(host, connection, { signal: options.signal })
+    this.#checkOpen(host.address, options.signal)
+    return this.#share(resolved, connection.sessions, options)
+  }
+
+  #checkOpen(name: string, signal: AbortSignal | undefined): void {
+    if (this.#closing !== undefined) throw new ProcessError('E_ABORTED', `Cannot connect to ${name}: the connections were closed`)
+    if (isAborted(signal)) throw givenUp(name)
+  }
+
+  async #share(host: ResolvedHost, sessions: number, { signal, anew = false }: ConnectOptions): Promise<PooledConnection> {
+    const key = keyOf(host.target, host.connector)
+    const open = this.#open.get(key)
+    if (open !== undefined) return open
+    const refusal = this.#refusals.get(questionOf(key, host.target))
+    if (refusal !== undefined && !anew && this.#clock.monotonic() < refusal.until) throw refusal.error
+    let attempt = this.#attempts.get(key)
+    if (attempt === undefined) {
+      attempt = this.#begin(key, host, sessions, anew)
+      this.#attempts.set(key, attempt)
+    }
+    return waitFor(attempt, host.target.name, signal)
+  }
+
+  #begin(key: string, host: ResolvedHost, sessions: number, anew: boolean): Attempt {
+    const control = new AbortController()
+    const result = this.#login(key, host, sessions, anew, control.signal).finally(() => this.#attempts.delete(key))
+    // Who waits sees it; nobody may be left.
+    result.catch(() => {})
+    return { result, control, waiting: 0 }
+  }
+
+  async #login(key: string, host: ResolvedHost, sessions: number, anew: boolean, signal: AbortSignal): Promise<PooledConnection> {
+    const { target, connector: kind } = host
+    const question = questionOf(key, target)
+    this.#refusals.delete(question)
+    try {
+      const connector = await this.#connector(kind)
+      const via = kind === 'ssh2' ? await this.#way(target, sessions, { signal, anew }) : undefined
+      const { connection, tries } = await this.#try(connector, target, via, signal)
+      this.#options.logger?.debug(
+        { host: target.name, user: target.user, connector: kind, why: host.why, tries, logins: this.#logins },
+        'logged in',
+      )
+      return this.#keep(key, connection, via, sessions)
+    } catch (error) {
+      const known = isCampaignError(error)
+        ? error
+        : new ProcessError('E_HOST_PROTOCOL', `Cannot connect to ${target.name}: ${messageOf(error)}`, { cause: error })
+      const told = known.code === 'E_LOGIN_NEEDED' ? paused(target, known) : known
+      if (told.code === 'E_LOGIN_NEEDED' || told.code === 'E_LOGIN_REFUSED') {
+        this.#refusals.set(question, { error: told, until: this.#clock.monotonic() + REST_AFTER_REFUSAL_MS })
+      }
+      throw told
+    }
+  }
+
+  /** The connection to the last host on the way, which leads over those before it. */
+  async #way(target: SshTarget, sessions: number, options: ConnectOptions): Promise<PooledConnection | undefined> {
+    const last = target.jumps.at(-1)
+    if (last === undefined) return undefined
+    const jump = { ...last, jumps: target.jumps.slice(0, -1) }
+    try {
+      return await this.#share({ target: jump, connector: 'ssh2', why: `on the way to ${target.name}` }, sessions, options)
+    } catch (error) {
+      if (!isCampaignError(error) || error.code === 'E_ABORTED') throw error
+      const { suggestions, data } = error
+      throw new ProcessError(error.code, `No way to ${target.name}: ${error.message}`, { suggestions, data, cause: error })
+    }
+  }
+
+  /** One login in as many tries as it takes, each in its turn. */
+  async #try(
+    connector: Connector,
+    target: SshTarget,
+    via: PooledConnection | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly connection: SshConnection; readonly tries: number }> {
+    const server = serverOf(target, connector.kind)
+    let spent = 0
+    for (let tries = 1; ; tries += 1) {
+      const ticket = await this.#turn(server, target.name, signal)
+      const began = this.#clock.monotonic()
+      let how: 'made' | 'failed' | 'dropped' = 'failed'
+      const release = via?.hold()
+      try {
+        const connection = await connector.connect(target, { signal, via: via?.connection })
+        how = 'made'
+        this.#logins += 1
+        return { connection, tries }
+      } catch (error) {
+        spent += this.#clock.monotonic() - began
+        const mayRetry = isCampaignError(error) && error.data['retry'] === true && !isAborted(signal)
+        const pause = mayRetry ? pauseBeforeRetry(tries, spent, target.connectTimeoutMs, this.#random()) : undefined
+        if (pause === undefined) throw isAborted(signal) ? givenUp(target.name) : error
+        how = 'dropped'
+        this.#leave(ticket, how)
+        this.#options.logger?.debug({ host: target.name, tries, pauseMs: Math.round(pause), error }, 'login dropped')
+        spent += pause
+        await this.#clock.sleep(pause, { signal }).catch(() => {
+          throw givenUp(target.name)
+        })
+      } finally {
+        release?.()
+        this.#leave(ticket, how)
+      }
+    }
+  }
+
+  #turn(server: string, name: string, signal: AbortSignal): Promise<Ticket<() => void>> {
+    if (isAborted(signal)) return Promise.reject(givenUp(name))
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#leave(ticket, 'failed')
+        reject(givenUp(name))
+      }
+      const ticket = this.#pacing.enter(server, () => {
+        signal.removeEventListener('abort', onAbort)
+        resolve(ticket)
+      })
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#advance()
+    })
+  }
+
+  #leave(ticket: Ticket<() => void>, how: 'made' | 'failed' | 'dropped'): void {
+    this.#pacing.leave(ticket, how)
+    this.#advance()
+  }
+
+  /** Lets begin what may, and looks again when the oldest has had its time. */
+  #advance(): void {
+    const now = this.#clock.monotonic()
+    for (let ticket = this.#pacing.next(now); ticket !== undefined; ticket = this.#pacing.next(now)) ticket.value()
+    this.#cancelWake?.()
+    this.#cancelWake = undefined
+    const wakeAt = this.#pacing.wakeAt()
+    if (wakeAt !== undefined) this.#cancelWake = startTimer(wakeAt - now, () => this.#advance())
+  }
+
+  #keep(key: string, connection: SshConnection, via: PooledConnection | undefined, sessions: number): PooledConnection {
+    const pooled = new PooledConnection(key, connection, sessions, via)
+    if (this.#closing !== undefined) {
+      void connection[Symbol.asyncDispose]()
+      throw givenUp(connection.target.name)
+    }
+    this.#open.set(key, pooled)
+    closeBeforeExit(this)
+    connection.unref()
+    void connection.lost.then((error) => {
+      this.#options.logger?.debug({ host: connection.target.name, error }, 'connection lost')
+      this.#forget(pooled)
+    })
+    return pooled
+  }
+
+  #forget(pooled: PooledConnection): void {
+    if (this.#open.get(pooled.key) !== pooled) return
+    this.#open.delete(pooled.key)
+    if (this.#open.size === 0) poolsWithConnections.delete(this)
+  }
+
+  #connector(kind: ConnectorKind): Connector | Promise<Connector> {
+    this.#connectors[kind] ??= loadConnector(kind, this.#options.prompts)
+    return this.#connectors[kind]
+  }
+
+  /** Closes everything: nothing can be connected through this pool any more. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const attempt of this.#attempts.values()) attempt.control.abort()
+    await Promise.allSettled([...this.#attempts.values()].map((attempt) => attempt.result))
+    // Those that lead over others first.
+    const open = [...this.#open.values()].reverse()
+    for (const pooled of open) this.#forget(pooled)
+    const direct = open.filter((pooled) => pooled.via === undefined)
+    const indirect = open.filter((pooled) => pooled.via !== undefined)
+    await Promise.allSettled(indirect.map((pooled) => pooled.connection[Symbol.asyncDispose]()))
+    await Promise.allSettled(direct.map((pooled) => pooled.connection[Symbol.asyncDispose]()))
+  }
+}
+
+const poolsWithConnections = new Set<ConnectionPool>()
+let listening = false
+
+/** Servers are told good-bye when the program has nothing left to do. */
+function closeBeforeExit(pool: ConnectionPool): void {
+  poolsWithConnections.add(pool)
+  if (listening) return
+  listening = true
+  process.on('beforeExit', () => {
+    for (const one of poolsWithConnections) void one[Symbol.asyncDispose]()
+  })
+}
+
+/** Waits with the others; the last one who gives up ends the login. */
+async function waitFor(attempt: Attempt, name: string, signal: AbortSignal | undefined): Promise<PooledConnection> {
+  attempt.waiting += 1
+  const aborted = makeDeferred<never>()
+  const onAbort = (): void => aborted.reject(givenUp(name))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    if (isAborted(signal)) throw givenUp(name)
+    return await (signal === undefined ? attempt.result : Promise.race([attempt.result, aborted.promise]))
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+    attempt.waiting -= 1
+    if (attempt.waiting === 0) attempt.control.abort()
+  }
+}
+
+function givenUp(name: string): ProcessError {
+  return new ProcessError('E_ABORTED', `The connection to ${name} was given up`)
+}
+
+function paused(target: SshTarget, error: ProcessError): ProcessError {
+  return new ProcessError('E_LOGIN_NEEDED', `paused: login needed on ${target.name}: ${error.message}`, {
+    suggestions: [
+      ...error.suggestions,
+      `Log in once by hand (ssh ${target.user}@${target.address}) or load the key into the agent (ssh-add), then ask again`,
+    ],
+    data: error.data,
+    cause: error,
+  })
+}
+
+/** Which server a handshake burdens: the first one that is really dialled for it. */
+function serverOf(target: SshTarget, kind: ConnectorKind): string {
+  const first = target.jumps[0]
+  if (first === undefined) return `${target.address}:${target.port}`
+  return kind === 'openssh' ? `${first.address}:${first.port}` : `${wayOf(target)}>${target.address}:${target.port}`
+}
+
+function wayOf(target: SshTarget): string {
+  return target.jumps.map((jump) => `${jump.user}@${jump.address}:${jump.port}`).join('>')
+}
+
+function keyOf(target: SshTarget, kind: ConnectorKind): string {
+  return `${kind} ${wayOf(target)}>${target.user}@${target.address}:${target.port}`
+}
+
+/** A refusal counts for the same keys only. */
+function questionOf(key: string, target: SshTarget): string {
+  return [key, target.agent ?? '', ...target.keyFiles].join('\n')
+}
+
+/** Loaded when the first host wants it: ssh2 alone is as large as everything else. */
+async function loadConnector(kind: ConnectorKind, prompts: SshPrompts | undefined): Promise<Connector> {
+  const options = prompts === undefined ? {} : { prompts }
+  if (kind === 'ssh2') return new (await import('./ssh2-connector.js')).Ssh2Connector(options)
+  return new (await import('./openssh-connector.js')).OpensshConnector(options)
+}
+
+const realClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms, { signal } = {}) =>
+    new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        cancel()
+        reject(signal?.reason)
+      }
+      const cancel = startTimer(ms, () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
+    }),
+}

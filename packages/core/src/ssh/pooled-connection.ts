@@ -1,0 +1,186 @@
+import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
+import { isCampaignError, ProcessError } from '../errors.js'
+import { isAborted } from '../util/async.js'
+import type { SshChannel, SshConnection } from './connection.js'
+
+export interface ExecOptions {
+  readonly pty?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  /** The channel does not keep the program alive: who uses it says when it does, with `hold`. */
+  readonly idle?: boolean | undefined
+  /** Does not stand in line: for what ends others. Rejects when the server gives no session for it. */
+  readonly urgent?: boolean | undefined
+}
+
+interface Waiting {
+  readonly resolve: () => void
+  readonly reject: (error: ProcessError) => void
+}
+
+/** Pauses before a session is asked for again that was refused though we had none: the last one may not have been cleared away yet. */
+const PAUSES_MS = [20, 100, 400]
+
+/** One login that many use: sessions are counted, and whoever finds none free waits. */
+export class PooledConnection {
+  /** Which host, user, port, way and connector; unique in its pool. */
+  readonly key: string
+  readonly connection: SshConnection
+  /** The connection that this one leads over. */
+  readonly via: PooledConnection | undefined
+  #limit: number
+  #open = 0
+  #waiting: Waiting[] = []
+  #holds = 0
+  #lost: ProcessError | undefined
+
+  constructor(key: string, connection: SshConnection, sessions: number, via: PooledConnection | undefined) {
+    this.key = key
+    this.connection = connection
+    this.via = via
+    this.#limit = sessions
+    void connection.lost.then((error) => {
+      this.#lost = error
+      for (const waiting of this.#waiting.splice(0)) waiting.reject(error)
+    })
+  }
+
+  /** Sessions that it takes at a time; less than asked for once the server has refused one. */
+  get sessions(): number {
+    return this.#limit
+  }
+
+  get openSessions(): number {
+    return this.#open
+  }
+
+  get lost(): boolean {
+    return this.#lost !== undefined
+  }
+
+  /** Keeps the program alive until the returned function is called. */
+  hold(): () => void {
+    this.#holds += 1
+    const releaseWay = this.via?.hold()
+    if (this.#holds === 1) this.connection.ref()
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      this.#holds -= 1
+      if (this.#holds === 0 && this.#lost === undefined) this.connection.unref()
+      releaseWay?.()
+    }
+  }
+
+  /**
+   * Runs a command in a session of its own, as soon as one is free. Never makes another login.
+   *
+   * @throws ProcessError `E_CONNECTION_LOST`, `E_ABORTED`, `E_HOST_DROPPED` when the server gives no session at all
+   */
+  async exec(command: string, options: ExecOptions = {}): Promise<SshChannel> {
+    const release = this.hold()
+    let channel: SshChannel
+    try {
+      channel = options.urgent === true ? await this.#openUrgent(command, options) : await this.#openInTurn(command, options)
+    } catch (error) {
+      release()
+      throw error
+    }
+    if (options.idle === true) release()
+    void channel.closed.then(() => {
+      this.#leave()
+      release()
+    })
+    return channel
+  }
+
+  /** A stream to `host:port` as seen from the other side; keeps the program alive until it is closed. */
+  async forwardOut(host: string, port: number): Promise<Duplex> {
+    const release = this.hold()
+    try {
+      const stream = await this.connection.forwardOut(host, port)
+      stream.once('close', release)
+      return stream
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  async #openUrgent(command: string, options: ExecOptions): Promise<SshChannel> {
+    this.#open += 1
+    try {
+      return await this.connection.exec(command, execOptions(options))
+    } catch (error) {
+      this.#leave()
+      throw error
+    }
+  }
+
+  async #openInTurn(command: string, options: ExecOptions): Promise<SshChannel> {
+    for (let refusedAlone = 0; ; ) {
+      await this.#enter(options.signal)
+      try {
+        return await this.connection.exec(command, execOptions(options))
+      } catch (error) {
+        const others = this.#open - 1
+        const refused = isCampaignError(error) && error.code === 'E_HOST_DROPPED' && this.#lost === undefined
+        if (refused && others > 0) this.#limit = Math.min(this.#limit, others)
+        this.#leave()
+        if (!refused) throw error
+        if (others > 0) continue
+        const wait = PAUSES_MS[refusedAlone]
+        refusedAlone += 1
+        if (wait === undefined) throw error
+        await pause(wait)
+      }
+    }
+  }
+
+  async #enter(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost
+    if (isAborted(signal)) throw givenUp(this.connection.target.name)
+    if (this.#open < this.#limit && this.#waiting.length === 0) {
+      this.#open += 1
+      return
+    }
+    await new Promise<void>((resolve, reject) => {
+      const done = (): void => signal?.removeEventListener('abort', onAbort)
+      const waiting: Waiting = {
+        resolve: () => {
+          done()
+          resolve()
+        },
+        reject: (error) => {
+          done()
+          reject(error)
+        },
+      }
+      const onAbort = (): void => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiting)
+        reject(givenUp(this.connection.target.name))
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.push(waiting)
+    })
+  }
+
+  #leave(): void {
+    this.#open -= 1
+    while (this.#open < this.#limit) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      this.#open += 1
+      next.resolve()
+    }
+  }
+}
+
+function execOptions({ pty, signal }: ExecOptions): { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } {
+  return { ...(pty === undefined ? {} : { pty }), signal }
+}
+
+function givenUp(name: string): ProcessError {
+  return new ProcessError('E_ABORTED', `The command on ${name} was given up before it had a session`)
+}
