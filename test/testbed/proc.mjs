@@ -1,0 +1,73 @@
+/** What /proc says about processes; Linux only. A process that is gone, or only a zombie, is not there. */
+import { readdirSync, readFileSync } from 'node:fs'
+
+/** @param {string} file */
+function read(file) {
+  try {
+    return readFileSync(file)
+  } catch {
+    return undefined
+  }
+}
+
+/** @param {number} pid */
+function stat(pid) {
+  const text = read(`/proc/${pid}/stat`)?.toString('latin1')
+  if (text === undefined) return undefined
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return { state: fields[0], parent: Number(fields[1]), started: fields[19] }
+}
+
+/** True for a process that runs, sleeps or is stopped. @param {number} pid */
+export function isAlive(pid) {
+  const state = stat(pid)?.state
+  return state !== undefined && state !== 'Z' && state !== 'X'
+}
+
+/** Distinguishes this process from a later one with the same id; undefined when there is none. @param {number} pid */
+export function identify(pid) {
+  return isAlive(pid) ? `${pid}:${stat(pid)?.started}` : undefined
+}
+
+/** The process id when that very process still lives. @param {string} identity from {@link identify} */
+export function stillAlive(identity) {
+  const pid = Number.parseInt(identity, 10)
+  return identify(pid) === identity ? pid : undefined
+}
+
+/** Arguments, joined by spaces; what a process wrote over them, when it did. @param {number} pid */
+export function commandLine(pid) {
+  return read(`/proc/${pid}/cmdline`)?.toString('utf8').replaceAll('\0', ' ').trim() ?? ''
+}
+
+/** Processes that live, zombies left out. */
+export function listProcesses() {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter(isAlive)
+}
+
+/** @param {number} pid @returns {number[]} */
+export function childrenOf(pid) {
+  let tasks
+  try {
+    tasks = readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+  return tasks.flatMap((task) => (read(`/proc/${pid}/task/${task}/children`)?.toString() ?? '').split(' ').filter(Boolean).map(Number))
+}
+
+/** Children, their children and so on, without the process itself. @param {number} pid @returns {number[]} */
+export function descendantsOf(pid) {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
+}
+
+/** Processes of this user that carry the text in their arguments or their first environment. @param {string} text */
+export function processesWith(text) {
+  const wanted = Buffer.from(text)
+  return listProcesses().filter(
+    (pid) => pid !== process.pid && ['cmdline', 'environ'].some((file) => read(`/proc/${pid}/${file}`)?.includes(wanted) === true),
+  )
+}
