@@ -1,7 +1,7 @@
 /** What the scripts of this repository share: programs, the installation of dependencies, steps with names and times. */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -75,6 +75,40 @@ export async function install() {
   if (why === undefined) return { ok: true, detail: 'up to date', output: '' }
   process.stdout.write(`installing: ${why}\n`)
   return run(npm('ci', '--no-fund', '--no-audit'))
+}
+
+/** Programs of the system that tests use, and the Debian packages that have them. Without one, its tests are skipped and say so. */
+const SYSTEM_PROGRAMS = {
+  sshd: 'openssh-server',
+  ssh: 'openssh-client',
+  ip: 'iproute2',
+  tcsh: 'tcsh',
+  fish: 'fish',
+  zsh: 'zsh',
+  busybox: 'busybox',
+}
+
+/** Installs the programs of {@link SYSTEM_PROGRAMS} that are missing, when root on a Debian; else says which they are. */
+export async function installSystemPrograms() {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  const isMissing = (name) => !folders.some((folder) => existsSync(join(folder, name)))
+  const names = Object.keys(SYSTEM_PROGRAMS).filter(isMissing)
+  if (names.length === 0) return { ok: true, detail: 'all there', output: '' }
+  const packages = names.map((name) => SYSTEM_PROGRAMS[name])
+  const canInstall = process.getuid?.() === 0 && folders.some((folder) => existsSync(join(folder, 'apt-get')))
+  if (!canInstall) {
+    process.stdout.write(
+      `missing: ${names.join(', ')} (Debian: apt-get install ${packages.join(' ')}); the tests that need them are skipped\n`,
+    )
+    return { ok: true, detail: 'some are missing', output: '' }
+  }
+  process.stdout.write(`installing: ${packages.join(' ')}\n`)
+  const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  await run(['apt-get', '-qq', 'update'], { env, keepOutput: true })
+  const options = ['-qq', '-y', '-o', 'Dpkg::Use-Pty=0', '--no-install-recommends']
+  const result = await run(['apt-get', 'install', ...options, ...packages], { env, keepOutput: true })
+  if (!result.ok) process.stdout.write(`${result.output.slice(-2000)}\ncould not be installed; the tests that need them are skipped\n`)
+  return { ...result, ok: true }
 }
 
 /** Compiles every package and does what follows a compilation. */

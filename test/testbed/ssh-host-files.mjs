@@ -25,7 +25,7 @@
  * @param {{ authorizedKeys: string, hostKey: string, sftpServer: string | undefined }} bed
  */
 export function renderSshdConfig(host, settings, bed) {
-  const { name, address, port, directory, home } = host
+  const { address, port, directory, home } = host
   return [
     // The first line about something wins.
     ...(settings.sshdLines ?? []),
