@@ -1,4 +1,3 @@
-import { constants } from 'node:os'
 import { messageOf } from '../errors.js'
 import type { JobSpec } from '../model/job.js'
 import type { RunnerFrame } from '../process/runner/frames.js'
@@ -7,8 +6,8 @@ import type { JobRequest } from '../process/runner/requests.js'
 import { findRunner } from '../process/runner/runner-program.js'
 import { wrapperSeconds } from '../scheduler/job-wrapper.js'
 import { type JobStarter, SpawnStarter, type StartListener, type StartRequest } from '../scheduler/local/job-starter.js'
+import { signalName } from '../util/signal-names.js'
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
 const NOWHERE = { stdout: '/dev/null', stderr: '/dev/null' }
 /** Helpers that ended by themselves before this program starts wrappers directly. */
 const MOST_LOSSES = 5
@@ -92,7 +91,7 @@ export class HelperStarter implements JobStarter {
     } else if (type === 'X') {
       this.#listeners.delete(id)
       const [exitCode, signal] = payload.toString('latin1').split(' ').map(Number)
-      entry.listener.ended(signal ? { signal: SIGNAL_NAMES.get(signal) ?? `SIG${signal}` } : { exitCode })
+      entry.listener.ended(signal ? { signal: signalName(signal) ?? `SIG${signal}` } : { exitCode })
     }
   }
 

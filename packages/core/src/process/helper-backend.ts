@@ -1,19 +1,18 @@
-import { constants } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
 import { type Deferred, isAborted, makeDeferred } from '../util/async.js'
+import { signalName } from '../util/signal-names.js'
 import { argumentsOf, checkSpec, explainStartError, makeMarker, markerValue, onTerminal, type StartError } from './command.js'
+import { MARKER_VARIABLE, scanProcesses, selectTree, sendSignal } from './process-tree.js'
 import type { RunnerFrame } from './runner/frames.js'
 import { HelperLink } from './runner/helper-link.js'
 import { InputQueue } from './runner/input-queue.js'
 import { findRunner, type RunnerProgram } from './runner/runner-program.js'
-import { MARKER_VARIABLE, scanProcesses, selectTree, sendSignal } from './process-tree.js'
 import { isShortage, type SpawnWindow, spawnWindow } from './spawn-window.js'
 import { endedProcess, SupervisedProcess } from './supervised-process.js'
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
 /** How long a shortage is waited out when no process of ours could end it. */
 const SHORTAGE_PATIENCE_MS = 10_000
 
@@ -153,7 +152,7 @@ export class HelperBackend implements ProcessBackend {
         entry.input.fail('it has ended')
         if (entry.spec.outputFiles === undefined) for (let ended = open ?? 0; ended < 2; ended += 1) entry.process?.takeStreamEnd()
         if ((open ?? 0) === 0) this.#forget(id)
-        if (signal) entry.process?.takeExit(undefined, SIGNAL_NAMES.get(signal))
+        if (signal) entry.process?.takeExit(undefined, signalName(signal))
         else entry.process?.takeExit(code, undefined)
         return
       }

@@ -116,7 +116,7 @@ export class LocalBackend implements ProcessBackend {
       stdin.on('error', ignore)
       if (typeof spec.stdin === 'object') stdin.end(spec.stdin.text)
     }
-    this.#running.add(supervised)
+    if (spec.detach !== true) this.#running.add(supervised)
     child.once('exit', (code, signal) => {
       supervised.takeExit(code ?? undefined, signal ?? undefined)
     })

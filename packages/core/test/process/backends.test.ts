@@ -6,9 +6,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ProcessResult, ProcessSpec } from '../../src/model/process.js'
 import type { ProcessBackend, StartOptions } from '../../src/ports/process-backend.js'
-import { findRunner } from '../../src/process/runner/runner-program.js'
 import { HelperBackend } from '../../src/process/helper-backend.js'
 import { LocalBackend } from '../../src/process/local-backend.js'
+import { findRunner } from '../../src/process/runner/runner-program.js'
 
 const has = (program: string): boolean => {
   try {

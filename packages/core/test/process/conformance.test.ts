@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { afterAll, describe, test } from 'vitest'
 import { type ProcessSupports, registerProcesses } from '../../src/conformance/index.js'
 import type { ProcessBackend } from '../../src/ports/process-backend.js'
-import { findRunner } from '../../src/process/runner/runner-program.js'
 import { HelperBackend } from '../../src/process/helper-backend.js'
 import { LocalBackend } from '../../src/process/local-backend.js'
+import { findRunner } from '../../src/process/runner/runner-program.js'
 import { makeProcessLab } from './process-lab.js'
 
 const ALL: ProcessSupports = {

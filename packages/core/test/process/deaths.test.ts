@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findRunner } from '../../src/process/runner/runner-program.js'
 import { HelperBackend } from '../../src/process/helper-backend.js'
+import { findRunner } from '../../src/process/runner/runner-program.js'
 
 const root = new URL('../../', import.meta.url)
 let folder: string
