@@ -3,9 +3,11 @@ import type { Connection } from '../model/connection.js'
 import type { HostSpec } from '../model/host.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
-import { isAborted, makeDeferred, startTimer } from '../util/async.js'
+import { isAborted, startTimer } from '../util/async.js'
+import { SharedTask } from '../util/shared-task.js'
 import type { Connector, SshConnection, SshPrompts, SshTarget } from './connection.js'
-import { Pacing, pauseBeforeRetry, type Ticket } from './pacing.js'
+import { keyOf, questionOf } from './connection-keys.js'
+import { givenUp, LoginTries } from './login-tries.js'
 import { PooledConnection } from './pooled-connection.js'
 
 export type ConnectorKind = Connector['kind']
@@ -42,13 +44,6 @@ export interface ConnectOptions {
   readonly anew?: boolean | undefined
 }
 
-/** A login under way, and how many wait for it. */
-interface Attempt {
-  readonly result: Promise<PooledConnection>
-  readonly control: AbortController
-  waiting: number
-}
-
 interface Refusal {
   readonly error: ProcessError
   readonly until: number
@@ -66,22 +61,21 @@ const REST_AFTER_REFUSAL_MS = 60_000
 export class ConnectionPool implements AsyncDisposable {
   readonly #options: PoolOptions
   readonly #clock: Clock
-  readonly #random: () => number
   readonly #connectors: Partial<Record<ConnectorKind, Connector | Promise<Connector>>>
-  readonly #pacing: Pacing<() => void>
+  readonly #tries: LoginTries
   readonly #open = new Map<string, PooledConnection>()
-  readonly #attempts = new Map<string, Attempt>()
+  readonly #attempts = new Map<string, SharedTask<PooledConnection>>()
   readonly #refusals = new Map<string, Refusal>()
-  #cancelWake: (() => void) | undefined
+  readonly #closers = new Set<() => Promise<void>>()
   #closing: Promise<void> | undefined
   #logins = 0
 
   constructor(options: PoolOptions = {}) {
     this.#options = options
     this.#clock = options.clock ?? realClock
-    this.#random = options.random ?? Math.random
     this.#connectors = { ...options.connectors }
-    this.#pacing = new Pacing({ handshakes: options.handshakes ?? 64 })
+    const { logger, random = Math.random, handshakes = 64 } = options
+    this.#tries = new LoginTries({ clock: this.#clock, random, logger, handshakes })
   }
 
   /** Logins made since the beginning, those on the way included. */
@@ -108,6 +102,12 @@ export class ConnectionPool implements AsyncDisposable {
     return this.#share(resolved, connection.sessions, options)
   }
 
+  /** Is called before the connections are closed. @returns what takes it back */
+  beforeClose(close: () => Promise<void>): () => void {
+    this.#closers.add(close)
+    return () => void this.#closers.delete(close)
+  }
+
   #checkOpen(name: string, signal: AbortSignal | undefined): void {
     if (this.#closing !== undefined) throw new ProcessError('E_ABORTED', `Cannot connect to ${name}: the connections were closed`)
     if (isAborted(signal)) throw givenUp(name)
@@ -120,19 +120,19 @@ export class ConnectionPool implements AsyncDisposable {
     const refusal = this.#refusals.get(questionOf(key, host.target))
     if (refusal !== undefined && !anew && this.#clock.monotonic() < refusal.until) throw refusal.error
     let attempt = this.#attempts.get(key)
-    if (attempt === undefined) {
-      attempt = this.#begin(key, host, sessions, anew)
-      this.#attempts.set(key, attempt)
+    if (attempt === undefined || attempt.aborted) {
+      const begun: SharedTask<PooledConnection> = new SharedTask((ended) => this.#login(key, host, sessions, anew, ended))
+      this.#attempts.set(key, begun)
+      void begun.over().then(() => {
+        if (this.#attempts.get(key) === begun) this.#attempts.delete(key)
+      })
+      attempt = begun
     }
-    return waitFor(attempt, host.target.name, signal)
-  }
-
-  #begin(key: string, host: ResolvedHost, sessions: number, anew: boolean): Attempt {
-    const control = new AbortController()
-    const result = this.#login(key, host, sessions, anew, control.signal).finally(() => this.#attempts.delete(key))
-    // Who waits sees it; nobody may be left.
-    result.catch(() => {})
-    return { result, control, waiting: 0 }
+    try {
+      return await attempt.wait(signal)
+    } catch (error) {
+      throw isAborted(signal) ? givenUp(host.target.name) : error
+    }
   }
 
   async #login(key: string, host: ResolvedHost, sessions: number, anew: boolean, signal: AbortSignal): Promise<PooledConnection> {
@@ -142,7 +142,8 @@ export class ConnectionPool implements AsyncDisposable {
     try {
       const connector = await this.#connector(kind)
       const via = kind === 'ssh2' ? await this.#way(target, sessions, { signal, anew }) : undefined
-      const { connection, tries } = await this.#try(connector, target, via, signal)
+      const { connection, tries } = await this.#tries.login(connector, target, via, signal)
+      this.#logins += 1
       this.#options.logger?.debug(
         { host: target.name, user: target.user, connector: kind, why: host.why, tries, logins: this.#logins },
         'logged in',
@@ -172,75 +173,6 @@ export class ConnectionPool implements AsyncDisposable {
       const { suggestions, data } = error
       throw new ProcessError(error.code, `No way to ${target.name}: ${error.message}`, { suggestions, data, cause: error })
     }
-  }
-
-  /** One login in as many tries as it takes, each in its turn. */
-  async #try(
-    connector: Connector,
-    target: SshTarget,
-    via: PooledConnection | undefined,
-    signal: AbortSignal,
-  ): Promise<{ readonly connection: SshConnection; readonly tries: number }> {
-    const server = serverOf(target, connector.kind)
-    let spent = 0
-    for (let tries = 1; ; tries += 1) {
-      const ticket = await this.#turn(server, target.name, signal)
-      const began = this.#clock.monotonic()
-      let how: 'made' | 'failed' | 'dropped' = 'failed'
-      const release = via?.hold()
-      try {
-        const connection = await connector.connect(target, { signal, via: via?.connection })
-        how = 'made'
-        this.#logins += 1
-        return { connection, tries }
-      } catch (error) {
-        spent += this.#clock.monotonic() - began
-        const mayRetry = isCampaignError(error) && error.data['retry'] === true && !isAborted(signal)
-        const pause = mayRetry ? pauseBeforeRetry(tries, spent, target.connectTimeoutMs, this.#random()) : undefined
-        if (pause === undefined) throw isAborted(signal) ? givenUp(target.name) : error
-        how = 'dropped'
-        this.#leave(ticket, how)
-        this.#options.logger?.debug({ host: target.name, tries, pauseMs: Math.round(pause), error }, 'login dropped')
-        spent += pause
-        await this.#clock.sleep(pause, { signal }).catch(() => {
-          throw givenUp(target.name)
-        })
-      } finally {
-        release?.()
-        this.#leave(ticket, how)
-      }
-    }
-  }
-
-  #turn(server: string, name: string, signal: AbortSignal): Promise<Ticket<() => void>> {
-    if (isAborted(signal)) return Promise.reject(givenUp(name))
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#leave(ticket, 'failed')
-        reject(givenUp(name))
-      }
-      const ticket = this.#pacing.enter(server, () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve(ticket)
-      })
-      signal.addEventListener('abort', onAbort, { once: true })
-      this.#advance()
-    })
-  }
-
-  #leave(ticket: Ticket<() => void>, how: 'made' | 'failed' | 'dropped'): void {
-    this.#pacing.leave(ticket, how)
-    this.#advance()
-  }
-
-  /** Lets begin what may, and looks again when the oldest has had its time. */
-  #advance(): void {
-    const now = this.#clock.monotonic()
-    for (let ticket = this.#pacing.next(now); ticket !== undefined; ticket = this.#pacing.next(now)) ticket.value()
-    this.#cancelWake?.()
-    this.#cancelWake = undefined
-    const wakeAt = this.#pacing.wakeAt()
-    if (wakeAt !== undefined) this.#cancelWake = startTimer(wakeAt - now, () => this.#advance())
   }
 
   #keep(key: string, connection: SshConnection, via: PooledConnection | undefined, sessions: number): PooledConnection {
@@ -277,8 +209,11 @@ export class ConnectionPool implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    for (const attempt of this.#attempts.values()) attempt.control.abort()
-    await Promise.allSettled([...this.#attempts.values()].map((attempt) => attempt.result))
+    const attempts = [...this.#attempts.values()]
+    for (const attempt of attempts) attempt.abort()
+    await Promise.all(attempts.map((attempt) => attempt.over()))
+    // Runners are told good-bye while there is a way to them.
+    await Promise.allSettled([...this.#closers].map((close) => close()))
     // Those that lead over others first.
     const open = [...this.#open.values()].reverse()
     for (const pooled of open) this.#forget(pooled)
@@ -302,26 +237,6 @@ function closeBeforeExit(pool: ConnectionPool): void {
   })
 }
 
-/** Waits with the others; the last one who gives up ends the login. */
-async function waitFor(attempt: Attempt, name: string, signal: AbortSignal | undefined): Promise<PooledConnection> {
-  attempt.waiting += 1
-  const aborted = makeDeferred<never>()
-  const onAbort = (): void => aborted.reject(givenUp(name))
-  signal?.addEventListener('abort', onAbort, { once: true })
-  try {
-    if (isAborted(signal)) throw givenUp(name)
-    return await (signal === undefined ? attempt.result : Promise.race([attempt.result, aborted.promise]))
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
-    attempt.waiting -= 1
-    if (attempt.waiting === 0) attempt.control.abort()
-  }
-}
-
-function givenUp(name: string): ProcessError {
-  return new ProcessError('E_ABORTED', `The connection to ${name} was given up`)
-}
-
 function paused(target: SshTarget, error: ProcessError): ProcessError {
   return new ProcessError('E_LOGIN_NEEDED', `paused: login needed on ${target.name}: ${error.message}`, {
     suggestions: [
@@ -331,26 +246,6 @@ function paused(target: SshTarget, error: ProcessError): ProcessError {
     data: error.data,
     cause: error,
   })
-}
-
-/** Which server a handshake burdens: the first one that is really dialled for it. */
-function serverOf(target: SshTarget, kind: ConnectorKind): string {
-  const first = target.jumps[0]
-  if (first === undefined) return `${target.address}:${target.port}`
-  return kind === 'openssh' ? `${first.address}:${first.port}` : `${wayOf(target)}>${target.address}:${target.port}`
-}
-
-function wayOf(target: SshTarget): string {
-  return target.jumps.map((jump) => `${jump.user}@${jump.address}:${jump.port}`).join('>')
-}
-
-function keyOf(target: SshTarget, kind: ConnectorKind): string {
-  return `${kind} ${wayOf(target)}>${target.user}@${target.address}:${target.port}`
-}
-
-/** A refusal counts for the same keys only. */
-function questionOf(key: string, target: SshTarget): string {
-  return [key, target.agent ?? '', ...target.keyFiles].join('\n')
 }
 
 /** Loaded when the first host wants it: ssh2 alone is as large as everything else. */
