@@ -19,13 +19,20 @@ export {
   loadCampaign,
   plot,
 } from './api/campaign.js'
+export { type CommandValue, type CommandValues, RawText, raw } from './api/command-values.js'
+export { closeConnections, setConnectionDefaults, setPrompts } from './api/connections.js'
 export { Engine, type EngineEnd, type EngineOption, type EngineStartOptions } from './api/engine.js'
 export type { EngineJob, SubmitJobOptions, SubmittedJob } from './api/engine-jobs.js'
+export { filterBadHosts, type Gatherable, type GatherOptions, gatherOutputs, type OutputGroup, worstExitCode } from './api/gather.js'
+export { Host, type HostOptions, uniqueHosts } from './api/host.js'
+export { type HostGroups, type HostInput, type HostsOptions, hosts, setHostGroups } from './api/hosts.js'
 export type { LineHandler, OutputHandler } from './api/output-handlers.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
+export { type ForwardingPool, PortForwarder, type PortForwarderOptions } from './api/port-forwarder.js'
 export { type ExpectOptions, type KillOptions, Process, type WaitOptions } from './api/process.js'
 export { setLogger } from './api/process-log.js'
 export type { Duration, FailureKind, LifecycleHandler, ProcessOptions } from './api/process-options.js'
+export { Remote, type RemoteOptions } from './api/remote.js'
 export { Report, type Reportable } from './api/report.js'
 export {
   type AttachOptions,
@@ -61,7 +68,16 @@ export {
   whyItem,
   writeReport,
 } from './api/runs.js'
-export { type NamedSite, readSites, siteOf, userConfigDirectory } from './api/site-config.js'
+export { Serial, type SerialOptions } from './api/serial.js'
+export {
+  type NamedSite,
+  readSites,
+  siteOf,
+  type UseConfigurationOptions,
+  useConfiguration,
+  userConfigDirectory,
+} from './api/site-config.js'
+export { SshProcess, type SshProcessOptions } from './api/ssh-process.js'
 export type { ExecutionStatistics } from './api/statistics.js'
 export type { ExpectOutcome } from './api/stream-text.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
@@ -80,6 +96,8 @@ export { foldHosts, type HostSetOptions, parseHostSet } from './host-set.js'
 export { combinationId, makeTag, shortId, slugOf, type TagParts } from './ids.js'
 export type { CampaignInput, CampaignSpec, CollectedFiles, FactorsSpec, FigureSpec, Finding, ResultRow } from './model/campaign.js'
 export type { Combination, Level, WorkItem } from './model/combination.js'
+export type { Connection, ConnectionOptions } from './model/connection.js'
+export { formatHost, type HostSpec, parseHost } from './model/host.js'
 export type {
   AttemptReport,
   ItemReport,
@@ -102,6 +120,7 @@ export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
 export type { AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
+export type { ProcessBackend } from './ports/process-backend.js'
 export { HelperBackend, type HelperBackendOptions } from './process/helper-backend.js'
 export { LocalBackend } from './process/local-backend.js'
 export { renderLineFigure } from './report/figure/line-figure.js'
@@ -115,6 +134,7 @@ export { renderWrapper, type WrapperOptions } from './scheduler/job-wrapper.js'
 export { localAdapter } from './scheduler/local/index.js'
 export { LocalScheduler } from './scheduler/local/local-scheduler.js'
 export type { LocalSchedulerOptions } from './scheduler/local/options.js'
+export type { SshPrompts } from './ssh/connection.js'
 export { JournalStore, type JournalStoreOptions } from './store/journal-store.js'
 export { type DroppedPart, type RepairReport, repairJournal } from './store/repair.js'
 export { filterSpace, type RepetitionOptions, shuffleSpace, withRepetitions } from './sweep/derived-spaces.js'

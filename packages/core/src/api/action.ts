@@ -1,5 +1,6 @@
 import { ProcessError } from '../errors.js'
 import { type Deferred, makeDeferred, settlesWithin, startTimer } from '../util/async.js'
+import { CompletedList } from './completed.js'
 import type { ExpectOptions, KillOptions, Process, WaitOptions } from './process.js'
 import { processLogger } from './process-log.js'
 import { type Duration, type LifecycleHandler, toMs } from './process-options.js'
@@ -187,6 +188,7 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
 export abstract class ProcessesAction<P extends Process = Process> extends Action<P> {
   readonly #processes: readonly P[]
   readonly #concurrency: number
+  #completed = new CompletedList<P>()
 
   constructor(name: string, processes: readonly P[], concurrency: number, options: ActionOptions) {
     super(name, options)
@@ -198,15 +200,29 @@ export abstract class ProcessesAction<P extends Process = Process> extends Actio
     return this.#processes
   }
 
+  /**
+   * The processes in the order in which they end, each as soon as it has; ends with the action. It may be read before the start, after
+   * the end, and by several readers, each of which sees all. What never began, because the action was killed, does not come.
+   */
+  results(): AsyncGenerator<P, void, undefined> {
+    return this.#completed[Symbol.asyncIterator]()
+  }
+
   protected async live(): Promise<void> {
+    const completed = this.#completed
     const waiting = this.#processes[Symbol.iterator]()
     const worker = async (): Promise<void> => {
       for (const process of waiting) {
         if (this.stopping) return
         await process.run()
+        completed.push(process)
       }
     }
-    await Promise.all(Array.from({ length: Math.min(this.#concurrency, this.#processes.length) }, worker))
+    try {
+      await Promise.all(Array.from({ length: Math.min(this.#concurrency, this.#processes.length) }, worker))
+    } finally {
+      completed.close()
+    }
   }
 
   protected stop(signal: NodeJS.Signals, options: KillOptions): void {
@@ -215,5 +231,7 @@ export abstract class ProcessesAction<P extends Process = Process> extends Actio
 
   protected async forget(): Promise<void> {
     await Promise.all(this.#processes.map((process) => process.reset()))
+    this.#completed.close()
+    this.#completed = new CompletedList()
   }
 }

@@ -33,7 +33,7 @@ export class Local extends ProcessesAction {
   }
 }
 
-function checkConcurrency(value: number): number {
+export function checkConcurrency(value: number): number {
   if (Number.isInteger(value) && value >= 1) return value
   throw new ConfigError('E_ARGUMENT', `concurrency must be a whole number of 1 or more, not ${value}`)
 }

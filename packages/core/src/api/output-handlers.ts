@@ -13,6 +13,11 @@ export interface LineHandler<T = unknown> {
   line(line: string, stream: OutputStream, process: T): void
 }
 
+/** A method, so that handlers of a special kind of process fit where handlers of any process are meant. */
+interface TextHandler<T> {
+  text(text: string, stream: OutputStream, process: T): void
+}
+
 /**
  * What can be done with output:
  * - a function gets each piece of text as it arrives; characters are never cut;
@@ -23,7 +28,7 @@ export interface LineHandler<T = unknown> {
  *   file for both streams, or for several processes at the same time, is opened once and shared.
  */
 export type OutputHandler<T = unknown> =
-  | ((text: string, stream: OutputStream, process: T) => void)
+  | TextHandler<T>['text']
   | LineHandler<T>
   | { write(text: string): unknown }
   | { readonly file: string; readonly append?: boolean }

@@ -5,6 +5,7 @@ import { LocalBackend } from '../process/local-backend.js'
 import { endedProcess } from '../process/supervised-process.js'
 import { type Deferred, makeDeferred, settlesWithin } from '../util/async.js'
 import { DEFAULT_KEEP_BYTES } from '../util/captured-text.js'
+import type { Host } from './host.js'
 import { OutputFan, type OutputHandler } from './output-handlers.js'
 import { processLogger } from './process-log.js'
 import { type Duration, type FailureKind, type LifecycleHandler, type ProcessOptions, toMs } from './process-options.js'
@@ -51,7 +52,7 @@ export class Process implements AsyncDisposable {
   readonly command: Command
   name: string
   /** Where it runs; `undefined` is this machine. */
-  readonly host: string | undefined = undefined
+  readonly host: Host | undefined = undefined
   /** May be changed until the start; `ignore` and `nolog` until the end. */
   readonly ignore: Set<FailureKind>
   readonly nolog: Set<FailureKind>
@@ -227,6 +228,10 @@ export class Process implements AsyncDisposable {
   get errorReason(): ProcessResult['error'] {
     return this.#state.result?.error
   }
+  /** Its host was never reached, or was lost while it ran: `errorReason` says why, and nobody knows what became of the command. */
+  get unreachable(): boolean {
+    return this.#state.result?.outcome === 'unreachable'
+  }
   get timedOut(): boolean {
     return this.#state.result?.outcome === 'timed-out'
   }
@@ -265,10 +270,12 @@ export class Process implements AsyncDisposable {
       name: this.name,
       startDate: this.startDate,
       endDate: this.endDate,
+      hosts: this.host === undefined ? [] : [String(this.host)],
       processes: 1,
       started: count(this.started),
       ended: count(this.ended),
       errors: count(failures.has('error')),
+      unreachable: count(this.unreachable),
       timeouts: count(failures.has('timeout')),
       forcedKills: count(this.forcedKill),
       nonZeroExits: count(failures.has('exit-code')),
@@ -283,8 +290,15 @@ export class Process implements AsyncDisposable {
   toString(): string {
     const state = this.ended ? (this.ok ? 'ok' : `failed (${this.#failures().join(', ')})`) : this.started ? 'running' : 'not started'
     const how = this.exitCode === undefined ? (this.signal ?? '') : `exit code ${this.exitCode}`
-    const parts = [this.name, this.host ?? '', this.pid === undefined ? '' : `pid ${this.pid}`, state, how, this.errorReason?.message ?? '']
-    return `Process(${parts.filter((part) => part !== '').join(', ')})`
+    const parts = [
+      this.name,
+      String(this.host ?? ''),
+      this.pid === undefined ? '' : `pid ${this.pid}`,
+      state,
+      how,
+      this.errorReason?.message ?? '',
+    ]
+    return `${this.constructor.name}(${parts.filter((part) => part !== '').join(', ')})`
   }
 
   /** Everything in a text for humans, long output shortened. */
@@ -397,7 +411,7 @@ export class Process implements AsyncDisposable {
     return {
       process: this.name,
       command: this.command,
-      ...(this.host === undefined ? {} : { host: this.host }),
+      ...(this.host === undefined ? {} : { host: String(this.host) }),
       pid: this.pid,
       ...(result === undefined
         ? {}

@@ -5,10 +5,14 @@ export interface Reportable {
   stats(): ExecutionStatistics
 }
 
-const COLUMNS: readonly (readonly [string, keyof ExecutionStatistics])[] = [
+type Columns = readonly (readonly [string, keyof ExecutionStatistics])[]
+
+const COLUMNS: Columns = [
+  ['hosts', 'hosts'],
   ['started', 'started'],
   ['ended', 'ended'],
   ['errors', 'errors'],
+  ['unreachable', 'unreachable'],
   ['timeouts', 'timeouts'],
   ['forced', 'forcedKills'],
   ['no match', 'expectFailures'],
@@ -17,6 +21,8 @@ const COLUMNS: readonly (readonly [string, keyof ExecutionStatistics])[] = [
   ['ok', 'ok'],
   ['total', 'processes'],
 ]
+/** Of no interest as long as everything is on this machine. */
+const REMOTE_COLUMNS = new Set(['hosts', 'unreachable'])
 const NAME_WIDTH = 31
 
 /** A table of what processes and actions did. It is live: it shows what is true when it is printed. */
@@ -48,12 +54,13 @@ export class Report implements Reportable {
   /** One line per member by date of start, members inside indented, and the total. `brief`: the total only. */
   toString(options: { readonly brief?: boolean } = {}): string {
     const stats = this.stats()
-    const rows: string[][] = [['Name', 'start', 'end', 'length', ...COLUMNS.map(([title]) => title)]]
+    const columns = COLUMNS.filter(([title]) => stats.hosts.length > 0 || !REMOTE_COLUMNS.has(title))
+    const rows: string[][] = [['Name', 'start', 'end', 'length', ...columns.map(([title]) => title)]]
     if (options.brief !== true) {
       const members = [...stats.members].sort((one, other) => time(one.startDate) - time(other.startDate))
-      for (const member of members) addRows(rows, member, 0)
+      for (const member of members) addRows(rows, member, columns, 0)
     }
-    rows.push(rowOf(stats, 0))
+    rows.push(rowOf(stats, columns, 0))
     const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
     return rows
       .map((row) =>
@@ -63,17 +70,21 @@ export class Report implements Reportable {
   }
 }
 
-function addRows(rows: string[][], stats: ExecutionStatistics, depth: number): void {
-  rows.push(rowOf(stats, depth))
-  for (const member of stats.members) addRows(rows, member, depth + 1)
+function addRows(rows: string[][], stats: ExecutionStatistics, columns: Columns, depth: number): void {
+  rows.push(rowOf(stats, columns, depth))
+  for (const member of stats.members) addRows(rows, member, columns, depth + 1)
 }
 
-function rowOf(stats: ExecutionStatistics, depth: number): string[] {
+function rowOf(stats: ExecutionStatistics, columns: Columns, depth: number): string[] {
   const name = '  '.repeat(depth) + (stats.name.length > NAME_WIDTH ? `${stats.name.slice(0, NAME_WIDTH - 3)}...` : stats.name)
   const { startDate, endDate } = stats
   const length =
     startDate !== undefined && endDate !== undefined ? `${((endDate.getTime() - startDate.getTime()) / 1000).toFixed(1)} s` : ''
-  return [name, localTime(startDate), localTime(endDate), length, ...COLUMNS.map(([, field]) => String(stats[field]))]
+  return [name, localTime(startDate), localTime(endDate), length, ...columns.map(([, field]) => cellOf(stats[field]))]
+}
+
+function cellOf(value: unknown): string {
+  return String(Array.isArray(value) ? value.length : value)
 }
 
 function localTime(date: Date | undefined): string {

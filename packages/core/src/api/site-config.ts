@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import type { z } from 'zod'
 import { describeIssues, formatPath } from '../engine/campaign-issues.js'
 import { ConfigError } from '../errors.js'
+import type { ConnectionOptions } from '../model/connection.js'
 import { type Site, type SiteConfig, siteConfigSchema, siteSchema } from '../model/site.js'
 import { nearestName } from '../util/nearest.js'
+import { mergeConnections, setConnectionDefaults } from './connections.js'
+import { setHostGroups } from './hosts.js'
 import { LOADABLE, loadFile } from './load-module.js'
 
 /** A site by its name. */
-export interface NamedSite extends Site {
-  readonly name: string
-}
+export type NamedSite = Site & { readonly name: string }
 
 /** The folder of a user's own configuration. */
 export function userConfigDirectory(environment: NodeJS.ProcessEnv = process.env): string {
@@ -30,16 +32,44 @@ export async function readSites(directory: string): Promise<SiteConfig> {
     if (file !== undefined) configs.push(await readSiteConfig(file))
   }
   const [near, far] = configs
+  const connection = mergeConnections(far?.connection, near?.connection)
   return {
-    sites: { local: siteSchema.parse({}), ...far?.sites, ...near?.sites },
+    sites: { local: siteSchema.parse({}), ...far?.sites, ...near?.sites } as Record<string, Site>,
     defaultSite: near?.defaultSite ?? far?.defaultSite ?? 'local',
+    groups: { ...far?.groups, ...near?.groups },
+    ...(Object.keys(connection).length > 0 ? { connection } : {}),
   }
+}
+
+export interface UseConfigurationOptions {
+  /** Beside what the configuration is looked for; default: the current folder. */
+  readonly directory?: string
+  /** The site whose connection options count, over those of the whole file. Default: those of the whole file alone. */
+  readonly site?: string
+}
+
+/**
+ * Takes what `cahier.config` says about hosts for this program: its groups, and how hosts are reached.
+ *
+ * ```ts
+ * await useConfiguration()
+ * await new Remote('uptime', '@compute').run()
+ * ```
+ *
+ * @throws ConfigError `E_SITE_INVALID`, `E_NOT_FOUND`
+ */
+export async function useConfiguration(options: UseConfigurationOptions = {}): Promise<SiteConfig> {
+  const config = await readSites(options.directory ?? process.cwd())
+  const site = options.site === undefined ? undefined : siteOf(config, options.site)
+  setConnectionDefaults(mergeConnections(config.connection, site?.connection))
+  setHostGroups(config.groups)
+  return config
 }
 
 async function readSiteConfig(file: string): Promise<SiteConfig> {
   const { value, lineOf } = await loadFile(file)
   const checked = siteConfigSchema.safeParse(value ?? {})
-  if (checked.success) return checked.data
+  if (checked.success) return asWritten(checked.data, value as ConnectionsWritten | undefined)
   const issues = describeIssues(checked.error, siteConfigSchema)
   const tell = issues.map(
     ({ path, message }) => `${lineOf(path) === undefined ? '' : `line ${lineOf(path)}: `}${formatPath(path)}: ${message}`,
@@ -47,6 +77,20 @@ async function readSiteConfig(file: string): Promise<SiteConfig> {
   throw new ConfigError('E_SITE_INVALID', `${file} does not fit the schema: ${tell.join('; ')}`, {
     suggestions: issues.flatMap((issue) => issue.suggestion ?? []),
   })
+}
+
+interface ConnectionsWritten {
+  readonly connection?: ConnectionOptions
+  readonly sites?: Readonly<Record<string, { readonly connection?: ConnectionOptions }>>
+}
+
+/** Connection options without the defaults that the schema put in: those would win over what is written further out. */
+function asWritten(config: z.output<typeof siteConfigSchema>, written: ConnectionsWritten | undefined): SiteConfig {
+  const sites = Object.entries(config.sites).map(([name, site]): [string, Site] => {
+    const connection = written?.sites?.[name]?.connection
+    return [name, connection === undefined ? site : { ...site, connection }]
+  })
+  return { ...config, sites: Object.fromEntries(sites), connection: written?.connection }
 }
 
 /** @throws ConfigError `E_NOT_FOUND` with the nearest known site */

@@ -4,11 +4,15 @@ export interface ExecutionStatistics {
   readonly startDate: Date | undefined
   /** Absent as long as a member has not ended. */
   readonly endDate: Date | undefined
+  /** Where they run, each host once, in order; empty for this machine. */
+  readonly hosts: readonly string[]
   readonly processes: number
   readonly started: number
   readonly ended: number
   /** Could not start, or whose fate is not known. */
   readonly errors: number
+  /** Of the errors, those whose host was not reached or was lost. */
+  readonly unreachable: number
   readonly timeouts: number
   readonly forcedKills: number
   /** Ended by themselves with an exit code other than 0, or by a signal that was not ours. */
@@ -20,13 +24,14 @@ export interface ExecutionStatistics {
   readonly members: readonly ExecutionStatistics[]
 }
 
-type Counter = Exclude<keyof ExecutionStatistics, 'name' | 'startDate' | 'endDate' | 'members'>
+type Counter = Exclude<keyof ExecutionStatistics, 'name' | 'startDate' | 'endDate' | 'hosts' | 'members'>
 
 const COUNTERS: readonly Counter[] = [
   'processes',
   'started',
   'ended',
   'errors',
+  'unreachable',
   'timeouts',
   'forcedKills',
   'nonZeroExits',
@@ -42,11 +47,13 @@ export function mergeStatistics(name: string, members: readonly ExecutionStatist
   let start: Date | undefined
   let end: Date | undefined
   let open = false
+  const hosts = new Set<string>()
   for (const member of members) {
     for (const counter of COUNTERS) counts[counter] += member[counter]
+    for (const host of member.hosts) hosts.add(host)
     if (member.startDate !== undefined && (start === undefined || member.startDate < start)) start = member.startDate
     if (member.endDate === undefined) open = true
     else if (end === undefined || member.endDate > end) end = member.endDate
   }
-  return { name, startDate: start, endDate: open ? undefined : end, ...counts, members: showMembers ? members : [] }
+  return { name, startDate: start, endDate: open ? undefined : end, hosts: [...hosts], ...counts, members: showMembers ? members : [] }
 }

@@ -1,7 +1,10 @@
 import { z } from 'zod'
+import { type ConnectionOptions, connectionSchema } from './connection.js'
 
 /** One site of `cahier.config.{ts,js,yaml}`. Adapter options stand under `options` and are checked by the adapter's own schema. */
 export const siteSchema = z.strictObject({
+  host: z.string().optional().meta({ description: 'the machine through which the site is used, user@login:22; absent: this machine' }),
+  connection: connectionSchema.optional().meta({ description: 'how its hosts are reached, over the `connection` of the whole file' }),
   scheduler: z.string().default('local').meta({ description: 'name of a scheduler adapter' }),
   account: z.string().optional(),
   queue: z.string().optional(),
@@ -9,10 +12,19 @@ export const siteSchema = z.strictObject({
   /** Shell lines put at the top of every job: `module load …`. */
   modules: z.array(z.string()).default([]),
 })
-export type Site = z.output<typeof siteSchema>
+/** Connection options stand as they were written: what they leave out comes from elsewhere. */
+export type Site = Omit<z.output<typeof siteSchema>, 'connection'> & { readonly connection?: ConnectionOptions | undefined }
 
 export const siteConfigSchema = z.strictObject({
   sites: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), siteSchema).default({}),
   defaultSite: z.string().default('local'),
+  connection: connectionSchema.optional().meta({ description: 'how hosts are reached, wherever nothing else is said' }),
+  groups: z
+    .record(z.string().regex(/^[A-Za-z0-9_.:-]+$/), z.union([z.string(), z.array(z.string())]))
+    .default({})
+    .meta({ description: 'host sets by name: `compute: node[1-64]` is then `@compute`' }),
 })
-export type SiteConfig = z.output<typeof siteConfigSchema>
+export type SiteConfig = Omit<z.output<typeof siteConfigSchema>, 'sites' | 'connection'> & {
+  readonly sites: Readonly<Record<string, Site>>
+  readonly connection?: ConnectionOptions | undefined
+}
