@@ -6,19 +6,7 @@ import { HelperBackend } from '../../src/process/helper-backend.js'
 import { LocalBackend } from '../../src/process/local-backend.js'
 import { findRunner } from '../../src/process/runner/runner-program.js'
 import { makeProcessLab } from './process-lab.js'
-
-const ALL: ProcessSupports = {
-  exactSignals: true,
-  startFailures: true,
-  liveOutput: true,
-  stdinPipe: true,
-  outputFiles: true,
-  pty: true,
-  wholeTree: true,
-  heldOutput: true,
-}
-/** A shell cannot tell more. */
-const SHELL_RUNNER: Partial<ProcessSupports> = { ...ALL, exactSignals: false }
+import { ALL_PROMISES, SHELL_PROMISES } from './process-promises.js'
 
 interface Subject {
   readonly name: string
@@ -28,18 +16,18 @@ interface Subject {
 }
 
 const SUBJECTS: readonly Subject[] = [
-  { name: 'LocalBackend', make: () => new LocalBackend(), supports: ALL },
-  { name: 'HelperBackend with perl', make: () => new HelperBackend({ runner: findRunner('perl') }), supports: ALL, needs: 'perl' },
+  { name: 'LocalBackend', make: () => new LocalBackend(), supports: ALL_PROMISES },
+  { name: 'HelperBackend with perl', make: () => new HelperBackend({ runner: findRunner('perl') }), supports: ALL_PROMISES, needs: 'perl' },
   {
     name: 'HelperBackend with dash',
     make: () => new HelperBackend({ runner: findRunner('sh', ['dash']) }),
-    supports: SHELL_RUNNER,
+    supports: SHELL_PROMISES,
     needs: 'dash',
   },
   {
     name: 'HelperBackend with busybox sh',
     make: () => new HelperBackend({ runner: findRunner('sh', ['busybox', 'sh']) }),
-    supports: SHELL_RUNNER,
+    supports: SHELL_PROMISES,
     needs: 'busybox',
   },
 ]
