@@ -41,6 +41,7 @@ import { makeSshKey } from './ssh-keys.mjs'
  * @property {string} knownHosts
  * @property {string} identity private key that all hosts accept
  * @property {string} user
+ * @property {boolean} isIsolated own network, host name and process ids per host
  * @property {(name: string) => void} stopHost nobody listens any more: connections are refused; what is connected stays
  * @property {(name: string) => Promise<void>} startHost listens again
  * @property {(name: string) => void} freezeHost connections are taken and never answered; what is connected goes on
@@ -169,6 +170,7 @@ class Bed {
     this.directory = directory
     this.count = count
     this.user = userInfo().username
+    this.isIsolated = options.netns === true
     this.identity = join(directory, 'id')
     this.knownHosts = join(directory, 'known_hosts')
     this.sshConfig = join(directory, 'ssh_config')
