@@ -26,7 +26,7 @@ export type { EngineJob, SubmitJobOptions, SubmittedJob } from './api/engine-job
 export { filterBadHosts, type Gatherable, type GatherOptions, gatherOutputs, type OutputGroup, worstExitCode } from './api/gather.js'
 export { Host, type HostOptions, uniqueHosts } from './api/host.js'
 export { type HostGroups, type HostInput, type HostsOptions, hosts, setHostGroups } from './api/hosts.js'
-export type { LineHandler, OutputHandler } from './api/output-handlers.js'
+export type { ByteHandler, LineHandler, OutputHandler } from './api/output-handlers.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
 export { type ForwardingPool, PortForwarder, type PortForwarderOptions } from './api/port-forwarder.js'
 export { type ExpectOptions, type KillOptions, Process, type WaitOptions } from './api/process.js'

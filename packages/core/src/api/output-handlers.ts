@@ -13,6 +13,11 @@ export interface LineHandler<T = unknown> {
   line(line: string, stream: OutputStream, process: T): void
 }
 
+/** Gets each piece as it arrives, as it is: characters may be cut, and need not be any. */
+export interface ByteHandler<T = unknown> {
+  bytes(chunk: Uint8Array, stream: OutputStream, process: T): void
+}
+
 /** A method, so that handlers of a special kind of process fit where handlers of any process are meant. */
 interface TextHandler<T> {
   text(text: string, stream: OutputStream, process: T): void
@@ -22,6 +27,7 @@ interface TextHandler<T> {
  * What can be done with output:
  * - a function gets each piece of text as it arrives; characters are never cut;
  * - an object with `line` gets lines;
+ * - an object with `bytes` gets each piece as bytes;
  * - an object with `write` (a Writable) gets each piece; it is never closed;
  * - a number is a file descriptor, which gets the bytes;
  * - a string, or `{ file, append }`, is the name of a file, which gets the bytes. It exists also when there is no output. The same
@@ -30,6 +36,7 @@ interface TextHandler<T> {
 export type OutputHandler<T = unknown> =
   | TextHandler<T>['text']
   | LineHandler<T>
+  | ByteHandler<T>
   | { write(text: string): unknown }
   | { readonly file: string; readonly append?: boolean }
   | number
@@ -94,6 +101,7 @@ function makeSink(handler: OutputHandler, stream: OutputStream, process: unknown
   if (typeof handler === 'number') return { bytes: (chunk) => writeAll(handler, chunk) }
   if (typeof handler === 'string') return fileSink(handler, false)
   if ('line' in handler) return lineSink((line) => handler.line(line, stream, process))
+  if ('bytes' in handler) return { bytes: (chunk) => handler.bytes(chunk, stream, process) }
   if ('write' in handler) return { text: (text) => void handler.write(text) }
   return fileSink(handler.file, handler.append === true)
 }

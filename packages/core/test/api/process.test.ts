@@ -55,6 +55,13 @@ describe('Process', () => {
     expect(process.endDate).toBeInstanceOf(Date)
   })
 
+  it('gives the bytes of its output to a handler that asks for bytes', async () => {
+    const pieces: Uint8Array[] = []
+    const handler = { bytes: (chunk: Uint8Array) => void pieces.push(chunk) }
+    await new Process(`printf 'a\377\000b'`, { stdoutHandlers: [handler] }).run()
+    expect([...Buffer.concat(pieces)]).toEqual([0x61, 0xff, 0, 0x62])
+  })
+
   it('runs a list without a shell', async () => {
     expect((await new Process(['echo', '$HOME', ';', '|', "it's"]).run()).stdout).toBe("$HOME ; | it's\n")
   })
