@@ -1,0 +1,227 @@
+import type { ErrorCode } from '../error-codes.js'
+import { type ErrorDetails, isCampaignError, messageOf, ProcessError, systemCodeOf } from '../errors.js'
+import type { SshTarget } from './connection.js'
+import { fingerprintOf, type HostKeys, type HostKeyVerdict, keyTypeOf } from './known-hosts.js'
+
+/** How far a connection had come. */
+export type Stage = 'dial' | 'banner' | 'handshake' | 'login'
+
+/** `node7 (10.0.0.7:22)`. */
+export function placeOf(target: SshTarget): string {
+  const address = target.address.includes(':') ? `[${target.address}]` : target.address
+  return `${target.name} (${address}:${target.port})`
+}
+
+function makeError(target: SshTarget, code: ErrorCode, message: string, details: ErrorDetails = {}): ProcessError {
+  const data = { host: target.name, address: target.address, port: target.port, ...details.data }
+  return new ProcessError(code, `${placeOf(target)} ${message}`, { ...details, data })
+}
+
+/** Words for what the system says. What may go well a moment later has `retry`. */
+const SYSTEM: Readonly<Record<string, { readonly code: ErrorCode; readonly text: string; readonly retry?: boolean }>> = {
+  ENOTFOUND: { code: 'E_HOST_NAME', text: 'has a name that this machine does not know' },
+  EAI_AGAIN: { code: 'E_HOST_NAME', text: 'could not be looked up: the name server does not answer', retry: true },
+  ECONNREFUSED: { code: 'E_HOST_REFUSED', text: 'refused the connection: nothing listens there' },
+  ETIMEDOUT: { code: 'E_HOST_TIMEOUT', text: 'did not answer: the network gave up waiting' },
+  EHOSTUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to this host' },
+  ENETUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to its network' },
+  EHOSTDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the host is down' },
+  ENETDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the network is down' },
+  EADDRNOTAVAIL: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine has no address or port left for it', retry: true },
+  EINVAL: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the address is of no use here' },
+  EACCES: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it' },
+  EPERM: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it (a firewall?)' },
+  EMFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this program has too many files open', retry: true },
+  ENFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine has too many files open', retry: true },
+}
+
+/** What a gateway says about the host behind it, in the words of the system. */
+const BEHIND: readonly (readonly [RegExp, keyof typeof SYSTEM])[] = [
+  [/refused/i, 'ECONNREFUSED'],
+  [/timed out/i, 'ETIMEDOUT'],
+  [/not known|resolve|no address/i, 'ENOTFOUND'],
+  [/unreachable|no route/i, 'EHOSTUNREACH'],
+]
+
+export interface Broken {
+  readonly stage: Stage
+  /** Thrown or reported; absent for a mere end of the connection. */
+  readonly cause?: unknown
+  /** Beginning of what came before the banner. */
+  readonly received: Buffer
+}
+
+/** Names what broke a connection before it was one. */
+export function explainBroken(target: SshTarget, { stage, cause, received }: Broken): ProcessError {
+  if (isCampaignError(cause)) return explainForward(target, cause as ProcessError)
+  const system = SYSTEM[systemCodeOf(cause) ?? '']
+  if (system !== undefined && stage === 'dial') {
+    return makeError(target, system.code, system.text, { cause, ...(system.retry === true ? { data: { retry: true } } : {}) })
+  }
+  if (stage === 'dial') return makeError(target, 'E_HOST_UNREACHABLE', `cannot be reached: ${messageOf(cause)}`, { cause })
+  const reason = (cause as { code?: unknown } | undefined)?.code
+  const text = cause === undefined ? '' : messageOf(cause)
+  const cut = cause === undefined || /^(Connection lost before handshake|read ECONN|write E|socket hang up)/.test(text)
+  if (cut && stage === 'banner' && received.length > 0 && !looksLikeRefusal(received)) return explainNoSsh(target, received, cause)
+  // 12: too many connections (RFC 4253, 11.1)
+  if (cut || reason === 12 || systemCodeOf(cause) === 'ECONNRESET') {
+    const when = { dial: '', banner: 'before it said anything', handshake: 'during the key exchange', login: 'during the login' }[stage]
+    const said = looksLikeRefusal(received) ? `, saying ${quote(received)}` : ''
+    return makeError(target, 'E_HOST_DROPPED', `closed the connection ${when}${said}`, {
+      data: { retry: true },
+      suggestions: ['Look at MaxStartups and the log of sshd there: it drops logins when many come at once, or bars this machine'],
+      cause,
+    })
+  }
+  if (stage === 'banner') return explainNoSsh(target, received, cause)
+  if (stage === 'login') return makeError(target, 'E_LOGIN_REFUSED', `ended the login: ${text}`, { cause })
+  const shared = /no matching (.*)$/i.exec(text)?.[1]
+  return shared === undefined
+    ? makeError(target, 'E_HOST_PROTOCOL', `broke the rules of ssh during the key exchange: ${text}`, { cause })
+    : makeError(target, 'E_HOST_PROTOCOL', `shares no ${shared} with us`, {
+        suggestions: ["Use the connector openssh, whose configuration can allow old algorithms, or update the host's ssh server"],
+        cause,
+      })
+}
+
+/** Lines that sshd sends instead of a banner when it wants nobody now. @source OpenSSH 9.2-9.9, sshd.c, drop_connection */
+function looksLikeRefusal(received: Buffer): boolean {
+  return /^(Exceeded MaxStartups|Not allowed at this time)/.test(received.toString('latin1'))
+}
+
+function explainNoSsh(target: SshTarget, received: Buffer, cause: unknown): ProcessError {
+  return makeError(target, 'E_HOST_PROTOCOL', `does not speak ssh: it said ${quote(received)}`, {
+    suggestions: ['Look which program listens at this port, or name the port of ssh'],
+    cause,
+  })
+}
+
+function quote(received: Buffer): string {
+  return received.length === 0
+    ? 'nothing'
+    : JSON.stringify(
+        received
+          .toString('latin1', 0, 60)
+          .replace(/[^\x20-\x7e]+/g, '.')
+          .trim(),
+      )
+}
+
+function explainForward(target: SshTarget, cause: ProcessError): ProcessError {
+  if (cause.code !== 'E_FORWARD') return cause
+  const reason = String(cause.data['reason'] ?? cause.message)
+  const gateway = String(cause.data['host'] ?? 'the host on the way')
+  const { code, text } = SYSTEM[BEHIND.find(([pattern]) => pattern.test(reason))?.[1] ?? ''] ?? {
+    code: 'E_HOST_UNREACHABLE' as const,
+    text: `cannot be reached: ${reason}`,
+  }
+  return makeError(target, code, `${text} (as seen from ${gateway})`, { cause })
+}
+
+/** No answer within the limit. */
+export function explainTimeout(target: SshTarget, stage: Stage): ProcessError {
+  const seconds = `${target.connectTimeoutMs / 1000} s`
+  const text = {
+    dial: `did not answer within ${seconds}`,
+    banner: `accepted the connection and said nothing within ${seconds}`,
+    handshake: `did not finish the key exchange within ${seconds}`,
+    login: `did not finish the login within ${seconds}`,
+  }[stage]
+  return makeError(target, 'E_HOST_TIMEOUT', text, {
+    data: { timeoutMs: target.connectTimeoutMs },
+    suggestions: ['Look whether the host is up, or give it more time with connectTimeout'],
+  })
+}
+
+/** What is wrong with the key that the host shows. */
+export function explainHostKey(target: SshTarget, key: Buffer, keys: HostKeys, verdict: HostKeyVerdict): ProcessError {
+  const shown = `${keyTypeOf(key) ?? 'a'} key ${fingerprintOf(key)}`
+  const label = target.hostKeyAlias ?? (target.port === 22 ? target.address : `[${target.address}]:${target.port}`)
+  if (verdict.state === 'changed' || verdict.state === 'revoked') {
+    const { known } = verdict
+    const data = { shown: fingerprintOf(key), known: fingerprintOf(known.key), file: known.file, line: known.line }
+    const place = `${known.file} line ${known.line}`
+    return verdict.state === 'revoked'
+      ? makeError(target, 'E_HOST_KEY_REVOKED', `shows the ${shown}, which ${place} revokes`, { data })
+      : makeError(
+          target,
+          'E_HOST_KEY_CHANGED',
+          `shows the ${shown}, but the one known for it is the ${known.type} key ${fingerprintOf(known.key)} in ${place}`,
+          {
+            data,
+            suggestions: [
+              `Ask who runs the host whether its key was changed: it may be another machine that answers`,
+              `If it was, forget the old key with: ssh-keygen -f '${known.file}' -R '${label}'`,
+            ],
+          },
+        )
+  }
+  const file = target.knownHostsFiles[0] ?? '~/.ssh/known_hosts'
+  const authority = keys.authorities[0]
+  const why =
+    authority === undefined
+      ? `and no key is known for it in ${target.knownHostsFiles.join(' or ') || 'any file'}`
+      : `and ${authority.file} line ${authority.line} wants a key signed by an authority, which only the connector openssh can check`
+  const unread = keys.unreadable.length === 0 ? '' : ` (not readable: ${keys.unreadable.join('; ')})`
+  const scan = `ssh-keyscan${target.port === 22 ? '' : ` -p ${target.port}`} ${target.address} >> '${file}'`
+  return makeError(target, 'E_HOST_KEY_UNKNOWN', `shows the ${shown}, ${why}${unread}`, {
+    data: { shown: fingerprintOf(key) },
+    suggestions:
+      authority === undefined
+        ? [
+            `Compare this fingerprint with the host's own and take the key down with: ${scan}`,
+            'Or take down keys at first contact: --accept-new',
+          ]
+        : ['Use the connector openssh'],
+  })
+}
+
+/** What was tried to get in. */
+export interface LoginAttempt {
+  /** Keys that the server refused, as words. */
+  readonly tried: readonly string[]
+  readonly passedOver: readonly string[]
+  /** What the server would accept. */
+  readonly accepts: readonly string[]
+  /** Set when a person is needed who is not there: for what. */
+  readonly needed: string | undefined
+  /** What a person typed was wrong. */
+  readonly wrong: boolean
+}
+
+export function explainLogin(target: SshTarget, attempt: LoginAttempt): ProcessError {
+  const { tried, passedOver, accepts, needed } = attempt
+  const keys =
+    tried.length === 0 ? 'we have no key to show' : `it refused ${tried.length === 1 ? 'the key' : 'the keys'} ${tried.join(', ')}`
+  const over = passedOver.length === 0 ? '' : `; passed over: ${passedOver.join(', ')}`
+  const data = { user: target.user, tried: [...tried], passedOver: [...passedOver], accepts: [...accepts] }
+  const suggestions = [
+    ...(passedOver.some((text) => text.includes('permissions')) ? ['Make private keys readable for you alone: chmod 600'] : []),
+    ...(passedOver.some((text) => text.includes('openssh')) ? ['Use the connector openssh'] : []),
+  ]
+  if (needed !== undefined) {
+    const refused = tried.length === 0 ? '' : ` (${keys})`
+    return makeError(target, 'E_LOGIN_NEEDED', `wants ${needed} of ${target.user}, and nobody can be asked${refused}${over}`, {
+      data,
+      suggestions: [
+        ...suggestions,
+        'Start it in a terminal, where it can ask',
+        `Or give your key to the host (ssh-copy-id) and hold it in an agent (ssh-add)`,
+      ],
+    })
+  }
+  const wrong = attempt.wrong ? 'the answer was wrong' : keys
+  return makeError(
+    target,
+    'E_LOGIN_REFUSED',
+    `does not let ${target.user} in: ${wrong}${over}; it would accept ${accepts.join(', ') || 'nothing'}`,
+    {
+      data,
+      suggestions: [...suggestions, `Add your public key to ~${target.user}/.ssh/authorized_keys there, or name the right key or user`],
+    },
+  )
+}
+
+export function explainLost(target: SshTarget, why: string, cause?: unknown): ProcessError {
+  return makeError(target, 'E_CONNECTION_LOST', `is cut off: ${why}`, { cause })
+}

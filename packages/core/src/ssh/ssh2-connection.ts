@@ -1,0 +1,190 @@
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Client, ClientChannel } from 'ssh2'
+import { messageOf, ProcessError } from '../errors.js'
+import { isAborted, makeDeferred, settlesWithin } from '../util/async.js'
+import { explainLost, placeOf } from './connect-errors.js'
+import type { SshChannel, SshConnection, SshTarget } from './connection.js'
+import { Heartbeat } from './heartbeat.js'
+import { Ssh2Channel } from './ssh2-channel.js'
+
+/** How long a server may take to let go before the connection is dropped. */
+const FAREWELL_MS = 500
+
+/** A connection of ssh2 whose login went well. */
+export class Ssh2Connection implements SshConnection {
+  readonly target: SshTarget
+  readonly connector = 'ssh2'
+  readonly lost: Promise<ProcessError>
+  readonly #client: Client
+  readonly #stream: Duplex
+  readonly #channels = new Set<Ssh2Channel>()
+  readonly #gone = makeDeferred<void>()
+  /** Of requests that have no answer yet. */
+  readonly #pending = new Set<(error: ProcessError) => void>()
+  readonly #stopHeartbeat: () => void
+  readonly #via: AsyncDisposable | undefined
+  #lostError: ProcessError | undefined
+  #cause: unknown
+  #closing = false
+
+  /**
+   * @param stream - what it goes over
+   * @param via - belongs to this connection alone, and ends with it
+   */
+  constructor(target: SshTarget, client: Client, stream: Duplex, via: AsyncDisposable | undefined) {
+    this.target = target
+    this.#client = client
+    this.#stream = stream
+    this.#via = via
+    const lost = makeDeferred<ProcessError>()
+    this.lost = lost.promise
+    client.on('error', (error) => {
+      this.#cause ??= error
+    })
+    const onGone = (): void => {
+      if (this.#lostError !== undefined) return
+      const why = this.#closing ? 'we closed the connection' : reasonOf(this.#cause)
+      this.#lostError = explainLost(target, why, this.#cause)
+      this.#stopHeartbeat()
+      for (const channel of this.#channels) channel.lose(this.#lostError)
+      for (const fail of this.#pending) fail(this.#lostError)
+      if (!this.#closing) lost.resolve(this.#lostError)
+      // nothing can be sent any more, and ssh2 tells the channels only when the stream is closed on both sides
+      stream.destroy()
+      void via?.[Symbol.asyncDispose]()
+      this.#gone.resolve()
+    }
+    client.once('end', onGone)
+    client.once('close', onGone)
+    this.#stopHeartbeat = Heartbeat.every(target.keepAliveMs).add({
+      bytes: () => (stream instanceof Socket ? stream.bytesRead : undefined),
+      // any server answers a request that it does not know; that there was nothing to cancel is answer enough
+      ping: (answered) => this.#ping(answered),
+      dead: () => {
+        this.#cause = new Error(`no sign of life for ${(3 * target.keepAliveMs) / 1000} s`)
+        onGone()
+      },
+    })
+  }
+
+  exec(command: string, options: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
+    const { pty = false, signal } = options
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(new ProcessError('E_ABORTED', `The command on ${this.target.name} was given up`))
+      if (isAborted(signal)) {
+        abort()
+        return
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      this.#open(
+        (done) => this.#client.exec(command, pty ? { pty: true } : {}, done),
+        (error) => {
+          signal?.removeEventListener('abort', abort)
+          reject(this.#explainExec(error))
+        },
+        (stream) => {
+          signal?.removeEventListener('abort', abort)
+          const channel = new Ssh2Channel(stream, this.target.name)
+          this.#channels.add(channel)
+          void channel.closed.then(() => this.#channels.delete(channel))
+          if (isAborted(signal)) channel.close()
+          else resolve(channel)
+        },
+      )
+    })
+  }
+
+  forwardOut(host: string, port: number): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      this.#open(
+        (done) => this.#client.forwardOut('127.0.0.1', 0, host, port, done),
+        (error) => {
+          const reason = messageOf(error).replace(/^\(SSH\) Channel open failure: /, '')
+          const data = { host: this.target.name, reason }
+          const message = `${placeOf(this.target)} does not forward to ${host}:${port}: ${reason}`
+          reject(this.#lostError ?? new ProcessError('E_FORWARD', message, { data, cause: error }))
+        },
+        (stream) => {
+          stream.on('error', () => undefined)
+          // its other output has nothing to say, and would hold up its end
+          stream.stderr.resume()
+          resolve(stream)
+        },
+      )
+    })
+  }
+
+  ref(): void {
+    if (this.#stream instanceof Socket) this.#stream.ref()
+  }
+
+  unref(): void {
+    if (this.#stream instanceof Socket) this.#stream.unref()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#lostError !== undefined) return
+    this.#closing = true
+    this.ref()
+    this.#client.end()
+    if (!(await settlesWithin(this.#gone.promise, FAREWELL_MS))) this.#stream.destroy()
+    await this.#gone.promise
+    await this.#via?.[Symbol.asyncDispose]()
+  }
+
+  /** Exactly one of the two is called; ssh2 also throws, and a stream that nobody waits for any more is let go. */
+  #open(
+    request: (done: (error: Error | undefined, stream: ClientChannel) => void) => void,
+    onError: (error: unknown) => void,
+    onStream: (stream: ClientChannel) => void,
+  ): void {
+    if (this.#lostError !== undefined) {
+      onError(this.#lostError)
+      return
+    }
+    const fail = (error: unknown): void => {
+      if (this.#pending.delete(fail)) onError(error)
+    }
+    this.#pending.add(fail)
+    try {
+      request((error, stream) => {
+        if (error !== undefined && error !== null) fail(error)
+        else if (this.#pending.delete(fail)) onStream(stream)
+      })
+    } catch (error) {
+      fail(error)
+    }
+  }
+
+  #explainExec(error: unknown): ProcessError {
+    if (this.#lostError !== undefined) return this.#lostError
+    const text = messageOf(error)
+    const place = placeOf(this.target)
+    if (text.startsWith('(SSH) Channel open failure')) {
+      return new ProcessError('E_HOST_DROPPED', `${place} gives no more sessions on this connection`, {
+        data: { host: this.target.name, sessions: this.#channels.size },
+        suggestions: ['Ask for fewer sessions at a time with connection.sessions, or raise MaxSessions of sshd there'],
+        cause: error,
+      })
+    }
+    if (text === 'Not connected' || text === 'No response from server') return explainLost(this.target, 'it does not answer', error)
+    return new ProcessError('E_HOST_PROTOCOL', `${place} does not run commands for ${this.target.user}: ${text}`, { cause: error })
+  }
+
+  #ping(answered: () => void): void {
+    try {
+      this.#client.unforwardIn('', 0, answered)
+    } catch {
+      // the end of the stream was seen: its close is under way
+    }
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  const text = cause === undefined ? '' : messageOf(cause)
+  if (text === '') return 'the host closed the connection'
+  if (/ECONNRESET|EPIPE/.test(text)) return 'the connection was reset'
+  if (/ETIMEDOUT/.test(text)) return 'the network gave up'
+  return text
+}

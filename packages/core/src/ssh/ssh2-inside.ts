@@ -1,0 +1,40 @@
+import type { Client, ClientChannel, ParsedKey } from 'ssh2'
+
+/**
+ * What ssh2 1.17.0 knows and does not tell. Everything here is optional: with another version that lacks these members, connections work,
+ * only with more effort or poorer messages.
+ */
+interface Inside {
+  readonly _protocol?: {
+    readonly _handlers?: {
+      USERAUTH_FAILURE?: (protocol: unknown, methods: string[], partial: boolean) => void
+      GLOBAL_REQUEST?: (protocol: { requestFailure(): void }, name: string, wantsReply: boolean, data: unknown) => void
+    }
+    authPK?: (user: string, key: ParsedKey, algorithm: string | undefined, sign?: SignRequest) => void
+  }
+}
+type SignRequest = (data: Buffer, done: (signature: Buffer) => void) => void
+
+/** Call it after `connect`. */
+export function adjustClient(client: Client, onRefused: (methods: readonly string[], partial: boolean) => void): void {
+  const handlers = (client as unknown as Inside)._protocol?._handlers
+  if (handlers === undefined) return
+  // a key of an agent that was only the first of two steps is not told from a refused one: lib/client.js, USERAUTH_FAILURE
+  const { USERAUTH_FAILURE: refused, GLOBAL_REQUEST: request } = handlers
+  handlers.USERAUTH_FAILURE = (protocol, methods, partial) => {
+    onRefused(methods, partial)
+    refused?.(protocol, methods, partial)
+  }
+  // every sshd tells all its keys after the login; ssh2 lets it prove each of them with a signature, which costs both sides more than the
+  // login, and gives the connection up when one is of a kind that it does not know
+  handlers.GLOBAL_REQUEST = (protocol, name, wantsReply, data) => {
+    if (name !== 'hostkeys-00@openssh.com') request?.(protocol, name, wantsReply, data)
+    else if (wantsReply) protocol.requestFailure()
+  }
+}
+
+/** True when the other side has said that no more output comes. */
+export function hasAllOutput(channel: ClientChannel): boolean {
+  const state = (channel as unknown as { readonly incoming?: { readonly state?: string } }).incoming?.state
+  return state === 'eof' || state === 'closed'
+}
