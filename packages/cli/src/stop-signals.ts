@@ -8,18 +8,19 @@ export const DETACH_TEXT =
   'Claiming nothing more; jobs go on. "cahier run" resumes, "cahier stop --cancel-jobs" ends them. Ctrl-C again leaves at once.'
 
 /**
- * Turns Ctrl-C, a closed terminal and a polite kill into "claim nothing more"; a second one leaves at once.
+ * Turns Ctrl-C, a closed terminal and a polite kill into an aborted signal; a second one leaves at once.
  *
  * @param say - shows a line to the user; not called when the terminal is gone
+ * @param what - the line, which says what happens now
  */
-export function listenForStop(say: (text: string) => void, leave: () => void): StopSignals {
+export function listenForStop(say: (text: string) => void, leave: () => void, what: string = DETACH_TEXT): StopSignals {
   const controller = new AbortController()
   const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
       leave()
       return
     }
-    if (name !== 'SIGHUP') say(DETACH_TEXT)
+    if (name !== 'SIGHUP') say(what)
     controller.abort(new Error(`stopped by ${name}`))
   }
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const

@@ -82,6 +82,7 @@ export type { ExecutionStatistics } from './api/statistics.js'
 export type { ExpectOutcome } from './api/stream-text.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
+export { ERROR_CODES, type ErrorCode } from './error-codes.js'
 export {
   AdapterError,
   CampaignError,
@@ -98,6 +99,7 @@ export type { CampaignInput, CampaignSpec, CollectedFiles, FactorsSpec, FigureSp
 export type { Combination, Level, WorkItem } from './model/combination.js'
 export type { Connection, ConnectionOptions } from './model/connection.js'
 export { formatHost, type HostSpec, parseHost } from './model/host.js'
+export type { CapturedText, ProcessOutcome, ProcessResult } from './model/process.js'
 export type {
   AttemptReport,
   ItemReport,

@@ -1,0 +1,270 @@
+import { readFile } from 'node:fs/promises'
+import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core'
+import { ConfigError } from '@cahier/core/spi'
+import { Flags } from '@oclif/core'
+import { CahierCommand, type Core } from '../base-command.js'
+import { readWords, scriptCommand } from '../exec-command.js'
+import { countHosts, type ExecCounts, formatEnd, formatFaults, formatGroups, formatProgress, hostJson } from '../exec-text.js'
+import { EXIT_CODES } from '../exit-codes.js'
+import { LabelledLines } from '../labelled-lines.js'
+import { LiveLine } from '../live-line.js'
+import { listenForStop } from '../stop-signals.js'
+
+/** Of each stream of a host, when outputs are compared or written as JSON. */
+const KEEP_BYTES = 1 << 20
+/** Given to all hosts from memory. */
+const MOST_STDIN_BYTES = 64 << 20
+
+export default class Exec extends CahierCommand {
+  static override summary = 'Run a command on many hosts.'
+  static override description =
+    `One word after -- is text for a shell there ('df -h | tail -1'); several words are executed there as they are, without a shell.
+Each line of output comes as soon as it is whole, behind the name of its host; with -b, hosts that said the same come together at the end.
+Hosts where the command failed, and hosts that were not reached, are listed at the end on standard error, each with its cause.
+Standard input is not given to the commands, unless --stdin is.
+Ctrl-C ends the commands on all hosts (SIGTERM, then SIGKILL after 5 s); twice: leave now, and the hosts end them by themselves.
+The exit code is 0 when all went well, else the largest one: that of a command, 124 for a time limit, 128 and its number for a signal,
+255 for a host that was not reached or a command that could not be started; 130 after Ctrl-C.`
+  static override usage = 'exec -w HOSTS [flags] -- COMMAND...'
+  static override examples = [
+    { description: 'On 64 hosts, what is the same told once', command: `<%= config.bin %> exec -w 'node[1-64]' -b -- uname -r` },
+    {
+      description: 'A group of cahier.config without one host, 30 s each',
+      command: `<%= config.bin %> exec -w @compute -x node7 --timeout 30s -- 'df -h /scratch | tail -1'`,
+    },
+    {
+      description: 'A script with arguments, results as JSON lines',
+      command: `<%= config.bin %> exec -w 'node[1-4]' --script check.sh --json -- /scratch 90`,
+    },
+  ]
+  static override strict = false
+  static override flags = {
+    hosts: Flags.string({
+      char: 'w',
+      description: 'Hosts: node[1-64], user@node1:2222, @group. May be given again.',
+      multiple: true,
+      required: true,
+      helpValue: 'HOSTS',
+    }),
+    exclude: Flags.string({ char: 'x', description: 'Hosts of these that are left out.', multiple: true, helpValue: 'HOSTS' }),
+    script: Flags.string({ description: 'Send this file to the hosts and run it; what follows -- are its arguments.', helpValue: 'FILE' }),
+    gather: Flags.boolean({
+      char: 'b',
+      description: 'Show outputs that are the same once, under the names of their hosts.',
+      exclusive: ['json'],
+    }),
+    'no-prefix': Flags.boolean({ char: 'N', description: 'Show lines without the name of their host.' }),
+    fanout: Flags.integer({ char: 'f', description: 'Hosts at a time.', min: 1, default: 64 }),
+    timeout: Flags.string({ char: 't', description: 'Time limit of the command on each host, as 30s or 5min.', helpValue: 'DURATION' }),
+    'connect-timeout': Flags.string({
+      description: 'Time limit of connection and login of each host. Default: 15s.',
+      helpValue: 'DURATION',
+    }),
+    user: Flags.string({ char: 'l', description: 'User on the hosts.' }),
+    port: Flags.integer({ char: 'p', description: 'Port of the ssh servers.', min: 1, max: 65_535 }),
+    key: Flags.string({ char: 'i', description: 'Private key file. May be given again.', multiple: true, helpValue: 'FILE' }),
+    jump: Flags.string({
+      char: 'J',
+      description: 'Hosts on the way, first hop first: user@gateway,inner; none for no jump.',
+      helpValue: 'HOSTS',
+    }),
+    connector: Flags.string({ description: 'How connections are made. Default: auto.', options: ['auto', 'ssh2', 'openssh'] }),
+    runner: Flags.string({ description: 'What drives commands on a host. Default: auto.', options: ['auto', 'perl', 'sh', 'none', 'raw'] }),
+    'accept-new': Flags.boolean({
+      description: 'Take down the key of a host that is not known yet; a changed key is refused all the same.',
+    }),
+    'ssh-config': Flags.string({ char: 'F', description: 'ssh configuration file, instead of the usual ones.', helpValue: 'FILE' }),
+    site: Flags.string({ description: 'Site of cahier.config whose connection options are used.' }),
+    pty: Flags.boolean({
+      description: 'Run on a terminal there, joined to this one. For one host.',
+      exclusive: ['gather', 'json', 'stdin', 'script'],
+    }),
+    stdin: Flags.boolean({
+      description: 'Read standard input to its end, and give it to the command on every host.',
+      exclusive: ['script'],
+    }),
+  }
+
+  async run(): Promise<ExecCounts & { readonly exitCode: number }> {
+    const { argv, flags } = await this.parse(Exec)
+    const words = argv as string[]
+    const script = flags.script === undefined ? undefined : await readScript(flags.script)
+    const stdin = script ?? (flags.stdin ? await readStandardInput() : undefined)
+    const command = script === undefined ? readWords(words) : scriptCommand(script, words)
+    const core = await this.core()
+    await core.useConfiguration(flags.site === undefined ? {} : { site: flags.site })
+    const live = new LiveLine(process.stderr)
+    const show = new Output(live, flags)
+    using stop = listenForStop(
+      (text) => live.write(process.stderr, `${text}\n`),
+      () => {
+        live.close()
+        process.exit(EXIT_CODES.detached.code)
+      },
+      'Ending the commands on all hosts. Ctrl-C again leaves at once; the hosts then end them by themselves.',
+    )
+    const remote = new core.Remote(command, chooseHosts(core, flags.hosts, flags.exclude), {
+      values: false,
+      concurrency: flags.fanout,
+      connection: connectionFlags(flags),
+      signal: AbortSignal.any([stop.signal, show.closed]),
+      process: () => ({
+        ...(flags.timeout === undefined ? {} : { timeout: flags.timeout }),
+        ...(flags.pty ? { pty: true, stdin: 'pipe' as const } : stdin === undefined ? {} : { stdin: { text: stdin } }),
+        // What is not shown at once is kept until the end.
+        keepBytes: flags.gather || this.jsonEnabled() ? KEEP_BYTES : 0,
+        spillTo: false,
+      }),
+    })
+    if (flags.pty && remote.processes.length !== 1) {
+      throw new ConfigError('E_ARGUMENT', `--pty is for one host, not for ${remote.processes.length}`, {
+        suggestions: ['Leave --pty out', 'Name one host'],
+      })
+    }
+    for (const one of remote.processes) {
+      one.lifecycleHandlers.push({
+        end: () => {
+          if (this.jsonEnabled()) this.logJson(hostJson(one))
+          live.set(formatProgress(countHosts(remote.processes)))
+        },
+      })
+      if (!flags.gather && !this.jsonEnabled()) show.follow(one, flags.pty)
+    }
+    live.set(formatProgress(countHosts(remote.processes)))
+    const release = flags.pty ? joinTerminal(remote.processes[0] as SshProcess) : undefined
+    await remote.run()
+    release?.()
+    live.close()
+    if (flags.gather) show.groups(remote)
+    const counts = countHosts(remote.processes)
+    const exitCode = stop.signal.aborted ? EXIT_CODES.detached.code : remote.worstExitCode
+    if (!this.jsonEnabled()) this.tellFaults(remote, counts, core)
+    this.endWith(exitCode)
+    await core.closeConnections()
+    return { ...counts, exitCode }
+  }
+
+  /** One line for each object, so that programs can read while it goes on. */
+  override logJson(json: unknown): void {
+    process.stdout.write(`${JSON.stringify(json)}\n`)
+  }
+
+  private tellFaults(remote: Remote, counts: ExecCounts, core: Core): void {
+    if (counts.ok === counts.hosts) return
+    const explain = (code: string): string => (code in core.ERROR_CODES ? core.ERROR_CODES[code as keyof typeof core.ERROR_CODES] : '')
+    for (const line of formatFaults(remote.processes, { foldHosts: core.foldHosts, explain })) this.logToStderr(line)
+    if (counts.hosts > 1) this.logToStderr(formatEnd(counts))
+  }
+}
+
+/** Writes what comes from the hosts. */
+class Output {
+  readonly #live: LiveLine
+  readonly #prefix: boolean
+  readonly #closed = new AbortController()
+
+  constructor(live: LiveLine, flags: { readonly 'no-prefix': boolean }) {
+    this.#live = live
+    this.#prefix = !flags['no-prefix']
+    // Whoever reads has left, as head does: nobody wants the rest.
+    process.stdout.once('error', () => this.#closed.abort())
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal
+  }
+
+  /** Shows output as it comes. @param raw - as it is: it belongs to a terminal */
+  follow(one: SshProcess, raw: boolean): void {
+    for (const [stream, handlers] of [
+      [process.stdout, one.stdoutHandlers],
+      [process.stderr, one.stderrHandlers],
+    ] as const) {
+      const lines = new LabelledLines(this.#prefix ? `${one.host}: ` : '', (text) => this.#live.write(stream, text))
+      handlers.push({ bytes: (chunk) => (raw ? void stream.write(chunk) : lines.push(chunk)) })
+      one.lifecycleHandlers.unshift({ end: () => lines.end() })
+    }
+  }
+
+  groups(remote: Remote): void {
+    process.stdout.write(formatGroups(remote.byOutput({ stream: 'stdout', byExitCode: false })))
+    process.stderr.write(formatGroups(remote.byOutput({ stream: 'stderr', byExitCode: false })))
+  }
+}
+
+function chooseHosts(core: Core, given: readonly string[], excluded: readonly string[] = []) {
+  const out = core.hosts(excluded)
+  const chosen = core
+    .uniqueHosts(core.hosts(given))
+    .filter(
+      (host) =>
+        !out.some(
+          ({ address, user, port }) =>
+            address === host.address && (user === undefined || user === host.user) && (port === undefined || port === host.port),
+        ),
+    )
+  if (chosen.length > 0) return chosen
+  throw new ConfigError('E_ARGUMENT', `no host is left of ${given.join(' ')}`, {
+    suggestions: ['Name more hosts with -w, or fewer with -x'],
+  })
+}
+
+function connectionFlags(flags: {
+  readonly user?: string | undefined
+  readonly port?: number | undefined
+  readonly key?: string[] | undefined
+  readonly jump?: string | undefined
+  readonly connector?: string | undefined
+  readonly runner?: string | undefined
+  readonly 'accept-new': boolean
+  readonly 'ssh-config'?: string | undefined
+  readonly 'connect-timeout'?: string | undefined
+}): ConnectionOptions {
+  const options = {
+    user: flags.user,
+    port: flags.port,
+    keyFiles: flags.key,
+    jump: flags.jump,
+    connector: flags.connector,
+    runner: flags.runner,
+    hostKeys: flags['accept-new'] ? 'accept-new' : undefined,
+    sshConfig: flags['ssh-config'],
+    connectTimeout: flags['connect-timeout'],
+  }
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ConnectionOptions
+}
+
+async function readScript(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file)
+  } catch (cause) {
+    throw new ConfigError('E_ARGUMENT', `the script ${file} cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
+async function readStandardInput(): Promise<Uint8Array> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk as Buffer)
+    bytes += (chunk as Buffer).length
+    if (bytes > MOST_STDIN_BYTES) {
+      throw new ConfigError('E_ARGUMENT', 'standard input holds more than 64 MiB, too much to be given to every host from memory', {
+        suggestions: ['Copy the data to the hosts as a file first'],
+      })
+    }
+  }
+  return Buffer.concat(chunks)
+}
+
+/** Keys go to the program there, as they are, when they are pressed on a terminal. Returns what undoes it. */
+function joinTerminal(one: SshProcess): () => void {
+  const { stdin } = process
+  if (stdin.isTTY) stdin.setRawMode(true)
+  stdin.on('data', (chunk: Buffer) => void one.write(chunk))
+  stdin.once('end', () => one.closeStdin())
+  return () => {
+    if (stdin.isTTY) stdin.setRawMode(false)
+    stdin.destroy()
+  }
+}

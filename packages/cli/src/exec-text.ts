@@ -1,0 +1,143 @@
+import type { OutputGroup, ProcessResult } from '@cahier/core'
+
+/** What is looked at of the process of one host. */
+export interface HostProcess {
+  readonly host: { toString(): string }
+  readonly ok: boolean
+  readonly result: ProcessResult | undefined
+}
+
+export interface ExecCounts {
+  readonly hosts: number
+  readonly ok: number
+  readonly failed: number
+  readonly unreachable: number
+}
+
+/** Not reached is not failed: nothing is known of the command there. */
+export function kindOf({ ok, result }: HostProcess): 'ok' | 'failed' | 'unreachable' | 'open' {
+  if (result === undefined) return 'open'
+  if (result.outcome === 'unreachable') return 'unreachable'
+  return ok && result.outcome !== 'canceled' ? 'ok' : 'failed'
+}
+
+export function countHosts(processes: readonly HostProcess[]): ExecCounts {
+  const kinds = processes.map(kindOf)
+  const count = (kind: ReturnType<typeof kindOf>): number => kinds.filter((one) => one === kind).length
+  return { hosts: processes.length, ok: count('ok'), failed: count('failed'), unreachable: count('unreachable') }
+}
+
+export function formatProgress({ hosts, ok, failed, unreachable }: ExecCounts): string {
+  const parts = [
+    `${ok + failed + unreachable}/${hosts} done`,
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(unreachable > 0 ? [`${unreachable} unreachable`] : []),
+  ]
+  return parts.join(', ')
+}
+
+interface Fault {
+  /** Hosts with the same key are listed together. */
+  readonly key: string
+  readonly text: string
+  /** Said instead of the text when it names one of several hosts. */
+  readonly common: string
+  readonly unreachable: boolean
+}
+
+function faultOf(process: HostProcess): Fault | undefined {
+  const { result } = process
+  const plain = (text: string): Fault => ({ key: text, text, common: text, unreachable: false })
+  if (result === undefined) return plain('not begun')
+  const { outcome, exitCode, signal, error } = result
+  const code = error?.code ?? ''
+  if (outcome === 'unreachable') {
+    const message = error?.message ?? 'nobody knows why'
+    return { key: `unreachable ${code}`, text: `not reached, ${code}: ${message}`, common: `not reached, ${code}`, unreachable: true }
+  }
+  if (outcome === 'not-started') {
+    return { ...plain(`not started, ${code}: ${error?.message ?? ''}`), key: `not-started ${code}`, common: `not started, ${code}` }
+  }
+  if (outcome === 'timed-out') return plain('ended at its time limit')
+  if (outcome === 'canceled') return plain('ended as asked')
+  if (signal !== undefined) return plain(`ended by ${signal}`)
+  return exitCode === 0 ? undefined : plain(`exit code ${exitCode}`)
+}
+
+/**
+ * The lines about hosts on which something went wrong: commands that failed, then hosts that were not reached; hosts with the same
+ * cause on one line.
+ */
+export function formatFaults(
+  processes: readonly HostProcess[],
+  core: { foldHosts(names: readonly string[]): string; explain(code: string): string },
+): readonly string[] {
+  const faults = new Map<string, { readonly fault: Fault; readonly hosts: string[]; readonly texts: Set<string>; readonly code: string }>()
+  for (const process of processes) {
+    const fault = faultOf(process)
+    if (fault === undefined) continue
+    const host = String(process.host)
+    const known = faults.get(fault.key)
+    if (known === undefined) {
+      faults.set(fault.key, { fault, hosts: [host], texts: new Set([fault.text]), code: process.result?.error?.code ?? '' })
+    } else {
+      known.hosts.push(host)
+      known.texts.add(fault.text)
+    }
+  }
+  return [...faults.values()]
+    .sort((one, other) => Number(one.fault.unreachable) - Number(other.fault.unreachable))
+    .map(({ fault, hosts, texts, code }) => {
+      const meaning = core.explain(code)
+      const text = texts.size === 1 ? fault.text : `${fault.common}${meaning === '' ? '' : `: ${meaning}`}`
+      return `${foldNames(hosts, core)}: ${text}`
+    })
+}
+
+/** An IPv6 address with a port has brackets of its own, which a host set does not have. */
+function foldNames(names: readonly string[], core: { foldHosts(names: readonly string[]): string }): string {
+  const bracketed = names.filter((name) => name.includes('['))
+  return [core.foldHosts(names.filter((name) => !name.includes('['))), ...bracketed].filter((part) => part !== '').join(',')
+}
+
+/** The last line, when something went wrong. */
+export function formatEnd({ hosts, ok, failed, unreachable }: ExecCounts): string {
+  const open = hosts - ok - failed - unreachable
+  const parts = [
+    `${ok} ok`,
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(unreachable > 0 ? [`${unreachable} not reached`] : []),
+    ...(open > 0 ? [`${open} not begun`] : []),
+  ]
+  return `${hosts} ${hosts === 1 ? 'host' : 'hosts'}: ${parts.join(', ')}`
+}
+
+const RULE = '-'.repeat(15)
+
+/** Outputs that are the same, under the hosts that said it. */
+export function formatGroups(groups: readonly Pick<OutputGroup, 'hosts' | 'text' | 'processes'>[]): string {
+  return groups
+    .filter(({ text }) => text !== '')
+    .map(({ hosts, processes, text }) => {
+      const head = processes.length === 1 ? hosts : `${hosts} (${processes.length})`
+      return `${RULE}\n${head}\n${RULE}\n${text.endsWith('\n') ? text : `${text}\n`}`
+    })
+    .join('')
+}
+
+/** The object of one host for `--json`. */
+export function hostJson({ host, result }: HostProcess): Record<string, unknown> {
+  if (result === undefined) return { host: String(host), outcome: 'not-begun' }
+  const { outcome, exitCode, signal, stdout, stderr, error, durationMs } = result
+  return {
+    host: String(host),
+    outcome,
+    exitCode: exitCode ?? null,
+    signal: signal ?? null,
+    stdout: stdout.text,
+    stderr: stderr.text,
+    ...(stdout.truncated || stderr.truncated ? { truncated: true } : {}),
+    ...(error === undefined ? {} : { error }),
+    durationMs: Math.round(durationMs),
+  }
+}
