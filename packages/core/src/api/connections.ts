@@ -1,12 +1,16 @@
 import { describeIssues, formatPath } from '../engine/campaign-issues.js'
 import { ConfigError } from '../errors.js'
 import { type Connection, type ConnectionOptions, connectionSchema } from '../model/connection.js'
-import type { HostSpec } from '../model/host.js'
+import { formatHost, type HostSpec } from '../model/host.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
+import { beforeSignalledEnd } from '../process/live-processes.js'
 import type { RemoteBackend } from '../process/remote-backend.js'
+import { endedProcess } from '../process/supervised-process.js'
 import type { SshPrompts } from '../ssh/connection.js'
 import type { ConnectionPool } from '../ssh/connection-pool.js'
+import { formatDuration } from '../units.js'
+import { startTimer } from '../util/async.js'
 import { keyOf } from './host.js'
 import { processLogger } from './process-log.js'
 import { terminalPrompts } from './terminal-prompts.js'
@@ -101,9 +105,13 @@ class HostBackend implements ProcessBackend {
     this.#connection = connection
   }
 
-  async start(spec: ProcessSpec, options?: StartOptions): Promise<RunningProcess> {
+  async start(spec: ProcessSpec, options: StartOptions = {}): Promise<RunningProcess> {
     this.#opened ??= this.#open()
-    return (await this.#opened).start(spec, options)
+    const backend = await this.#opened
+    const limit = spec.timeoutMs ?? 0
+    const running = limit > 0 ? await startWithin(limit, backend, spec, options) : await backend.start(spec, options)
+    endWithProgram(running)
+    return running
   }
 
   async #open(): Promise<RemoteBackend> {
@@ -114,6 +122,41 @@ class HostBackend implements ProcessBackend {
   async [Symbol.asyncDispose](): Promise<void> {
     await (await this.#opened)?.[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * The time limit of a process holds for the way to its host, too: a host that does not answer gives its place back then. The command has
+ * all of its time once it runs.
+ */
+async function startWithin(limit: number, backend: RemoteBackend, spec: ProcessSpec, options: StartOptions): Promise<RunningProcess> {
+  const late = new AbortController()
+  const cancel = startTimer(limit, () => late.abort())
+  const signal = options.signal === undefined ? late.signal : AbortSignal.any([options.signal, late.signal])
+  try {
+    const running = await backend.start(spec, { ...options, signal })
+    if (!late.signal.aborted || options.signal?.aborted === true) return running
+    const { outcome, host } = await running.result
+    if (outcome !== 'canceled') return running
+    const message = `${host ?? formatHost(backend.host)} was not reached within ${formatDuration(limit)}, the time limit of the process`
+    return endedProcess('unreachable', { code: 'E_HOST_TIMEOUT', message })
+  } finally {
+    cancel()
+  }
+}
+
+const running = new Set<RunningProcess>()
+let unlisten: (() => void) | undefined
+
+/** A signal that ends this program ends the command, too. Without it, the command would live until its lease has passed. */
+function endWithProgram(process: RunningProcess): void {
+  running.add(process)
+  unlisten ??= beforeSignalledEnd(closeConnections)
+  void process.result.then(() => {
+    running.delete(process)
+    if (running.size > 0) return
+    unlisten?.()
+    unlisten = undefined
+  })
 }
 
 const texts = new WeakMap<Connection, string>()

@@ -90,7 +90,7 @@ function compareGroups(one: OutputGroup, other: OutputGroup): number {
 /** Of a host that was not reached, or of a process that could not be started: as `ssh` has it. */
 const NOT_REACHED = 255
 /** As `timeout` of coreutils has it. */
-const TIMED_OUT = 124
+export const TIMED_OUT = 124
 
 /**
  * The largest exit code of processes that are not `ok`, for a program's own: a signal counts 128 and its number, a time limit 124, a

@@ -314,8 +314,8 @@ export class Process implements AsyncDisposable {
     if (userSignal?.aborted === true) onAbort()
     else userSignal?.addEventListener('abort', onAbort, { once: true })
     const fans = {
-      stdout: this.stdoutHandlers.length > 0 ? new OutputFan(this.stdoutHandlers as OutputHandler[], 'stdout', this) : undefined,
-      stderr: this.stderrHandlers.length > 0 ? new OutputFan(this.stderrHandlers as OutputHandler[], 'stderr', this) : undefined,
+      stdout: this.stdoutHandlers.length > 0 ? new OutputFan(this.stdoutHandlers, 'stdout', this) : undefined,
+      stderr: this.stderrHandlers.length > 0 ? new OutputFan(this.stderrHandlers, 'stderr', this) : undefined,
     }
     const running = await this.#launch(state, fans)
     state.running = running

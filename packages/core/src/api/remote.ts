@@ -3,7 +3,7 @@ import { type ActionOptions, ProcessesAction } from './action.js'
 import { checkConcurrency } from './actions.js'
 import { type CommandValues, fillCommand, parseCommand } from './command-values.js'
 import { connectionOf, mergeConnections } from './connections.js'
-import { type GatherOptions, gatherOutputs, type OutputGroup, worstExitCode } from './gather.js'
+import { type GatherOptions, gatherOutputs, type OutputGroup, TIMED_OUT, worstExitCode } from './gather.js'
 import type { Host } from './host.js'
 import { type HostGroups, type HostInput, hosts as unfoldHosts } from './hosts.js'
 import { nameOf } from './process.js'
@@ -60,9 +60,9 @@ export class Remote extends ProcessesAction<SshProcess> {
     return gatherOutputs(this.processes, options)
   }
 
-  /** See {@link worstExitCode}. */
+  /** The function {@link worstExitCode} over its processes; at least 124 when the time of the whole action ended. */
   get worstExitCode(): number {
-    return worstExitCode(this.processes)
+    return Math.max(this.timedOut ? TIMED_OUT : 0, worstExitCode(this.processes))
   }
 }
 

@@ -34,7 +34,7 @@ export async function readSites(directory: string): Promise<SiteConfig> {
   const [near, far] = configs
   const connection = mergeConnections(far?.connection, near?.connection)
   return {
-    sites: { local: siteSchema.parse({}), ...far?.sites, ...near?.sites } as Record<string, Site>,
+    sites: { local: siteSchema.parse({}), ...far?.sites, ...near?.sites },
     defaultSite: near?.defaultSite ?? far?.defaultSite ?? 'local',
     groups: { ...far?.groups, ...near?.groups },
     ...(Object.keys(connection).length > 0 ? { connection } : {}),

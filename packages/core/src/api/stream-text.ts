@@ -28,7 +28,7 @@ export class StreamText {
   #total = 0
   #position = 0
   #ended = false
-  #searches = new Set<() => void>()
+  #searches: (() => void)[] = []
 
   constructor(keep: number) {
     this.#keep = Math.max(2, keep)
@@ -53,12 +53,12 @@ export class StreamText {
       this.#recent = this.#recent.slice(drop)
       this.#recentAt += drop
     }
-    for (const search of [...this.#searches]) search()
+    for (const search of this.#searches.slice()) search()
   }
 
   end(): void {
     this.#ended = true
-    for (const search of [...this.#searches]) search()
+    for (const search of this.#searches.slice()) search()
   }
 
   /**
@@ -72,7 +72,7 @@ export class StreamText {
     return new Promise((resolve) => {
       let cancelTimer: (() => void) | undefined
       const settle = (outcome: ExpectOutcome): void => {
-        this.#searches.delete(search)
+        this.#searches = this.#searches.filter((other) => other !== search)
         cancelTimer?.()
         resolve(outcome)
       }
@@ -82,9 +82,9 @@ export class StreamText {
         else if (this.#ended) settle({ index: -1, match: undefined, why: 'ended' })
         else from = Math.max(begin, this.#total - backtrack)
       }
-      this.#searches.add(search)
+      this.#searches.push(search)
       search()
-      if (this.#searches.has(search) && options.timeoutMs !== undefined) {
+      if (this.#searches.includes(search) && options.timeoutMs !== undefined) {
         cancelTimer = startTimer(options.timeoutMs, () => settle({ index: -1, match: undefined, why: 'timeout' }))
       }
     })

@@ -5,33 +5,64 @@ import { sendSignal } from './process-tree.js'
 const live = new Set<number>()
 /** How long the program's end waits between SIGTERM and SIGKILL. */
 const LAST_GRACE_MS = 300
+/** How long what is elsewhere is waited for. */
+const FAR_END_MS = 1_000
 const ENDING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
+/** For what runs elsewhere. */
+const farEnds = new Set<() => Promise<unknown>>()
+let listening = false
 
 /** From now on the group ends with this program, unless the program is killed with SIGKILL. */
 export function keepTrackOf(leader: number): void {
-  if (live.size === 0) listen()
   live.add(leader)
+  listen()
 }
 
 export function forget(leader: number): void {
-  if (live.delete(leader) && live.size === 0) unlisten()
+  live.delete(leader)
+  listen()
+}
+
+/**
+ * From now on this is called when a signal ends the program, and waited for a moment.
+ *
+ * @returns what takes it back
+ */
+export function beforeSignalledEnd(end: () => Promise<unknown>): () => void {
+  farEnds.add(end)
+  listen()
+  return () => {
+    farEnds.delete(end)
+    listen()
+  }
 }
 
 function listen(): void {
-  process.on('exit', endAll)
-  for (const signal of ENDING) process.on(signal, onSignal)
-}
-
-function unlisten(): void {
-  process.off('exit', endAll)
-  for (const signal of ENDING) process.off(signal, onSignal)
+  const wanted = live.size > 0 || farEnds.size > 0
+  if (wanted === listening) return
+  listening = wanted
+  const change = wanted ? 'on' : 'off'
+  process[change]('exit', endAll)
+  for (const signal of ENDING) process[change](signal, onSignal)
 }
 
 /** Whoever else listens decides what a signal means; alone, we end our children and let the signal do what it does without us. */
 function onSignal(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) > 1) return
+  const ends = [...farEnds]
+  farEnds.clear()
+  // A second signal finds nothing to wait for.
+  if (ends.length === 0) finish(signal)
+  else {
+    const late = new Promise<void>((resolve) => void setTimeout(resolve, FAR_END_MS))
+    void Promise.race([Promise.allSettled(ends.map((end) => end())), late]).then(() => finish(signal))
+  }
+}
+
+function finish(signal: NodeJS.Signals): void {
   endAll()
-  unlisten()
+  listen()
   process.kill(process.pid, signal)
 }
 

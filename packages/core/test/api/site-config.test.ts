@@ -1,0 +1,88 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { connectionOf } from '../../src/api/connections.js'
+import { hosts, readSites, setConnectionDefaults, setHostGroups, siteOf, useConfiguration } from '../../src/index.js'
+
+let folder: string
+let before: string | undefined
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'cahier-sites-'))
+  before = process.env['XDG_CONFIG_HOME']
+  process.env['XDG_CONFIG_HOME'] = join(folder, 'config')
+  mkdirSync(join(folder, 'config/cahier'), { recursive: true })
+})
+afterEach(() => {
+  if (before === undefined) delete process.env['XDG_CONFIG_HOME']
+  else process.env['XDG_CONFIG_HOME'] = before
+  rmSync(folder, { recursive: true, force: true })
+  setConnectionDefaults({})
+  setHostGroups({})
+})
+const near = (text: string): void => writeFileSync(join(folder, 'cahier.config.yaml'), text)
+const far = (text: string): void => writeFileSync(join(folder, 'config/cahier/cahier.config.yaml'), text)
+
+describe('the configuration', () => {
+  it('names groups, and those beside the campaign win', async () => {
+    far('groups: { compute: "node[1-9]", login: [login1, "@compute"] }')
+    near('groups: { compute: "node[1-2]" }')
+    await useConfiguration({ directory: folder })
+    expect(hosts('@login').join(' ')).toBe('login1 node1 node2')
+  })
+
+  it('says how hosts are reached: for a site, for the file, for the user, in this order', async () => {
+    far('connection: { user: carol, port: 2222, connectTimeout: 3s, sessions: 4 }')
+    near(
+      [
+        'connection: { user: bob, connectTimeout: 5s }',
+        'sites:',
+        '  cluster: { host: "alice@login", connection: { connectTimeout: 7s } }',
+        '  other: { host: "x" }',
+      ].join('\n'),
+    )
+    const config = await useConfiguration({ directory: folder, site: 'cluster' })
+    expect(siteOf(config, 'cluster')).toMatchObject({ name: 'cluster', host: 'alice@login', connection: { connectTimeout: '7s' } })
+    expect(connectionOf()).toMatchObject({ user: 'bob', port: 2222, connectTimeout: 7_000, sessions: 4, keepAlive: 10_000 })
+    expect(connectionOf({ user: 'dora', port: undefined })).toMatchObject({ user: 'dora', port: 2222, connectTimeout: 7_000 })
+    await useConfiguration({ directory: folder, site: 'other' })
+    expect(connectionOf()).toMatchObject({ user: 'bob', connectTimeout: 5_000 })
+    await useConfiguration({ directory: folder })
+    expect(connectionOf()).toMatchObject({ user: 'bob', connectTimeout: 5_000 })
+  })
+
+  it('may hold functions when it is code', async () => {
+    writeFileSync(join(folder, 'cahier.config.js'), 'export default { connection: { hostRewrite: (name) => `${name}.inside` } }')
+    await useConfiguration({ directory: folder })
+    expect((connectionOf().hostRewrite as (name: string) => string)('a')).toBe('a.inside')
+  })
+
+  it('is not needed', async () => {
+    expect(await readSites(folder)).toMatchObject({ defaultSite: 'local', groups: {}, sites: { local: { scheduler: 'local' } } })
+  })
+
+  it.each([
+    ['connection: { usr: bob }', 'usr', 'Did you mean user?'],
+    ['sites: { a: { connection: { connectTimeout: soon } } }', 'connectTimeout', undefined],
+    ['sites: { a: { hots: b } }', 'hots', 'Did you mean host?'],
+    ['groups: { "a b": c }', 'groups', undefined],
+    ['groups: { a: 3 }', 'groups', undefined],
+    ['group: { a: b }', 'group', 'Did you mean groups?'],
+  ])('refuses %s', async (text, place, suggestion) => {
+    near(text)
+    await expect(useConfiguration({ directory: folder })).rejects.toThrow(
+      expect.objectContaining({
+        code: 'E_SITE_INVALID',
+        message: expect.stringContaining(place),
+        ...(suggestion === undefined ? {} : { suggestions: expect.arrayContaining([suggestion]) }),
+      }),
+    )
+  })
+
+  it('refuses a site that is not there', async () => {
+    near('sites: { cluster: {} }')
+    await expect(useConfiguration({ directory: folder, site: 'clutser' })).rejects.toThrow(
+      expect.objectContaining({ code: 'E_NOT_FOUND', suggestions: ['Did you mean cluster?'] }),
+    )
+  })
+})
