@@ -1,106 +1,88 @@
 #!/usr/bin/perl
 # The runner of Cahier: starts commands on request, frames what they print, says how they ended.
-# One file, no module beyond perl's own core, perl 5.8 or later.
+# One file, no module beyond perl's own core, perl 5.8 or later. The protocol: docs/reference/runner.md.
 #
-#   perl runner.pl [lease-seconds [grace-seconds]]
+#   perl runner.pl token lease-seconds grace-seconds
 #
-# Requests, on standard input: length of the payload (32 bits, big endian), type (1 byte), id (32 bits), payload.
-#   s  start: fields of key (1 byte), length (32 bits), bytes:
-#      a argument  d working directory  e NAME=VALUE  u name to unset  t text for stdin  p stdin is a pipe
-#      o stdout file  r stderr file  A append to them  D detached: goes on when the runner ends
-#   j  job: what the wrapper script of job-wrapper.ts does, done here. Fields: d directory  e, u as above  v NAME=VALUE for the
-#      script only  t tag  n number of the start  w walltime in seconds  g grace in seconds. Always detached, no output.
-#   k  signal, by name, for the process group      w  text for stdin      c  close stdin
-#   d  drop: close the pipes, nobody reads them    p  sign of life, answered with P
-# Answers, on standard output: a line "type id length", then so many bytes.
-#   H  hello: "protocol-version perl pid"          P  sign of life
-#   S  started: pid                                F  did not start: "stage code text"
-#   O E  output, error output                      X  ended: "exit-code signal streams-still-open"
-#   z  one of those streams ended                  W  bytes of stdin accepted     B  nobody reads stdin any more
-# When standard input ends, or nothing comes for as long as the lease says, what is not detached is ended:
-# SIGTERM, the grace, SIGKILL, on the group and on whatever carries the same CAHIER_PROC in its environment.
+# Hundreds of hosts start this at once, so what every runner needs is compiled at its start, and the rest, text in @RARE, when it is
+# first called. POSIX alone would take longer to load than everything else together. Comment lines and indentation are stripped before
+# the program is sent.
 use strict;
-use POSIX ();
 
-my $VERSION = 1;
-my $lease = @ARGV ? shift @ARGV : 0;
-my $grace = @ARGV ? shift @ARGV : 5;
-my $MOST_QUEUED = 1 << 20;
+our ($token, $lease, $grace) = @ARGV;
+our $VERSION = 2;
+# Reading from commands stops when so much waits; with a lease, what was said and not acknowledged counts too. What a last round of
+# reading adds stays below the 4 MiB that the protocol allows.
+our $MOST = $lease ? 3 << 20 : 1 << 20;
+our $READ = 262144;
 
-my %job;       # id => { pid, in, inq, out, err, detach, marker }
-my %id_of;     # pid => id
-my %reader;    # descriptor => [id, key of the handle, frame type]
-my %writer;    # descriptor => id
-my ($rin, $win, $in, $out, $ended, $chld) = ('', '', '', '', 0, 0);
-my $HZ = POSIX::sysconf(POSIX::_SC_CLK_TCK()) || 100;
-my $heard = now();
+our %job;       # id => { pid, in, inq, out, err, open, gone, detach, marker, forgotten }
+our %id_of;     # pid => id, of those that were not waited for
+our %reader;    # descriptor => [id, key of the handle, frame type]
+our %writer;    # descriptor => id
+# Bits for select: outputs of commands, their inputs, the link.
+our ($rin, $win, $lin) = ('', '', '');
+# The link: its handles, what was read of an unfinished request, how many bytes of requests were taken, the hello on its way out.
+our ($IN, $OUT, $in, $taken, $greet) = (\*STDIN, \*STDOUT, '', 0, '');
+# What was said, as chunks: the next one to go out, and how much of it has gone; where in the stream the first one begins and the last
+# one ends. With a lease, those before $next wait to be acknowledged.
+our (@chunks, $next, $at, $base, $end);
+($next, $at, $base, $end) = (0, 0, 0, 0);
+# The link was lost; somebody wants to take up; on a new link, nothing was said yet; the socket for it.
+our ($lost, $take_up, $fresh, $listen) = (0, 0, 0, undef);
+our ($ended, $chld, $buffer, $turn) = (0, 0, '', 0);
+our ($SETSID, $CLOCK, $NONBLOCK, $EAGAIN, $LINUX);
+our ($TIME, $heard, $directory, $pause) = ("\0" x 16, 0, '', undef);
+# The end of a child that could not become its program is told through a pipe.
+our ($null, $fail_r, $fail_w);
+our (@RARE, @scan);
 
-binmode STDIN; binmode STDOUT;
-$SIG{PIPE} = 'IGNORE';
-$SIG{CHLD} = sub { $chld = 1 };
-# In a child that has not yet become its program, a signal means what it means by default.
-my $self = $$;
-$SIG{$_} = sub { my $name = shift; if ($$ == $self) { $ended = 1 } else { $SIG{$name} = 'DEFAULT'; kill $name, $$ } } for qw(TERM HUP INT);
-nonblock(\*STDIN); nonblock(\*STDOUT);
-open my $null, '+<', '/dev/null' or die "cannot open /dev/null: $!\n";
-pipe my $fail_r, my $fail_w or die "cannot make a pipe: $!\n";
-nonblock($fail_r);
-my $NULL = fileno $null;
-my $LAST_OWN = (sort { $a <=> $b } $NULL, fileno $fail_r, fileno $fail_w)[-1];
-# What jobs need, worked out once.
-my $NO_SIGNAL = POSIX::SigSet->new;
-my $JOB_SIGNALS = POSIX::SigSet->new(POSIX::SIGTERM(), POSIX::SIGINT(), POSIX::SIGUSR1(), POSIX::SIGCHLD(), POSIX::SIGALRM());
-my $NEW_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL();
-my $ANY_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_TRUNC();
-my $HOST = (POSIX::uname())[1];
-my $BOOT = slurp('/proc/sys/kernel/random/boot_id') || '';
-$BOOT =~ s/\s//g;
-vec($rin, 0, 1) = 1;
-say_frame('H', 0, "$VERSION perl $$");
-
-until ($ended) {
-  my $full = length($out) > $MOST_QUEUED;
-  my $r = $full ? stdin_only() : $rin;
-  my $w = $win;
-  vec($w, 1, 1) = 1 if length $out;
-  # A signal that comes just before select is seen when the time ends.
-  my $n = select $r, $w, undef, $chld ? 0 : %id_of || $lease ? 0.1 : undef;
-  if ($n > 0) {
-    read_requests() if vec($r, 0, 1);
-    for my $fd (keys %reader) { read_output($fd) if vec($r, $fd, 1) }
-    for my $fd (keys %writer) { write_input($writer{$fd}) if vec($w, $fd, 1) }
-  }
-  reap() if $chld || $n <= 0;
-  flush_out();
-  last if $lease && now() - $heard > $lease;
+# Numbers that are the same on every linux of these processors; elsewhere POSIX is asked.
+sub know_system {
+  my $head = '';
+  if ($^O eq 'linux' && open my $exe, '<', '/proc/self/exe') { sysread $exe, $head, 20 }
+  my ($class, $machine) = unpack 'x4 H4 x12 H4', $head . "\0" x 20;
+  my $calls = { '0201 3e00' => [112, 228], '0201 b700' => [157, 113], '0201 f300' => [157, 113] }->{"$class $machine"};
+  if ($calls) { ($SETSID, $CLOCK, $NONBLOCK, $EAGAIN, $LINUX) = (@$calls, 2048, 11, 1) } else { ask_posix() }
 }
-end_all();
-exit 0;
 
 # Seconds on a clock that nobody sets.
-sub now { return (POSIX::times())[0] / $HZ }
-
-sub stdin_only { my $v = ''; vec($v, 0, 1) = 1; return $v }
-
-sub nonblock {
-  my $h = shift;
-  my $flags = fcntl($h, POSIX::F_GETFL(), 0);
-  fcntl($h, POSIX::F_SETFL(), ($flags || 0) | POSIX::O_NONBLOCK());
+sub now {
+  return slow_now() unless $CLOCK;
+  syscall $CLOCK, 1, $TIME;
+  my ($seconds, $rest) = unpack 'l!2', $TIME;
+  return $seconds + $rest / 1e9;
 }
 
-sub say_frame { $out .= "$_[0] $_[1] " . length($_[2]) . "\n" . $_[2] }
+# A line end comes first, so that noise without one cannot swallow the hello.
+sub greet {
+  my $text = "$VERSION perl $$ $taken $directory";
+  $greet = "\nH 0 " . length($text) . " $token\n$text";
+}
+
+sub say_frame {
+  my $frame = "$_[0] $_[1] " . length($_[2]) . " $token\n" . $_[2];
+  $end += length $frame;
+  if ($next < @chunks && length $chunks[-1] < 16384) { $chunks[-1] .= $frame } else { push @chunks, $frame }
+}
 
 sub flush_out {
-  return unless length $out;
-  my $n = syswrite STDOUT, $out;
-  if (defined $n) { substr($out, 0, $n) = '' }
-  elsif ($! != POSIX::EAGAIN() && $! != POSIX::EINTR()) { $ended = 1 }
+  return if !$OUT || $fresh;
+  while (length $greet || $next < @chunks) {
+    my $n = length $greet ? syswrite $OUT, $greet : syswrite $OUT, $chunks[$next], length($chunks[$next]) - $at, $at;
+    if (!defined $n) { lose_link() unless $! == $EAGAIN || $! == 4; return }
+    if (length $greet) { substr($greet, 0, $n) = ''; next }
+    $at += $n;
+    return if $at < length $chunks[$next];
+    $at = 0;
+    if ($lease) { $next++ } else { $base += length shift @chunks }
+  }
 }
 
 sub read_requests {
-  my $n = sysread STDIN, $in, 262144, length $in;
-  if (!defined $n) { $ended = 1 unless $! == POSIX::EAGAIN() || $! == POSIX::EINTR(); return }
-  if ($n == 0) { $ended = 1; return }
+  my $n = sysread $IN, $in, 65536, length $in;
+  if (!defined $n) { lose_link() unless $! == $EAGAIN || $! == 4; return }
+  return lose_link() if $n == 0;
   $heard = now();
   my $at = 0;
   my $have = length $in;
@@ -109,15 +91,321 @@ sub read_requests {
     last if $have - $at - 9 < $len;
     my $payload = substr $in, $at + 9, $len;
     $at += 9 + $len;
+    if ($fresh) {
+      return lose_link() unless $type eq 'a' && taken_up($payload);
+      next;
+    }
+    $taken += 9 + $len;
     if    ($type eq 's') { start($id, $payload); reap() if $chld }
-    elsif ($type eq 'j') { start_job($id, $payload); reap() if $chld }
-    elsif ($type eq 'k') { signal_group($id, $payload) }
-    elsif ($type eq 'w') { my $j = $job{$id}; if ($j && $j->{in}) { $j->{inq} .= $payload; write_input($id) } else { say_frame('B', $id, '') } }
-    elsif ($type eq 'c') { my $j = $job{$id}; if ($j) { $j->{close} = 1; close_input($id) unless length $j->{inq} } }
-    elsif ($type eq 'd') { drop($id) }
+    elsif ($type eq 'f') { forget($id) }
+    elsif ($type eq 'a') { acknowledge($payload) }
     elsif ($type eq 'p') { say_frame('P', 0, '') }
+    elsif ($type eq 'w') { add_input($id, $payload) }
+    elsif ($type eq 'c') { end_input($id) }
+    elsif ($type eq 'd') { drop($id) }
+    elsif ($type eq 'k') { signal_group($id, $payload) }
+    elsif ($type eq 'K') { signal_tree($id, $payload) }
+    elsif ($type eq 't') { tell_tree($id) }
+    elsif ($type eq 'j') { start_job($id, $payload); reap() if $chld }
+    elsif ($type eq 'q') { $ended = 1 }
   }
   substr($in, 0, $at) = '' if $at;
+  @scan = () if @scan;
+}
+
+sub start {
+  my ($id, $payload) = @_;
+  my (@argv, @set, @unset, %one);
+  my $marker = '';
+  my @fields = unpack '(a N/a*)*', $payload;
+  while (@fields) {
+    my $key = shift @fields;
+    my $value = shift @fields;
+    if    ($key eq 'a') { push @argv, $value }
+    elsif ($key eq 'e') { push @set, $value; $marker = $1 if $value =~ /^CAHIER_PROC=(?:.* )?(\S+)$/s }
+    elsif ($key eq 'u') { push @unset, $value }
+    else                { $one{$key} = $value }
+  }
+  my ($or, $ow, $er, $ew, $ir, $iw);
+  if (defined $one{o}) {
+    my $mode = exists $one{A} ? '>>' : '>';
+    open $ow, $mode, $one{o} or return failed($id, 'stdout', $!);
+    if ($one{r} eq $one{o}) { $ew = $ow } else { open $ew, $mode, $one{r} or return failed($id, 'stderr', $!) }
+  } else {
+    pipe $or, $ow or return failed($id, 'pipe', $!);
+    pipe $er, $ew or return failed($id, 'pipe', $!);
+  }
+  if (exists $one{p} || defined $one{t}) { pipe $ir, $iw or return failed($id, 'pipe', $!) }
+
+  my $pid = fork;
+  return failed($id, 'fork', $!) unless defined $pid;
+  if ($pid == 0) {
+    $SETSID ? syscall $SETSID : POSIX::setsid();
+    open STDIN, '<&', $ir || $null;
+    open STDOUT, '>&', $ow;
+    open STDERR, '>&', $ew;
+    $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD TERM HUP INT USR1);
+    child_failed(1, $!) if defined $one{d} && !chdir $one{d};
+    delete $ENV{$_} for @unset;
+    set_variables(\@set);
+    exec { $argv[0] } @argv or child_failed(2, $!);
+  }
+
+  my $j = $job{$id} = { pid => $pid, open => 0, detach => exists $one{D}, marker => $marker };
+  $id_of{$pid} = $id;
+  if ($or) { watch($id, 'out', $or, 'O'); watch($id, 'err', $er, 'E') }
+  say_frame('S', $id, $pid);
+  open_input($id, $iw, $one{t}) if $iw;
+}
+
+sub set_variables {
+  for (@{$_[0]}) { my $cut = index $_, '='; $ENV{substr $_, 0, $cut} = substr $_, $cut + 1 }
+}
+
+sub child_failed {
+  my ($stage, $errno) = @_;
+  syswrite $fail_w, pack 'N N N', $$, $stage, 0 + $errno;
+  exit 127;
+}
+
+sub watch {
+  my ($id, $key, $handle, $type) = @_;
+  fcntl $handle, 4, $NONBLOCK;
+  my $fd = fileno $handle;
+  $job{$id}{$key} = $handle;
+  $job{$id}{open}++;
+  $reader{$fd} = [$id, $key, $type];
+  vec($rin, $fd, 1) = 1;
+}
+
+# Returns true when there may be more.
+sub read_output {
+  my $fd = shift;
+  my $entry = $reader{$fd} or return 0;
+  my ($id, $key, $type, $wide) = @$entry;
+  my $n = sysread $job{$id}{$key}, $buffer, $READ;
+  if ($n) {
+    say_frame($type, $id, $buffer);
+    # Somebody has much to say: a wider pipe (F_SETPIPE_SZ).
+    if ($n == 65536 && $LINUX && !$wide) { $entry->[3] = 1; fcntl $job{$id}{$key}, 1031, $READ }
+    return 1;
+  }
+  return 0 if !defined $n && ($! == $EAGAIN || $! == 4);
+  unwatch($id, $key);
+  return 0;
+}
+
+sub unwatch {
+  my ($id, $key) = @_;
+  my $j = $job{$id};
+  my $handle = delete $j->{$key} or return;
+  my $fd = fileno $handle;
+  vec($rin, $fd, 1) = 0;
+  delete $reader{$fd};
+  close $handle;
+  $j->{open}--;
+  say_frame('z', $id, '') if $j->{gone} && !$j->{forgotten};
+}
+
+# One that still runs is remembered until its end, for the sake of our own.
+sub forget {
+  my $id = shift;
+  my $j = $job{$id} or return;
+  $j->{forgotten} = 1;
+  drop($id) if $j->{open} || $j->{in};
+  delete $job{$id} if $j->{gone};
+}
+
+# While there is no room for their last output, the ended ones wait too.
+sub reap {
+  return if $end - $base > $MOST;
+  $chld = 0;
+  while ((my $pid = waitpid -1, 1) > 0) {
+    my $status = $?;
+    my $id = delete $id_of{$pid};
+    next unless defined $id;
+    my $j = $job{$id};
+    for my $key ('out', 'err') {
+      next unless $j->{$key};
+      my $fd = fileno $j->{$key};
+      # What the process itself wrote fits in the pipe; more comes from others, and in its turn.
+      my $rest = $reader{$fd}[3] ? 5 : 17;
+      while ($rest-- > 0 && read_output($fd)) { }
+    }
+    next if $status >> 8 == 127 && never_ran($id, $pid);
+    $j->{gone} = 1;
+    say_frame('X', $id, ($status >> 8) . ' ' . ($status & 127) . ' ' . $j->{open}) unless $j->{forgotten};
+    close_input($id) if $j->{in};
+    delete $job{$id} if $j->{forgotten};
+    if ($end - $base > $MOST) { $chld = 1; return }
+  }
+}
+
+sub AUTOLOAD {
+  our $AUTOLOAD;
+  my $name = substr $AUTOLOAD, 2 + rindex $AUTOLOAD, '::';
+  my ($text) = grep { /^sub $name\b/m } @RARE;
+  defined $text && eval "$text;1" or die "$name: $@\n";
+  goto &{\&$AUTOLOAD};
+}
+
+push @RARE, <<'RARE';
+# Standard input of commands.
+sub open_input {
+  my ($id, $handle, $text) = @_;
+  my $j = $job{$id};
+  fcntl $handle, 4, $NONBLOCK;
+  $j->{in} = $handle;
+  $j->{inq} = '';
+  return unless defined $text;
+  $j->{inq} = $text;
+  $j->{close} = $j->{quiet} = 1;
+  length $text ? write_input($id) : close_input($id);
+}
+
+sub add_input {
+  my ($id, $bytes) = @_;
+  my $j = $job{$id};
+  if ($j && $j->{in}) { $j->{inq} .= $bytes; write_input($id) } else { say_frame('B', $id, '') }
+}
+
+sub end_input {
+  my $j = $job{$_[0]} or return;
+  $j->{close} = 1;
+  close_input($_[0]) if $j->{in} && !length $j->{inq};
+}
+
+sub write_input {
+  my $id = shift;
+  my $j = $job{$id} or return;
+  my $h = $j->{in} or return;
+  my $fd = fileno $h;
+  my $n = syswrite $h, $j->{inq}, 65536;
+  if (!defined $n) {
+    if ($! != $EAGAIN && $! != 4) {
+      say_frame('B', $id, '') unless $j->{quiet};
+      close_input($id);
+      return;
+    }
+  } else {
+    substr($j->{inq}, 0, $n) = '';
+    say_frame('W', $id, $n) unless $j->{quiet};
+  }
+  if (length $j->{inq}) { $writer{$fd} = $id; vec($win, $fd, 1) = 1 }
+  else {
+    delete $writer{$fd};
+    vec($win, $fd, 1) = 0;
+    close_input($id) if $j->{close};
+  }
+}
+
+sub close_input {
+  my $j = $job{$_[0]} or return;
+  my $h = delete $j->{in} or return;
+  my $fd = fileno $h;
+  delete $writer{$fd};
+  vec($win, $fd, 1) = 0;
+  $j->{inq} = '';
+  close $h;
+}
+RARE
+
+push @RARE, <<'RARE';
+# What went wrong at a start.
+sub failed {
+  my ($id, $stage, $errno) = @_;
+  $errno += 0;
+  my %name = (
+    1 => 'EPERM', 2 => 'ENOENT', 5 => 'EIO', 7 => 'E2BIG', 8 => 'ENOEXEC', 12 => 'ENOMEM', 13 => 'EACCES', 20 => 'ENOTDIR',
+    21 => 'EISDIR', 23 => 'ENFILE', 24 => 'EMFILE', 26 => 'ETXTBSY', 28 => 'ENOSPC', 30 => 'EROFS',
+    $LINUX ? (11 => 'EAGAIN', 36 => 'ENAMETOOLONG', 40 => 'ELOOP') : (35 => 'EAGAIN', 62 => 'ELOOP', 63 => 'ENAMETOOLONG'),
+  );
+  my $code = $name{$errno} || "ERRNO$errno";
+  $! = $errno;
+  say_frame('F', $id, "$stage $code $!");
+}
+
+# True when the fork could not become the program.
+sub never_ran {
+  my ($id, $pid) = @_;
+  our %stage;
+  my $record;
+  while (sysread($fail_r, $record, 12) && length $record == 12) { my ($p, $s, $e) = unpack 'N N N', $record; $stage{$p} = [$s, $e] }
+  my $why = delete $stage{$pid} or return 0;
+  failed($id, $why->[0] == 1 ? 'cwd' : 'exec', $why->[1]) unless $job{$id}{forgotten};
+  drop($id);
+  delete $job{$id};
+  return 1;
+}
+RARE
+
+push @RARE, <<'RARE';
+# The link, and the pipes of commands, when they are let go.
+# So many bytes of what was said need not be kept.
+sub acknowledge {
+  while ($next > 0 && $base + length $chunks[0] <= $_[0]) { $base += length shift @chunks; $next-- }
+}
+
+sub lose_link {
+  if (!$lease) { $ended = 1; return }
+  open STDIN, '<', '/dev/null';
+  open STDOUT, '>', '/dev/null';
+  open STDERR, '>', '/dev/null';
+  close $IN if $IN && fileno $IN > 2;
+  ($IN, $OUT, $in, $greet, $lin, $fresh, $lost) = (undef, undef, '', '', '', 0, 1);
+}
+
+sub drop {
+  my $id = shift;
+  my $j = $job{$id} or return;
+  close_input($id) if $j->{in};
+  for my $key ('out', 'err') { unwatch($id, $key) if $j->{$key} }
+}
+RARE
+
+push @RARE, <<'RARE';
+# Signals, and trees: the group and the session of a command, whatever carries its mark in CAHIER_PROC, and all their descendants.
+
+# All living processes but this one: [pid, parent, group, session, marks]. Requests that came together share one look.
+sub look {
+  return if @scan;
+  my $proc;
+  if (!-r '/proc/self/stat' || !opendir $proc, '/proc') {
+    for (`ps -A -o pid= -o ppid= -o pgid= -o stat=`) {
+      my ($pid, $parent, $group, $state) = split;
+      push @scan, [$pid, $parent, $group, 0, ''] unless $state =~ /^Z/ || $pid == $$;
+    }
+    return;
+  }
+  local $/;
+  for my $pid (readdir $proc) {
+    next if $pid !~ /^\d+\z/ || $pid == $$;
+    open my $file, '<', "/proc/$pid/stat" or next;
+    my $stat = <$file>;
+    next unless defined $stat && $stat =~ /^.*\) (\S) (\d+) (\d+) (\d+)/s && $1 ne 'Z' && $1 ne 'X';
+    my @entry = ($pid, $2, $3, $4, '');
+    if (open my $environ, '<', "/proc/$pid/environ") {
+      my $text = <$environ>;
+      $entry[4] = " $1 " if defined $text && "\0$text" =~ /\0CAHIER_PROC=([^\0]*)/;
+    }
+    push @scan, \@entry;
+  }
+}
+
+sub tree_of {
+  my $j = shift;
+  my $root = $j->{pid};
+  # The number of one that was waited for may belong to a stranger by now.
+  $root = -1 if !exists $id_of{$root} && grep { $_->[0] == $root } @scan;
+  my %member;
+  for (@scan) {
+    $member{$_->[0]} = $_ if $_->[0] == $root || $_->[2] == $root || $_->[3] == $root || length $j->{marker} && index($_->[4], " $j->{marker} ") >= 0;
+  }
+  for (my $grew = %member ? 1 : 0; $grew;) {
+    $grew = 0;
+    for (@scan) { if ($member{$_->[1]} && !$member{$_->[0]}) { $member{$_->[0]} = $_; $grew = 1 } }
+  }
+  return values %member;
 }
 
 # Just after the fork there is no group yet, only its leader to be.
@@ -128,78 +416,119 @@ sub signal_group {
   kill $name, -$pid or kill $name, $pid;
 }
 
-sub code_of {
-  my $errno = 0 + shift;
-  for my $name (qw(ENOENT EACCES E2BIG EMFILE ENFILE EAGAIN ENOMEM ENOEXEC EPERM ENOTDIR ENOSPC EROFS EISDIR ETXTBSY ELOOP ENAMETOOLONG EIO)) {
-    no strict 'refs';
-    return $name if $errno == &{"POSIX::$name"}();
-  }
-  return "ERRNO$errno";
+sub signal_tree {
+  my ($id, $name) = @_;
+  my $j = $job{$id} or return;
+  # Who left the group is looked up first: once a parent is dead, the link to its children is lost.
+  look();
+  my @members = tree_of($j);
+  signal_group($id, $name);
+  my $signalled = exists $id_of{$j->{pid}} ? $j->{pid} : 0;
+  kill $name, grep { $_ } map { $_->[2] == $signalled || $_->[0] == $signalled ? 0 : $_->[0] } @members;
 }
 
-sub failed {
-  my ($id, $stage, $errno) = @_;
-  $! = $errno;
-  say_frame('F', $id, "$stage " . code_of($errno) . " $!");
+sub tell_tree {
+  my $id = shift;
+  my $j = $job{$id};
+  look() if $j;
+  say_frame('T', $id, $j ? join ' ', sort { $a <=> $b } map { $_->[0] } tree_of($j) : '');
 }
 
-sub start {
-  my ($id, $payload) = @_;
-  my (@argv, @set, @unset, $dir, $text, $pipe, $file_o, $file_e, $append, $detach);
-  my $marker = '';
-  my @fields = unpack '(a N/a*)*', $payload;
-  while (@fields) {
-    my $key = shift @fields;
-    my $value = shift @fields;
-    if    ($key eq 'a') { push @argv, $value }
-    elsif ($key eq 'e') { push @set, $value; $marker = $1 if $value =~ /^CAHIER_PROC=(?:.* )?(\S+)$/s }
-    elsif ($key eq 'u') { push @unset, $value }
-    elsif ($key eq 'd') { $dir = $value }
-    elsif ($key eq 't') { $text = $value }
-    elsif ($key eq 'p') { $pipe = 1 }
-    elsif ($key eq 'o') { $file_o = $value }
-    elsif ($key eq 'r') { $file_e = $value }
-    elsif ($key eq 'A') { $append = 1 }
-    elsif ($key eq 'D') { $detach = 1 }
+# The end of everything that is not detached.
+sub end_all {
+  close $job{$_->[0]}{$_->[1]} for values %reader;
+  for (values %job) { close $_->{in} if $_->{in} }
+  for (keys %job) { delete $job{$_} if $job{$_}{detach} }
+  my %told;
+  for (my $until = now() + $grace; %job;) {
+    @scan = ();
+    look();
+    my %alive = map { $_->[0] => 1 } map { tree_of($_) } values %job;
+    my $last = now() > $until;
+    if ($last) { kill 'KILL', keys %alive }
+    else {
+      my @new = grep { !$told{$_}++ } keys %alive;
+      kill 'TERM', @new;
+      # A stopped process would sleep through the request.
+      kill 'CONT', @new;
+    }
+    while ((my $pid = waitpid -1, 1) > 0) { delete $id_of{$pid} }
+    last if $last || !%alive;
+    select undef, undef, undef, 0.05;
   }
-  my ($or, $ow, $er, $ew, $ir, $iw);
-  if (defined $file_o) {
-    my $mode = POSIX::O_WRONLY() | POSIX::O_CREAT() | ($append ? POSIX::O_APPEND() : POSIX::O_TRUNC());
-    sysopen $ow, $file_o, $mode, 0666 or return failed($id, 'stdout', $!);
-    if ($file_e eq $file_o) { $ew = $ow } else { sysopen $ew, $file_e, $mode, 0666 or return failed($id, 'stderr', $!) }
-  } else {
-    pipe $or, $ow or return failed($id, 'pipe', $!);
-    pipe $er, $ew or return failed($id, 'pipe', $!);
-  }
-  if ($pipe || defined $text) {
-    pipe $ir, $iw or return failed($id, 'pipe', $!);
-  }
-
-  my $pid = fork;
-  return failed($id, 'fork', $!) unless defined $pid;
-  if ($pid == 0) {
-    POSIX::setsid();
-    POSIX::dup2($ir ? fileno $ir : $NULL, 0);
-    POSIX::dup2(fileno $ow, 1);
-    POSIX::dup2(fileno $ew, 2);
-    $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD TERM HUP INT);
-    if (defined $dir && !chdir $dir) { child_failed(1, $!) }
-    delete $ENV{$_} for @unset;
-    set_variables(\@set);
-    { no warnings; exec { $argv[0] } @argv; }
-    child_failed(2, $!);
-  }
-
-  my $j = $job{$id} = { pid => $pid, open => 0, detach => $detach, marker => $marker, inq => '' };
-  $id_of{$pid} = $id;
-  if ($or) { watch($id, 'out', $or, 'O'); watch($id, 'err', $er, 'E') }
-  if ($iw) {
-    nonblock($iw);
-    $j->{in} = $iw;
-    if (defined $text) { $j->{inq} = $text; $j->{close} = 1; $j->{quiet} = 1; length $text ? write_input($id) : close_input($id) }
-  }
-  say_frame('S', $id, $pid);
 }
+RARE
+
+push @RARE, <<'RARE';
+# Taking up again over a new link.
+use Socket ();
+
+sub take_up {
+  $take_up = 0;
+  lose_link();
+  leave();
+  my @is = mkdir($directory, 0700) ? () : lstat $directory;
+  # A folder that somebody else made is none for us.
+  return if @is && !(-d _ && $is[4] == $> && !($is[2] & 077));
+  socket my $socket, Socket::PF_UNIX(), Socket::SOCK_STREAM(), 0 or return;
+  bind $socket, Socket::pack_sockaddr_un("$directory/link") or return;
+  listen $socket, 1 or return;
+  $listen = $socket;
+  vec($lin, fileno $listen, 1) = 1;
+}
+
+sub take_link {
+  accept my $socket, $listen or return;
+  leave();
+  fcntl $socket, 4, $NONBLOCK | (fcntl($socket, 3, 0) || 0);
+  ($IN, $OUT, $in, $fresh, $lost, $lin) = ($socket, $socket, '', 1, 0, '');
+  vec($lin, fileno $socket, 1) = 1;
+  $heard = now();
+}
+
+# False when what is asked for was given away.
+sub taken_up {
+  my $offset = shift;
+  return 0 if $offset !~ /^\d+\z/ || $offset < $base || $offset > $end;
+  ($next, $at) = (scalar @chunks, 0);
+  acknowledge($offset);
+  ($next, $at, $fresh) = (0, $offset - $base, 0);
+  greet();
+  return 1;
+}
+
+sub leave {
+  close $listen if $listen;
+  $listen = undef;
+  unlink "$directory/link";
+  rmdir $directory;
+}
+RARE
+
+push @RARE, <<'RARE';
+# Systems whose numbers are not known here.
+require POSIX;
+our $HZ = POSIX::sysconf(POSIX::_SC_CLK_TCK()) || 100;
+
+sub ask_posix {
+  ($NONBLOCK, $EAGAIN) = (POSIX::O_NONBLOCK(), POSIX::EAGAIN());
+}
+
+sub slow_now { return (POSIX::times())[0] / $HZ }
+RARE
+
+push @RARE, <<'RARE';
+# Jobs of the local scheduler. The signals and the files of the wrapper want POSIX.
+require POSIX;
+our $NO_SIGNAL = POSIX::SigSet->new;
+our $JOB_SIGNALS = POSIX::SigSet->new(POSIX::SIGTERM(), POSIX::SIGINT(), POSIX::SIGUSR1(), POSIX::SIGCHLD(), POSIX::SIGALRM());
+our $NEW_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_EXCL();
+our $ANY_FILE = POSIX::O_WRONLY() | POSIX::O_CREAT() | POSIX::O_TRUNC();
+our $NULL = fileno $null;
+our $LAST_OWN = (sort { $a <=> $b } $NULL, fileno $fail_r, fileno $fail_w)[-1];
+our $HOST = (POSIX::uname())[1];
+our $BOOT = slurp('/proc/sys/kernel/random/boot_id') || '';
+$BOOT =~ s/\s//g;
 
 sub start_job {
   my ($id, $payload) = @_;
@@ -219,7 +548,7 @@ sub start_job {
   my $errno = $!;
   POSIX::sigprocmask(POSIX::SIG_SETMASK(), $NO_SIGNAL);
   return failed($id, 'fork', $errno) unless defined $pid;
-  $job{$id} = { pid => $pid, open => 0, detach => 1, marker => '', inq => '' };
+  $job{$id} = { pid => $pid, open => 0, detach => 1, marker => '', job => 1 };
   $id_of{$pid} = $id;
   say_frame('S', $id, $pid);
 }
@@ -340,10 +669,6 @@ sub move_to_record {
   return rename($marker, 'exit.json') || -d 'exit.json' && rename $marker, "exit.json/$marker";
 }
 
-sub set_variables {
-  for (@{$_[0]}) { my $cut = index $_, '='; $ENV{substr $_, 0, $cut} = substr $_, $cut + 1 }
-}
-
 # True when all of the text is in the file.
 sub put {
   my ($file, $mode, $text) = @_;
@@ -375,160 +700,58 @@ sub birth {
   return '' unless length $BOOT && defined $text && $text =~ /^.*\) (.*)/s;
   return ' ' . (split / /, $1)[19] . " $BOOT";
 }
+RARE
 
-sub child_failed {
-  my ($stage, $errno) = @_;
-  syswrite $fail_w, pack 'N N N', $$, $stage, 0 + $errno;
-  POSIX::_exit(127);
+know_system();
+$heard = now();
+if ($lease) {
+  $directory = defined $ENV{TMPDIR} && $ENV{TMPDIR} =~ m{^/[\w./-]{1,60}\z} ? $ENV{TMPDIR} : '/tmp';
+  $directory .= "/cahier-$token";
 }
 
-sub watch {
-  my ($id, $key, $handle, $type) = @_;
-  nonblock($handle);
-  my $fd = fileno $handle;
-  $job{$id}{$key} = $handle;
-  $job{$id}{open}++;
-  $reader{$fd} = [$id, $key, $type];
-  vec($rin, $fd, 1) = 1;
+$SIG{PIPE} = 'IGNORE';
+$SIG{CHLD} = sub { $chld = 1 };
+# In a child that has not yet become its program, a signal means what it means by default.
+our $self = $$;
+sub on_signal {
+  my ($name, $what) = @_;
+  $SIG{$name} = sub { if ($$ == $self) { $$what = 1 } else { $SIG{$name} = 'DEFAULT'; kill $name, $$ } };
 }
+on_signal($_, \$ended) for qw(TERM INT);
+if ($lease) { $SIG{HUP} = 'IGNORE'; on_signal('USR1', \$take_up) } else { on_signal('HUP', \$ended) }
+fcntl $_, 4, $NONBLOCK | (fcntl($_, 3, 0) || 0) for $IN, $OUT;
+open $null, '+<', '/dev/null' or die "cannot open /dev/null: $!\n";
+pipe $fail_r, $fail_w or die "cannot make a pipe: $!\n";
+fcntl $fail_r, 4, $NONBLOCK;
+vec($lin, 0, 1) = 1;
+greet();
+flush_out();
 
-# Returns true when there may be more.
-sub read_output {
-  my $fd = shift;
-  my $entry = $reader{$fd} or return 0;
-  my ($id, $key, $type) = @$entry;
-  my $n = sysread $job{$id}{$key}, my $buffer, 65536;
-  if ($n) { say_frame($type, $id, $buffer); return 1 }
-  return 0 if !defined $n && ($! == POSIX::EAGAIN() || $! == POSIX::EINTR());
-  unwatch($id, $key);
-  return 0;
-}
-
-sub unwatch {
-  my ($id, $key) = @_;
-  my $j = $job{$id};
-  my $handle = delete $j->{$key} or return;
-  my $fd = fileno $handle;
-  vec($rin, $fd, 1) = 0;
-  delete $reader{$fd};
-  close $handle;
-  $j->{open}--;
-  if ($j->{gone}) { say_frame('z', $id, ''); forget($id) }
-}
-
-sub write_input {
-  my $id = shift;
-  my $j = $job{$id} or return;
-  my $h = $j->{in} or return;
-  my $fd = fileno $h;
-  my $n = syswrite $h, $j->{inq}, 65536;
-  if (!defined $n) {
-    if ($! != POSIX::EAGAIN() && $! != POSIX::EINTR()) {
-      say_frame('B', $id, '') unless $j->{quiet};
-      close_input($id);
-      return;
-    }
-  } else {
-    substr($j->{inq}, 0, $n) = '';
-    say_frame('W', $id, $n) unless $j->{quiet};
+$pause = $lease ? ($lease < 4 ? $lease / 4 : 1) : undef;
+until ($ended) {
+  my $full = $end - $base > $MOST;
+  my $r = $full ? $lin : $lin | $rin;
+  my $w = $win;
+  vec($w, fileno $OUT, 1) = 1 if $OUT && !$fresh && ($next < @chunks || length $greet);
+  # A signal that comes just before select is seen when the time ends.
+  my $n = select $r, $w, undef, $chld && !$full ? 0 : %id_of ? 0.1 : $pause;
+  if ($n > 0) {
+    take_link() if $listen && vec $r, fileno $listen, 1;
+    read_requests() if $IN && vec $r, fileno $IN, 1;
+    my @ready = grep { vec $r, $_, 1 } keys %reader;
+    # Each time another one is first, because the last ones may find no room.
+    push @ready, splice @ready, 0, $turn++ % @ready if @ready > 1;
+    for my $fd (@ready) { last if $end - $base > $MOST; read_output($fd) }
+    for my $fd (keys %writer) { write_input($writer{$fd}) if vec $w, $fd, 1 }
   }
-  if (length $j->{inq}) { $writer{$fd} = $id; vec($win, $fd, 1) = 1 }
-  else {
-    delete $writer{$fd};
-    vec($win, $fd, 1) = 0;
-    close_input($id) if $j->{close};
+  reap() if $chld || $n <= 0;
+  flush_out();
+  if ($lease) {
+    take_up() if $take_up;
+    last if now() - $heard > $lease || $lost && !$listen && !%job;
   }
 }
+end_all() if %job;
+leave() if $lease && -d $directory;
+exit 0;
 
-sub close_input {
-  my $j = $job{$_[0]} or return;
-  my $h = delete $j->{in} or return;
-  my $fd = fileno $h;
-  delete $writer{$fd};
-  vec($win, $fd, 1) = 0;
-  $j->{inq} = '';
-  close $h;
-}
-
-sub drop {
-  my $id = shift;
-  return unless $job{$id};
-  close_input($id);
-  for my $key ('out', 'err') { unwatch($id, $key) if $job{$id} && $job{$id}{$key} }
-}
-
-sub forget {
-  my $id = shift;
-  my $j = $job{$id};
-  return if $j->{open} > 0 || !$j->{gone};
-  close_input($id);
-  delete $job{$id};
-}
-
-sub reap {
-  $chld = 0;
-  my %stage;
-  while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) {
-    my $status = $?;
-    my $id = delete $id_of{$pid};
-    next unless defined $id;
-    my $j = $job{$id};
-    for my $key ('out', 'err') {
-      next unless $j->{$key};
-      my $fd = fileno $j->{$key};
-      # What the process itself wrote fits in the pipe; more comes from others, and in its turn.
-      my $rounds = 0;
-      while ($rounds++ < 17 && read_output($fd)) { }
-    }
-    if ($status >> 8 == 127) {
-      my $record;
-      while (sysread($fail_r, $record, 12) && length $record == 12) { my ($p, $s, $e) = unpack 'N N N', $record; $stage{$p} = [$s, $e] }
-      if (my $why = delete $stage{$pid}) {
-        failed($id, $why->[0] == 1 ? 'cwd' : 'exec', $why->[1]);
-        delete $j->{gone};
-        drop($id);
-        delete $job{$id};
-        next;
-      }
-    }
-    $j->{gone} = 1;
-    say_frame('X', $id, ($status >> 8) . ' ' . ($status & 127) . ' ' . $j->{open});
-    forget($id);
-  }
-}
-
-sub end_all {
-  for (values %reader) { my ($id, $key) = @$_; close $job{$id}{$key} if $job{$id}{$key} }
-  for (values %job) { close $_->{in} if $_->{in} }
-  my %marker;
-  for my $id (values %id_of) { $marker{$job{$id}{marker}} = $job{$id}{pid} unless $job{$id}{detach} }
-  delete $marker{''};
-  my @pids = grep { !$job{$id_of{$_}}{detach} } keys %id_of;
-  my @strays = strays(\%marker);
-  kill 'TERM', map({ -$_ } @pids), @strays;
-  kill 'CONT', map { -$_ } @pids;
-  my $until = now() + $grace;
-  while (now() <= $until) {
-    while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) { @pids = grep { $_ != $pid } @pids }
-    last if !@pids && !strays(\%marker);
-    select undef, undef, undef, 0.05;
-  }
-  @strays = strays(\%marker);
-  kill 'KILL', map({ -$_ } @pids), @strays;
-}
-
-# Processes that left their group and still carry the mark of one of ours.
-sub strays {
-  my $marker = shift;
-  return () unless %$marker;
-  my @found;
-  opendir my $proc, '/proc' or return ();
-  for my $pid (grep { /^\d+$/ && $_ != $$ } readdir $proc) {
-    open my $file, '<', "/proc/$pid/environ" or next;
-    local $/;
-    my $environment = <$file>;
-    next unless defined $environment && "\0$environment" =~ /\0CAHIER_PROC=([^\0]*)/;
-    push @found, $pid if grep { exists $marker->{$_} } split / /, $1;
-  }
-  return @found;
-}

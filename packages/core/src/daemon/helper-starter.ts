@@ -1,8 +1,10 @@
 import { messageOf } from '../errors.js'
 import type { JobSpec } from '../model/job.js'
+import { makeToken } from '../process/runner/bootstrap.js'
 import type { RunnerFrame } from '../process/runner/frames.js'
-import { HelperLink } from '../process/runner/helper-link.js'
+import { LocalTransport } from '../process/runner/local-transport.js'
 import type { JobRequest } from '../process/runner/requests.js'
+import { RunnerLink } from '../process/runner/runner-link.js'
 import { findRunner } from '../process/runner/runner-program.js'
 import { wrapperSeconds } from '../scheduler/job-wrapper.js'
 import { type JobStarter, SpawnStarter, type StartListener, type StartRequest } from '../scheduler/local/job-starter.js'
@@ -19,7 +21,7 @@ const MOST_LOSSES = 5
 export class HelperStarter implements JobStarter {
   readonly #listeners = new Map<number, { readonly listener: StartListener; started: boolean }>()
   readonly #direct = new SpawnStarter()
-  #link: HelperLink | undefined
+  #link: RunnerLink | undefined
   #changes = new WeakMap<object, readonly (readonly [string, string | undefined])[]>()
   #lastId = 0
   #losses = 0
@@ -55,7 +57,7 @@ export class HelperStarter implements JobStarter {
           this.#direct.start(request, listener)
           return
         }
-        link.send((out) => link.requests.start(out, { id, words, spec, environment }, link.directory))
+        link.send((out) => link.requests.start(out, { id, words, spec, environment }))
       },
       (error: unknown) => this.#fail(id, messageOf(error)),
     )
@@ -66,19 +68,21 @@ export class HelperStarter implements JobStarter {
     await this.#link?.close()
   }
 
-  #open(): HelperLink | undefined {
+  #open(): RunnerLink | undefined {
     if (this.#link !== undefined && !this.#link.lost) return this.#link
     if (this.#losses >= MOST_LOSSES) return undefined
     this.#changes = new WeakMap()
-    const link = new HelperLink(findRunner(), {
-      onFrame: (frame) => this.#take(frame),
-      onLoss: () => this.#lose(),
-    })
+    const runner = findRunner()
+    const token = makeToken()
+    const link: RunnerLink = new RunnerLink(
+      { transport: new LocalTransport(runner, token), kind: runner.kind, token, leaseMs: 0 },
+      { onFrame: (frame) => this.#take(link, frame), onLost: () => this.#lose() },
+    )
     this.#link = link
     return link
   }
 
-  #take({ type, id, payload }: RunnerFrame): void {
+  #take(link: RunnerLink, { type, id, payload }: RunnerFrame): void {
     const entry = this.#listeners.get(id)
     if (entry === undefined) return
     if (type === 'S') {
@@ -90,6 +94,7 @@ export class HelperStarter implements JobStarter {
       entry.listener.failed(payload.toString('utf8'))
     } else if (type === 'X') {
       this.#listeners.delete(id)
+      link.send((out) => link.requests.forget(out, id))
       const [exitCode, signal] = payload.toString('latin1').split(' ').map(Number)
       entry.listener.ended(signal ? { signal: signalName(signal) ?? `SIG${signal}` } : { exitCode })
     }

@@ -2,10 +2,22 @@ import { randomBytes } from 'node:crypto'
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import type { ProcessResult, ProcessSpec } from '../model/process.js'
+import type { RunningProcess } from '../ports/process-backend.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { MARKER_VARIABLE } from './process-tree.js'
 
 export type StartError = NonNullable<ProcessResult['error']>
+
+/** How one try to start a process went. */
+export type Started =
+  | { readonly running: RunningProcess }
+  | {
+      /** The system's, when it has one. */
+      readonly code: string
+      readonly error: StartError
+      /** Who was asked is gone: nobody can say whether it was started. */
+      readonly unreachable?: boolean
+    }
 
 /** The list of words that is executed. */
 export function argumentsOf(spec: ProcessSpec): readonly string[] {
@@ -49,6 +61,15 @@ export function makeMarker(): string {
 export function markerValue(marker: string): string {
   const outer = process.env[MARKER_VARIABLE]
   return outer === undefined || outer === '' ? marker : `${outer} ${marker}`
+}
+
+/** What is executed on this machine for a spec, or why it cannot be. */
+export function planStart(spec: ProcessSpec): { readonly words: readonly string[] } | { readonly error: StartError } {
+  const wrong = checkSpec(spec)
+  if (wrong !== undefined) return { error: wrong }
+  const words = spec.pty === true ? onTerminal(spec) : argumentsOf(spec)
+  if (words !== undefined) return { words }
+  return { error: { code: 'E_NOT_SUPPORTED', message: 'A pseudo terminal wants the program script of util-linux 2.36 or later' } }
 }
 
 /**
@@ -98,7 +119,7 @@ let scriptProgram: string | false | undefined
  * @returns `undefined` where there is no such `script`
  * @source script(1), util-linux 2.38: -q, -e (return the status of the child), -f (flush), -E never (no echo), -c
  */
-export function onTerminal(spec: ProcessSpec): readonly string[] | undefined {
+function onTerminal(spec: ProcessSpec): readonly string[] | undefined {
   scriptProgram ??= findScript()
   if (scriptProgram === false) return undefined
   // script starts the command with $SHELL, whose place in the command's own environment is restored.

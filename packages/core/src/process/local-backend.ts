@@ -1,18 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, ProcessError, systemCodeOf } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
-import { isAborted } from '../util/async.js'
-import { argumentsOf, checkSpec, explainStartError, makeMarker, markerValue, onTerminal, type StartError } from './command.js'
+import { explainStartError, makeMarker, markerValue, planStart, type Started } from './command.js'
+import { localTree } from './local-tree.js'
 import { MARKER_VARIABLE, sendSignal } from './process-tree.js'
-import { isShortage, type SpawnWindow, spawnWindow } from './spawn-window.js'
+import { type SpawnWindow, spawnWindow } from './spawn-window.js'
+import { startInWindow } from './start-in-window.js'
 import { endedProcess, type ProcessControls, SupervisedProcess } from './supervised-process.js'
-
-/** How long a shortage is waited out when no process of ours could end it; doubled from 20 ms on. */
-const SHORTAGE_PATIENCE_MS = 10_000
 
 /**
  * Starts processes on this machine, one fork of this program each.
@@ -30,43 +27,12 @@ export class LocalBackend implements ProcessBackend {
   }
 
   async start(spec: ProcessSpec, options: StartOptions = {}): Promise<RunningProcess> {
-    const wrong = checkSpec(spec)
-    if (wrong !== undefined) return endedProcess('not-started', wrong)
-    const words = spec.pty === true ? onTerminal(spec) : argumentsOf(spec)
-    if (words === undefined) {
-      return endedProcess('not-started', {
-        code: 'E_NOT_SUPPORTED',
-        message: 'A pseudo terminal wants the program script of util-linux 2.36 or later',
-      })
-    }
-    if (isAborted(options.signal)) return endedProcess('canceled')
-    const place = this.#window.enter(options.signal)
-    if (place !== true && !(await place)) return endedProcess('canceled')
-
-    let patience = 0
-    for (;;) {
-      const started = await this.#spawn(spec, words, options)
-      if ('running' in started) return started.running
-      if (!isShortage(started.code)) {
-        this.#window.leave()
-        return endedProcess('not-started', started.error)
-      }
-      const canWait = await this.#window.shrink(options.signal)
-      if (isAborted(options.signal)) {
-        if (canWait) this.#window.leave()
-        return endedProcess('canceled')
-      }
-      if (canWait) continue
-      if (patience >= SHORTAGE_PATIENCE_MS) return endedProcess('not-started', started.error)
-      const wait = Math.max(20, patience)
-      patience += wait
-      await pause(wait)
-      const again = this.#window.enter(options.signal)
-      if (again !== true && !(await again)) return endedProcess('canceled')
-    }
+    const plan = planStart(spec)
+    if ('error' in plan) return endedProcess('not-started', plan.error)
+    return startInWindow(this.#window, options.signal, () => this.#spawn(spec, plan.words, options))
   }
 
-  async #spawn(spec: ProcessSpec, words: readonly string[], options: StartOptions): Promise<{ running: SupervisedProcess } | Failure> {
+  async #spawn(spec: ProcessSpec, words: readonly string[], options: StartOptions): Promise<Started> {
     const marker = makeMarker()
     const files: number[] = []
     let child: ChildProcess
@@ -104,7 +70,7 @@ export class LocalBackend implements ProcessBackend {
       this.#running.delete(supervised)
       this.#window.leave()
     }
-    const supervised: SupervisedProcess = new SupervisedProcess(spec, marker, controlsOf(child, pid, streams, onEnd), options, open)
+    const supervised: SupervisedProcess = new SupervisedProcess(spec, marker, controlsOf(child, pid, marker, streams, onEnd), options, open)
     for (const [name, stream] of streams) {
       if (stream === null) continue
       stream.on('data', (chunk: Buffer) => supervised.takeOutput(name, chunk))
@@ -130,12 +96,7 @@ export class LocalBackend implements ProcessBackend {
   }
 }
 
-interface Failure {
-  readonly code: string
-  readonly error: StartError
-}
-
-function failureOf(spec: ProcessSpec, code: string, detail: string): Failure {
+function failureOf(spec: ProcessSpec, code: string, detail: string): Started {
   return { code, error: explainStartError(spec, code === 'ERR_INVALID_ARG_VALUE' ? 'E_ARGUMENT' : code, detail) }
 }
 
@@ -163,14 +124,17 @@ function openOutputs(spec: ProcessSpec, files: number[]): [number, number] | und
 
 type Streams = readonly (readonly [OutputStream, Readable | null])[]
 
-function controlsOf(child: ChildProcess, pid: number, streams: Streams, onEnd: () => void): ProcessControls {
+function controlsOf(child: ChildProcess, pid: number, marker: string, streams: Streams, onEnd: () => void): ProcessControls {
   const { stdin } = child
+  const signalGroup = (signal: NodeJS.Signals): void => {
+    // The group may not exist for an instant after the fork; the leader does.
+    if (!groupTakes(pid, signal)) sendSignal(pid, signal)
+  }
   return {
     pid,
-    signalGroup: (signal) => {
-      // The group may not exist for an instant after the fork; the leader does.
-      if (!groupTakes(pid, signal)) sendSignal(pid, signal)
-    },
+    host: undefined,
+    signalGroup,
+    ...localTree(pid, marker, signalGroup),
     write: (data) =>
       new Promise((resolve, reject) => {
         stdin?.write(data, (error) => {

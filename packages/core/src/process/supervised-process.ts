@@ -5,7 +5,6 @@ import type { OutputStream, RunningProcess, StartOptions, StopOptions } from '..
 import { makeDeferred, startTimer } from '../util/async.js'
 import { NO_TEXT, TextCapture } from '../util/captured-text.js'
 import { forget, keepTrackOf } from './live-processes.js'
-import { scanProcesses, selectTree, sendSignal } from './process-tree.js'
 import { spillFileFor } from './spill-file.js'
 
 export const DEFAULT_GRACE_MS = 5_000
@@ -20,8 +19,19 @@ const ASKS_FOR_THE_END = new Set<NodeJS.Signals>(['SIGTERM', 'SIGINT', 'SIGHUP',
 /** What a backend knows how to do with one started process. */
 export interface ProcessControls {
   readonly pid: number
+  /** Where it runs, for the result; absent for this machine. */
+  readonly host?: string | undefined
   /** Sends to the process group. Only called before the exit. */
   signalGroup(signal: NodeJS.Signals): void
+  /**
+   * Sends to the group and session, to what carries the marker, and to all their descendants.
+   *
+   * @param leaderEnded - its end was seen: its number may belong to somebody else
+   * @param only - nobody else has to have it; who cannot send to single processes sends to all
+   */
+  signalTree(signal: NodeJS.Signals, leaderEnded: boolean, only?: readonly number[]): void | Promise<void>
+  /** Who of the same lives; nobody, when nobody can say any more. */
+  living(leaderEnded: boolean): Promise<readonly number[]>
   write(data: Uint8Array): Promise<void>
   closeStdin(): void
   /** Reads no more and lets go of the pipes. */
@@ -56,7 +66,7 @@ export class SupervisedProcess implements RunningProcess {
   #stopSignal: NodeJS.Signals = 'SIGTERM'
   #killAt = Number.POSITIVE_INFINITY
   #forced = false
-  #survivors: number[] = []
+  #survivors: readonly number[] = []
   #error: ProcessResult['error']
   #concluded = false
   #cancelTimeout: (() => void) | undefined
@@ -72,7 +82,7 @@ export class SupervisedProcess implements RunningProcess {
     this.#openStreams = streams
     this.pid = controls.pid
     this.result = this.#done.promise
-    if (spec.detach !== true) keepTrackOf(this.pid)
+    if (spec.detach !== true && controls.host === undefined) keepTrackOf(this.pid)
     const timeoutMs = spec.timeoutMs ?? 0
     if (timeoutMs > 0) this.#cancelTimeout = startTimer(timeoutMs, () => this.#stop('timed-out', 'SIGTERM', undefined))
     if (options.signal?.aborted === true) this.#onAbort()
@@ -117,6 +127,8 @@ export class SupervisedProcess implements RunningProcess {
     this.#exit = { code: undefined, signal: undefined }
     this.#endedAt = Date.now()
     this.#durationMs = performance.now() - this.#origin
+    this.#cancelTimeout?.()
+    this.#openStreams = 0
     if (this.#spec.detach === true) return this.#conclude()
     this.#killAt = Math.min(this.#killAt, performance.now() + (this.#spec.graceMs ?? DEFAULT_GRACE_MS))
     return this.#finishTree()
@@ -148,7 +160,7 @@ export class SupervisedProcess implements RunningProcess {
     const signal = options.signal ?? 'SIGTERM'
     if (this.#concluded) return
     if (ASKS_FOR_THE_END.has(signal)) this.#stop('killed', signal, options.graceMs)
-    else if (this.#exit === undefined) void this.#signalTree(signal)
+    else if (this.#exit === undefined) void this.#controls.signalTree(signal, false)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -172,7 +184,7 @@ export class SupervisedProcess implements RunningProcess {
     if (this.#exit !== undefined) return
     if (signal === 'SIGKILL') this.#force(false)
     else {
-      void this.#signalTree(signal)
+      void this.#controls.signalTree(signal, false)
       // A stopped process would sleep through the request.
       this.#controls.signalGroup('SIGCONT')
     }
@@ -181,7 +193,7 @@ export class SupervisedProcess implements RunningProcess {
   #force(followed: boolean): void {
     if (this.#exit !== undefined) return
     this.#forced ||= followed
-    void this.#signalTree('SIGKILL')
+    void this.#controls.signalTree('SIGKILL', false)
     this.#cancelKill?.()
     this.#cancelKill = startTimer(AFTER_KILL_MS, () => {
       // Not reaped: it cannot die now, or it is not ours to kill. It is reported, and no longer waited for.
@@ -189,47 +201,30 @@ export class SupervisedProcess implements RunningProcess {
     })
   }
 
-  async #signalTree(signal: NodeJS.Signals): Promise<void> {
-    // Who left the group is looked up first: once a parent is dead, the link to its children is lost.
-    const before = scanProcesses()
-    this.#controls.signalGroup(signal)
-    for (const entry of selectTree(await before, this.pid, this.#marker)) {
-      if (entry.group !== this.pid && entry.pid !== this.pid) sendSignal(entry.pid, signal)
-    }
-  }
-
   /** After the leader's end, waits for the rest of its tree, and kills what does not go. */
   async #finishTree(): Promise<void> {
     const signalled = new Set<number>()
+    const leaderEnded = this.#exit?.code !== undefined || this.#exit?.signal !== undefined
     for (let wait = 5; ; wait = Math.min(100, wait * 2)) {
-      const rest = await this.#remaining()
+      const rest = await this.#controls.living(leaderEnded)
       if (rest.length === 0) break
       const now = performance.now()
       if (now >= this.#killAt + AFTER_KILL_MS) {
         this.#survivors = rest
         break
       }
-      for (const pid of rest) {
-        if (now >= this.#killAt) {
-          this.#forced ||= this.#stopSignal !== 'SIGKILL'
-          sendSignal(pid, 'SIGKILL')
-        } else if (!signalled.has(pid)) {
-          signalled.add(pid)
-          sendSignal(pid, this.#stopSignal)
-        }
+      if (now >= this.#killAt) {
+        this.#forced ||= this.#stopSignal !== 'SIGKILL'
+        void this.#controls.signalTree('SIGKILL', leaderEnded, rest)
+      } else {
+        const others = rest.filter((pid) => !signalled.has(pid))
+        for (const pid of others) signalled.add(pid)
+        if (others.length > 0) void this.#controls.signalTree(this.#stopSignal, leaderEnded, others)
       }
       await pause(wait)
     }
     if (this.#openStreams <= 0) await this.#conclude()
     else await this.#awaitStreams()
-  }
-
-  async #remaining(): Promise<number[]> {
-    const entries = await scanProcesses()
-    const leader = this.#exit?.code === undefined && this.#exit?.signal === undefined
-    // Once the leader is reaped its number may belong to a stranger, and so may the group.
-    const reused = !leader && entries.some((entry) => entry.pid === this.pid)
-    return selectTree(entries, reused ? -1 : this.pid, this.#marker).map((entry) => entry.pid)
   }
 
   // Ending.
@@ -253,7 +248,7 @@ export class SupervisedProcess implements RunningProcess {
     this.#cancelTimeout?.()
     this.#cancelKill?.()
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    forget(this.pid)
+    if (this.#controls.host === undefined) forget(this.pid)
     this.#controls.drop()
     const { stdout, stderr } = this.#captures
     const needsWait = stdout?.spilling === true || stderr?.spilling === true
@@ -270,7 +265,7 @@ export class SupervisedProcess implements RunningProcess {
       startedAt: ran ? this.#startedAt : undefined,
       endedAt: ran ? this.#endedAt : undefined,
       durationMs: this.#durationMs,
-      host: undefined,
+      host: this.#controls.host,
       forced: this.#forced,
       survivors: this.#survivors,
       ...(this.#error === undefined ? {} : { error: this.#error }),

@@ -6,7 +6,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { JobSpec } from '../../src/model/job.js'
-import { HelperLink } from '../../src/process/runner/helper-link.js'
+import { makeToken } from '../../src/process/runner/bootstrap.js'
+import { LocalTransport } from '../../src/process/runner/local-transport.js'
+import { RunnerLink } from '../../src/process/runner/runner-link.js'
 import { findRunner } from '../../src/process/runner/runner-program.js'
 import { parseExitRecord } from '../../src/scheduler/exit-record.js'
 import { REFUSED_EXIT_CODE, renderWrapper, type WrapperOptions, wrapperSeconds } from '../../src/scheduler/job-wrapper.js'
@@ -44,23 +46,27 @@ function shell(program: string, ...flags: string[]): Subject {
 function native(): Subject {
   const runner = findRunner()
   const waiting = new Map<number, { readonly pid: (pid: number) => void; readonly end: (end: Ended) => void }>()
-  let link: HelperLink | undefined
+  let link: RunnerLink | undefined
   let last = 0
   return {
     missing: runner.kind === 'perl' ? undefined : 'needs perl',
     start(spec, { startNumber = '1' } = {}, env = {}) {
-      link ??= new HelperLink(runner, {
-        onFrame: ({ type, id, payload }) => {
-          const text = payload.toString('latin1')
-          if (type === 'S') waiting.get(id)?.pid(Number(text))
-          const [code, signal] = text.split(' ').map(Number)
-          if (type === 'X') waiting.get(id)?.end({ status: signal ? null : (code ?? null), stdout: '', stderr: '' })
-          if (type === 'F') waiting.get(id)?.end({ status: null, stdout: '', stderr: text })
+      const token = makeToken()
+      link ??= new RunnerLink(
+        { transport: new LocalTransport(runner, token), kind: runner.kind, token, leaseMs: 0 },
+        {
+          onFrame: ({ type, id, payload }) => {
+            const text = payload.toString('latin1')
+            if (type === 'S') waiting.get(id)?.pid(Number(text))
+            const [code, signal] = text.split(' ').map(Number)
+            if (type === 'X') waiting.get(id)?.end({ status: signal ? null : (code ?? null), stdout: '', stderr: '' })
+            if (type === 'F') waiting.get(id)?.end({ status: null, stdout: '', stderr: text })
+          },
+          onLost: ({ reason }) => {
+            for (const { end } of waiting.values()) end({ status: null, stdout: '', stderr: reason })
+          },
         },
-        onLoss: (reason) => {
-          for (const { end } of waiting.values()) end({ status: null, stdout: '', stderr: reason })
-        },
-      })
+      )
       const { requests } = link
       const { walltime, grace } = wrapperSeconds(spec)
       last += 1
@@ -78,7 +84,7 @@ function native(): Subject {
         variables: spec.environment ?? {},
       }
       link.ref()
-      link.send((out) => requests.job?.(out, request))
+      void link.ready.then(() => link?.send((out) => requests.job?.(out, request)))
       return { pid, ended }
     },
     close: async () => await link?.close(),

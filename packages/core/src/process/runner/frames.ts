@@ -1,4 +1,4 @@
-/** What a runner says. Types: see `assets/runner.pl`. */
+/** What a runner says. Types: see docs/reference/runner.md. */
 export interface RunnerFrame {
   readonly type: string
   readonly id: number
@@ -7,8 +7,8 @@ export interface RunnerFrame {
   readonly partial: boolean
 }
 
-/** No header is longer: one letter, an id, a length. */
-const LONGEST_HEADER = 40
+/** No header is longer: one letter, an id, a length, the token. */
+const LONGEST_HEADER = 64
 
 /**
  * Cuts what a runner prints into frames, whatever the reads. Output frames are passed on in parts, so that a frame of any length
@@ -16,13 +16,16 @@ const LONGEST_HEADER = 40
  */
 export class FrameReader {
   readonly #take: (frame: RunnerFrame) => void
+  readonly #header: RegExp
   #rest: Buffer | undefined
   #type = ''
   #id = 0
   #missing = -1
 
-  constructor(take: (frame: RunnerFrame) => void) {
+  /** @param token - ends every header: what does not have it was said by somebody else */
+  constructor(token: string, take: (frame: RunnerFrame) => void) {
     this.#take = take
+    this.#header = new RegExp(`^([A-Za-z]) (\\d{1,10}) (\\d{1,16}) ${token}$`)
   }
 
   /** @throws Error when what came is no frame */
@@ -36,7 +39,7 @@ export class FrameReader {
           if (data.length > LONGEST_HEADER) throw new Error(`not a frame: ${JSON.stringify(data.toString('latin1', 0, 80))}`)
           break
         }
-        const header = /^([A-Za-z]) (\d{1,10}) (\d{1,16})$/.exec(data.toString('latin1', 0, Math.min(end, LONGEST_HEADER + 1)))
+        const header = this.#header.exec(data.toString('latin1', 0, Math.min(end, LONGEST_HEADER + 1)))
         if (header === null) throw new Error(`not a frame: ${JSON.stringify(data.toString('latin1', 0, Math.min(end, 80)))}`)
         this.#type = header[1] as string
         this.#id = Number(header[2])
@@ -96,6 +99,11 @@ export class FrameWriter {
   line(text: string): void {
     this.#reserve(Buffer.byteLength(text) + 1)
     this.#used += this.#buffer.write(`${text}\n`, this.#used)
+  }
+
+  /** Bytes since the last take. */
+  get used(): number {
+    return this.#used
   }
 
   /** Everything since the last call. */

@@ -1,5 +1,5 @@
 import { ProcessError } from '../../errors.js'
-import type { HelperLink } from './helper-link.js'
+import type { RunnerLink } from './runner-link.js'
 
 /** Bytes on the way to one process that it has not accepted yet. */
 const WINDOW = 262_144
@@ -12,9 +12,9 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
-/** What is written to one process through the helper: in order, in pieces, never more on the way than the window. */
+/** What is written to one process through a runner: in order, in pieces, never more on the way than the window. */
 export class InputQueue {
-  readonly #link: HelperLink
+  readonly #link: RunnerLink
   readonly #id: number
   #pieces: Uint8Array[] = []
   #queued = 0
@@ -25,7 +25,7 @@ export class InputQueue {
   #closed = false
   #failure: string | undefined
 
-  constructor(link: HelperLink, id: number) {
+  constructor(link: RunnerLink, id: number) {
     this.#link = link
     this.#id = id
   }

@@ -31,13 +31,18 @@ export interface JobRequest {
 export interface RequestWriter {
   /** What this runner cannot do of a spec; `undefined` when it can do everything. */
   refuse(spec: ProcessSpec, environment: StartRequest['environment']): StartError | undefined
-  start(out: FrameWriter, request: StartRequest, directory: string): void
+  start(out: FrameWriter, request: StartRequest): void
   /** Absent where the runner cannot play the job wrapper. */
   job?(out: FrameWriter, request: JobRequest): void
-  signal(out: FrameWriter, id: number, pid: number, signal: NodeJS.Signals): void
+  signal(out: FrameWriter, id: number, signal: NodeJS.Signals): void
+  signalTree(out: FrameWriter, id: number, signal: NodeJS.Signals): void
+  askTree(out: FrameWriter, id: number): void
   input(out: FrameWriter, id: number, data: Uint8Array): void
   closeInput(out: FrameWriter, id: number): void
-  drop(out: FrameWriter, id: number): void
+  forget(out: FrameWriter, id: number): void
+  acknowledge(out: FrameWriter, offset: number): void
+  ping(out: FrameWriter): void
+  quit(out: FrameWriter): void
 }
 
 const NOTHING = new Uint8Array(0)
@@ -69,10 +74,15 @@ const perlRequests: RequestWriter = {
     for (const [name, value] of Object.entries(variables)) fields.push(['v', `${name}=${value}`])
     out.fields('j', id, fields)
   },
-  signal: (out, id, _pid, signal) => out.frame('k', id, signal.slice(3)),
+  signal: (out, id, signal) => out.frame('k', id, signal.slice(3)),
+  signalTree: (out, id, signal) => out.frame('K', id, signal.slice(3)),
+  askTree: (out, id) => out.frame('t', id, NOTHING),
   input: (out, id, data) => out.frame('w', id, data),
   closeInput: (out, id) => out.frame('c', id, NOTHING),
-  drop: (out, id) => out.frame('d', id, NOTHING),
+  forget: (out, id) => out.frame('f', id, NOTHING),
+  acknowledge: (out, offset) => out.frame('a', 0, String(offset)),
+  ping: (out) => out.frame('p', 0, NOTHING),
+  quit: (out) => out.frame('q', 0, NOTHING),
 }
 
 /** One quoted word that holds no line end, because the runner reads lines. */
@@ -80,30 +90,21 @@ function lineWord(value: string): string {
   return value.includes('\n') ? value.split('\n').map(shellQuote).join('"$nl"') : shellQuote(value)
 }
 
+/** Bytes for `printf %b`: only letters, digits and what means nothing to anybody stay as they are. */
+function printable(data: string | Uint8Array): string {
+  const bytes = Buffer.from(data as string)
+  return bytes.toString('latin1').replace(/[^\w ,.:;/=+@-]/g, (byte) => `\\0${byte.charCodeAt(0).toString(8).padStart(3, '0')}`)
+}
+
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 const shellRequests: RequestWriter = {
-  refuse: (spec, environment) => {
-    if (spec.stdin === 'pipe')
-      return {
-        code: 'E_NOT_SUPPORTED',
-        message: 'Without perl, the helper cannot write to a process that runs; give the text at the start',
-      }
-    if (typeof spec.stdin === 'object' && Buffer.from(spec.stdin.text as string).includes(0)) {
-      return { code: 'E_NOT_SUPPORTED', message: 'Without perl, the helper cannot pass a NUL character on stdin; give the text in a file' }
-    }
+  refuse: (_spec, environment) => {
     const name = environment.find(([key]) => !IDENTIFIER.test(key))?.[0]
-    if (name !== undefined)
-      return { code: 'E_NOT_SUPPORTED', message: `Without perl, the helper cannot set the environment variable ${JSON.stringify(name)}` }
-    return undefined
+    if (name === undefined) return undefined
+    return { code: 'E_NOT_SUPPORTED', message: `Without perl, the environment variable ${JSON.stringify(name)} cannot be set` }
   },
-  start: (out, { id, words, spec, environment }, directory) => {
-    let input = ''
-    if (typeof spec.stdin === 'object') {
-      input = `${directory}/${id}.in`
-      const text = typeof spec.stdin.text === 'string' ? spec.stdin.text : Buffer.from(spec.stdin.text).toString('utf8')
-      out.line(`i ${id} ${lineWord(text)}`)
-    }
+  start: (out, { id, words, spec, environment }) => {
     const files = spec.outputFiles
     const set = environment.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}=${value as string}`)
     const unset = environment.filter(([, value]) => value === undefined).map(([name]) => name)
@@ -113,14 +114,21 @@ const shellRequests: RequestWriter = {
       files?.append === true ? '1' : '',
       spec.detach === true ? '1' : '',
       spec.cwd ?? '',
-      input,
+      typeof spec.stdin === 'object' ? printable(spec.stdin.text) : '',
+      spec.stdin === 'pipe' ? '1' : '',
+      unset.join(' '),
     ]
-    out.line(`s ${id} ${[...head, unset.join(' '), ...set, '--', ...words].map(lineWord).join(' ')}`)
+    out.line(`s ${id} ${[...head, ...set, '--', ...words].map(lineWord).join(' ')}`)
   },
-  signal: (out, _id, pid, signal) => out.line(`k ${pid} ${signal.slice(3)}`),
-  input: () => {},
-  closeInput: () => {},
-  drop: () => {},
+  signal: (out, id, signal) => out.line(`k ${id} ${signal.slice(3)}`),
+  signalTree: (out, id, signal) => out.line(`K ${id} ${signal.slice(3)}`),
+  askTree: (out, id) => out.line(`t ${id}`),
+  input: (out, id, data) => out.line(`w ${id} '${printable(data)}'`),
+  closeInput: (out, id) => out.line(`c ${id}`),
+  forget: (out, id) => out.line(`f ${id}`),
+  acknowledge: (out, offset) => out.line(`a ${offset}`),
+  ping: (out) => out.line('p'),
+  quit: (out) => out.line('q'),
 }
 
 export function requestsFor(kind: RunnerKind): RequestWriter {

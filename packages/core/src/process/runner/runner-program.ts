@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The version that a runner says in its hello. */
-export const RUNNER_PROTOCOL = 1
+export const RUNNER_PROTOCOL = 2
 
 export type RunnerKind = 'perl' | 'sh'
 

@@ -2,9 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FrameReader, FrameWriter, type RunnerFrame } from '../../../src/process/runner/frames.js'
 
+const TOKEN = 'abcdefghij0123456'
+
 function read(bytes: Buffer, sizes: readonly number[]): RunnerFrame[] {
   const frames: RunnerFrame[] = []
-  const reader = new FrameReader((frame) => frames.push(frame))
+  const reader = new FrameReader(TOKEN, (frame) => frames.push(frame))
   for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
     const size = sizes[turn % sizes.length] as number
     reader.push(bytes.subarray(at, at + size))
@@ -19,7 +21,7 @@ describe('FrameReader', () => {
     fc.assert(
       fc.property(fc.array(frame, { maxLength: 20 }), fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1 }), (frames, sizes) => {
         const bytes = Buffer.concat(
-          frames.map(({ type, id, payload }) => Buffer.concat([Buffer.from(`${type} ${id} ${payload.length}\n`), payload])),
+          frames.map(({ type, id, payload }) => Buffer.concat([Buffer.from(`${type} ${id} ${payload.length} ${TOKEN}\n`), payload])),
         )
         const joined: { type: string; id: number; payload: string }[] = []
         let open = false
@@ -35,7 +37,15 @@ describe('FrameReader', () => {
     )
   })
 
-  it.each(['hello world\n', 'X 1\n', 'X 1 -2\n', `${'x'.repeat(100)}`, 'XY 1 2\n'])('refuses %j', (text) => {
+  it.each([
+    'hello world\n',
+    'X 1\n',
+    'X 1 2\n',
+    'X 1 2 somebodyelses0000\n',
+    `X 1 -2 ${TOKEN}\n`,
+    `${'x'.repeat(100)}`,
+    `XY 1 2 ${TOKEN}\n`,
+  ])('refuses %j', (text) => {
     expect(() => read(Buffer.from(text), [1000])).toThrow(/not a frame/)
   })
 })
