@@ -53,19 +53,25 @@ export interface Broken {
 
 /** Names what broke a connection before it was one. */
 export function explainBroken(target: SshTarget, { stage, cause, received }: Broken): ProcessError {
-  if (isCampaignError(cause)) return explainForward(target, cause as ProcessError)
+  if (isCampaignError(cause)) return explainForward(target, cause)
   const system = SYSTEM[systemCodeOf(cause) ?? '']
   if (system !== undefined && stage === 'dial') {
     return makeError(target, system.code, system.text, { cause, ...(system.retry === true ? { data: { retry: true } } : {}) })
   }
-  if (stage === 'dial') return makeError(target, 'E_HOST_UNREACHABLE', `cannot be reached: ${messageOf(cause)}`, { cause })
+  if (stage === 'dial' && systemCodeOf(cause) !== 'ECONNRESET')
+    return makeError(target, 'E_HOST_UNREACHABLE', `cannot be reached: ${messageOf(cause)}`, { cause })
   const reason = (cause as { code?: unknown } | undefined)?.code
   const text = cause === undefined ? '' : messageOf(cause)
   const cut = cause === undefined || /^(Connection lost before handshake|read ECONN|write E|socket hang up)/.test(text)
   if (cut && stage === 'banner' && received.length > 0 && !looksLikeRefusal(received)) return explainNoSsh(target, received, cause)
   // 12: too many connections (RFC 4253, 11.1)
   if (cut || reason === 12 || systemCodeOf(cause) === 'ECONNRESET') {
-    const when = { dial: '', banner: 'before it said anything', handshake: 'during the key exchange', login: 'during the login' }[stage]
+    const when = {
+      dial: 'before it said anything',
+      banner: 'before it said anything',
+      handshake: 'during the key exchange',
+      login: 'during the login',
+    }[stage]
     const said = looksLikeRefusal(received) ? `, saying ${quote(received)}` : ''
     return makeError(target, 'E_HOST_DROPPED', `closed the connection ${when}${said}`, {
       data: { retry: true },

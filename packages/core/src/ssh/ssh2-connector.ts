@@ -103,7 +103,7 @@ class Dialing {
       this.#fail = (error) => {
         if (!settle()) return
         this.#stream?.destroy()
-        reject(error as Error)
+        reject(error)
       }
       if (isAborted(signal)) {
         abort()

@@ -159,7 +159,10 @@ class Fake implements FakeServer {
     socket.on('close', () => this.#sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     const { answer = 'ssh', drop, maxStartups } = this.#options
-    if (answer === 'silent') return
+    if (answer === 'silent') {
+      socket.resume()
+      return
+    }
     if (answer === 'garbage') socket.end(Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919) % 256)))
     else if (answer === 'http') socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
     else if (answer === 'reset') socket.resetAndDestroy()
@@ -290,8 +293,17 @@ class Fake implements FakeServer {
     this.#children.add(child)
     channel.pipe(child.stdin)
     child.stdin.on('error', () => channel.unpipe(child.stdin))
-    child.stdout.pipe(channel, { end: false })
-    child.stderr.pipe(channel.stderr, { end: false })
+    // one after the other: when both outputs of a channel wait for its window, ssh2's server forgets one of them
+    let turn = Promise.resolve()
+    for (const [from, to] of [
+      [child.stdout, channel],
+      [child.stderr, channel.stderr],
+    ] as const) {
+      from.on('data', (chunk: Buffer) => {
+        from.pause()
+        turn = turn.then(() => new Promise<void>((resolve) => to.write(chunk, () => resolve()))).then(() => void from.resume())
+      })
+    }
     channel.on('error', () => undefined)
     // as sshd does without a pty: the command is not ended, it only loses its pipes
     channel.on('close', () => {
@@ -301,10 +313,12 @@ class Fake implements FakeServer {
     })
     child.on('close', (code, signal) => {
       this.#children.delete(child)
-      if (!channel.writable) return
-      if (signal === null) channel.exit(code ?? 0)
-      else channel.exit(signal.slice(3))
-      channel.end()
+      void turn.then(() => {
+        if (!channel.writable) return
+        if (signal === null) channel.exit(code ?? 0)
+        else channel.exit(signal.slice(3))
+        channel.end()
+      })
     })
   }
 
