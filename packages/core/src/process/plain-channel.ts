@@ -1,0 +1,201 @@
+import { ProcessError } from '../errors.js'
+import type { ProcessSpec } from '../model/process.js'
+import type { OutputStream, RunningProcess, StartOptions } from '../ports/process-backend.js'
+import type { SshChannel } from '../ssh/connection.js'
+import type { PooledConnection } from '../ssh/pooled-connection.js'
+import { makeDeferred, settlesWithin, startTimer } from '../util/async.js'
+import { type ChannelLeader, channelCommand, channelInput, channelScript, INPUT_END, inputPieces, treeScript } from './channel-script.js'
+import { explainStartError, makeMarker, type StartError } from './command.js'
+import { MarkedOutput } from './marked-output.js'
+import { makeToken } from './runner/bootstrap.js'
+import { DEFAULT_GRACE_MS, endedProcess, type ProcessControls, SupervisedProcess } from './supervised-process.js'
+
+/** How long the second channel that signals a tree may take. */
+const TREE_PATIENCE_MS = 10_000
+/** End of file, typed on a terminal. */
+const EOT = '\x04'
+
+export interface PlainStart {
+  readonly pooled: PooledConnection
+  readonly spec: ProcessSpec
+  readonly options: StartOptions
+  /** As the user wrote it. */
+  readonly host: string
+  /** How long the shell there may take until the command begins. */
+  readonly patienceMs: number
+}
+
+/**
+ * Runs a command on a channel of its own: where no runner starts, and on a pseudo terminal.
+ *
+ * @returns when it is known whether the command began
+ * @throws ProcessError when there is no channel to be had
+ */
+export async function startOnChannel({ pooled, spec, options, host, patienceMs }: PlainStart): Promise<RunningProcess> {
+  const token = makeToken()
+  const marker = makeMarker()
+  const pty = spec.pty === true
+  const channel = await pooled.exec(channelCommand(token, pty), { pty, signal: options.signal })
+  const began = makeDeferred<RunningProcess>()
+  let running: SupervisedProcess | undefined
+  const send = (data: string | Uint8Array): void => {
+    channel.write(typeof data === 'string' ? Buffer.from(data) : data).catch(() => {})
+  }
+  const script = channelScript({ spec, token, marker, graceSeconds: Math.ceil((spec.graceMs ?? DEFAULT_GRACE_MS) / 1000) })
+  const input = channelInput(spec)
+
+  // Before the command begins the terminal is raw, and an end of file would be a character like others.
+  const typeInput = (): void => {
+    if (input !== undefined) send(input)
+    if (input !== undefined && input.length > 0 && input.at(-1) !== 0x0a) send(EOT)
+    if (spec.stdin !== 'pipe') send(EOT)
+  }
+  const onLine = (line: string): void => {
+    const [kind = '', ...words] = line.split(' ')
+    if (kind === 'S') {
+      const [pid = 0, session = 0, guard = 0] = words.map(Number)
+      running = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard } })
+      if (pty) typeInput()
+      began.resolve(running)
+    } else began.resolve(endedProcess('not-started', explainFailure(spec, words)))
+  }
+  const onOutput = (stream: OutputStream) => (chunk: Buffer) => {
+    if (spec.outputFiles === undefined) running?.takeOutput(stream, chunk)
+  }
+  const stdout = new MarkedOutput(token, onLine, onOutput('stdout'))
+  const stderr = new MarkedOutput(token, () => {}, onOutput('stderr'))
+  let noise = ''
+  const take = (stream: OutputStream, chunk: Buffer): void => {
+    const marked = stream === 'stdout' ? stdout : stderr
+    if (!marked.found && stream === 'stderr' && noise.length < 500) noise += chunk.toString('utf8', 0, 500)
+    if (!marked.push(chunk)) channel.close()
+  }
+  if (pty) {
+    // Nothing is written to the terminal before it is ready: it would be shown.
+    const ready = new MarkedOutput(
+      token,
+      () => send(script),
+      (chunk) => take('stdout', chunk),
+    )
+    channel.listen((_stream, chunk) => {
+      if (!ready.push(chunk)) channel.close()
+    })
+  } else {
+    channel.listen(take)
+    send(script)
+    if (input !== undefined) send(input)
+  }
+
+  const cancelPatience = startTimer(patienceMs, () => {
+    const message = `Logged in on ${host}, but nothing was started there within ${patienceMs / 1000} s: its shell start-up files may wait for something`
+    began.resolve(endedProcess('unreachable', { code: 'E_RUNNER', message }))
+    channel.close()
+  })
+  const onAbort = (): void => {
+    began.resolve(endedProcess('canceled'))
+    channel.close()
+  }
+  options.signal?.addEventListener('abort', onAbort, { once: true })
+  void channel.closed.then(({ lost, exitCode }) => {
+    const said = noise.trim()
+    const message = `No command could be started on ${host}: its login shell ended with exit code ${exitCode ?? 'unknown'}${said && `: ${said.slice(0, 500)}`}`
+    began.resolve(endedProcess('unreachable', lost === undefined ? { code: 'E_RUNNER', message } : lost))
+  })
+  try {
+    return await began.promise
+  } finally {
+    cancelPatience()
+    options.signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+function explainFailure(spec: ProcessSpec, [stage = '', code = '']: readonly string[]): StartError {
+  if (stage === 'stdout' || stage === 'stderr') return { code, message: `The file for its ${stage} cannot be opened (${code})` }
+  return explainStartError(spec, code, `${code} at ${stage}`, stage)
+}
+
+export interface ChannelProcess {
+  readonly channel: SshChannel
+  readonly spec: ProcessSpec
+  readonly marker: string
+  readonly options: StartOptions
+  readonly host: string
+  readonly pooled: PooledConnection
+  /** Undefined where nothing is known but the channel: closing it is all that can be done. */
+  readonly leader: ChannelLeader | undefined
+}
+
+/** Supervises a command that has a channel of its own. Its output is handed over by the caller. */
+export function superviseChannel(process: ChannelProcess): SupervisedProcess {
+  const { channel, spec, marker, options, host, pooled, leader } = process
+  let ended = false
+  let closed = false
+  const close = (): void => {
+    closed = true
+    channel.close()
+  }
+  const ask = async (signal: NodeJS.Signals | undefined, leaderEnded: boolean): Promise<readonly number[] | undefined> =>
+    leader === undefined ? undefined : askTree(pooled, (token) => treeScript(token, leader, marker, signal, leaderEnded))
+  const controls: ProcessControls = {
+    pid: leader?.pid ?? 0,
+    host,
+    // The script for the tree wakes what is stopped.
+    signalGroup: () => {},
+    signalTree: async (signal, leaderEnded) => {
+      // Without a second session, the end of the channel tells the guard, and a terminal hangs up.
+      if ((await ask(signal, leaderEnded)) === undefined && !ended) close()
+    },
+    living: async (leaderEnded) => (await ask(undefined, leaderEnded)) ?? [],
+    write: async (data) => {
+      if (ended) throw new ProcessError('E_STDIN', `The command on ${host} has ended`)
+      await channel.write(leader === undefined || spec.pty === true ? data : Buffer.from(inputPieces(data)))
+    },
+    closeStdin: () => {
+      if (leader === undefined) channel.end()
+      else channel.write(Buffer.from(spec.pty === true ? EOT : INPUT_END)).catch(() => {})
+    },
+    drop: close,
+    pauseUntil: (_stream, ready) => {
+      channel.pause()
+      void ready.then(() => channel.resume())
+    },
+  }
+  const supervised = new SupervisedProcess(spec, marker, controls, options, spec.outputFiles === undefined ? 2 : 0)
+  void channel.closed.then(({ exitCode, signal, lost }) => {
+    ended = true
+    if (lost !== undefined) void supervised.takeLoss({ code: lost.code, message: lost.message })
+    else if (exitCode === undefined && signal === undefined && !closed) {
+      void supervised.takeLoss({ code: 'E_CONNECTION_LOST', message: `${host} ended the command without saying how it ended` })
+    } else {
+      if (spec.outputFiles === undefined) for (let stream = 0; stream < 2; stream += 1) supervised.takeStreamEnd()
+      supervised.takeExit(exitCode, signal)
+    }
+  })
+  return supervised
+}
+
+/** @returns the living processes of a tree, undefined when nobody could be asked */
+async function askTree(pooled: PooledConnection, script: (token: string) => string): Promise<readonly number[] | undefined> {
+  const token = makeToken()
+  let channel: SshChannel
+  try {
+    channel = await pooled.exec(channelCommand(token, false), { urgent: true })
+  } catch {
+    return undefined
+  }
+  let found: readonly number[] | undefined
+  const output = new MarkedOutput(
+    token,
+    (line) => {
+      found = line.split(' ').slice(1).map(Number)
+    },
+    () => {},
+  )
+  channel.listen((stream, chunk) => {
+    if (stream === 'stdout') output.push(chunk)
+  })
+  channel.write(Buffer.from(script(token))).catch(() => {})
+  channel.end()
+  if (!(await settlesWithin(channel.closed, TREE_PATIENCE_MS))) channel.close()
+  return found
+}
