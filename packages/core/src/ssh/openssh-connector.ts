@@ -1,0 +1,326 @@
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { ProcessError } from '../errors.js'
+import { isAborted, makeDeferred } from '../util/async.js'
+import { Askpass } from './askpass.js'
+import { explainLost, placeOf } from './connect-errors.js'
+import type { ChannelEnd, Connector, SshChannel, SshConnection, SshPrompts, SshTarget } from './connection.js'
+import { type ControlDirectory, openControlDirectory } from './control-directory.js'
+import { MuxControl } from './mux-control.js'
+import { ForwardedStream, OpensshChannel, startClient } from './openssh-channel.js'
+import { adoptMaster, killMaster, type Master, startMaster } from './openssh-master.js'
+import { explainEnd, muxRefusal, reasonOfForward } from './openssh-messages.js'
+
+export interface OpensshOptions {
+  /** Absent: nobody can be asked. */
+  readonly prompts?: SshPrompts | undefined
+  /** Default `ssh`. */
+  readonly program?: string
+}
+
+/** Where sockets and logs of this connector are, and who answers questions. */
+interface Base {
+  readonly directory: ControlDirectory
+  readonly askpass: Askpass | undefined
+}
+
+/** A login that several connections use: that of a gateway. */
+interface SharedMaster {
+  readonly master: Promise<Master>
+  users: number
+}
+
+/**
+ * Connects with the system's ssh client: one login on each host, kept by a multiplexing master, and a client for each command over it.
+ * Whatever ssh_config can ask is done by ssh itself. Gateways are logged into once for all hosts behind them.
+ *
+ * Masters end with their connection, with this program, and ten seconds after its death. A master of the user's own
+ * (`ControlPath`) is used when it is open, and left open.
+ *
+ * @remarks A command that was ended by a signal comes back as exit code 255: the client does not tell which signal it was.
+ */
+export class OpensshConnector implements Connector, AsyncDisposable {
+  readonly kind = 'openssh'
+  readonly #program: string
+  readonly #prompts: SshPrompts | undefined
+  readonly #masters = new Set<Master>()
+  readonly #gateways = new Map<string, SharedMaster>()
+  #base: Promise<Base> | undefined
+  #opened: Base | undefined
+  #names = 0
+  readonly #onExit = (): void => this.#leave()
+
+  constructor(options: OpensshOptions = {}) {
+    this.#program = options.program ?? 'ssh'
+    this.#prompts = options.prompts
+  }
+
+  async connect(target: SshTarget, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<SshConnection> {
+    const { signal } = options
+    const base = await this.#open()
+    const adopted = await adopt(target)
+    if (adopted !== undefined) return this.#connection(target, adopted, base, async () => {})
+    const way = await this.#way(target.jumps, base, signal)
+    try {
+      const master = await this.#login(target, base, way, signal)
+      return this.#connection(target, master, base, async () => way?.leave())
+    } catch (error) {
+      await way?.leave()
+      throw error
+    }
+  }
+
+  async #login(
+    target: SshTarget,
+    base: Base,
+    way: { target: SshTarget; master: Master } | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Master> {
+    const path = join(base.directory.path, `m${++this.#names}`)
+    const master = await startMaster(target, {
+      program: this.#program,
+      path,
+      // The configuration may say that nobody is to be asked.
+      askpass: target.openssh.options.includes('BatchMode=yes') ? undefined : base.askpass,
+      way,
+      signal,
+    })
+    this.#masters.add(master)
+    void master.control.closed.then(() => this.#masters.delete(master))
+    return master
+  }
+
+  /** The master of the last host on the way, shared by all who go there. */
+  async #way(
+    jumps: readonly SshTarget[],
+    base: Base,
+    signal: AbortSignal | undefined,
+  ): Promise<{ target: SshTarget; master: Master; leave(): Promise<void> } | undefined> {
+    const target = jumps.at(-1)
+    if (target === undefined) return undefined
+    const key = jumps.map((jump) => `${jump.user}@${jump.address}:${jump.port} ${jump.openssh.destination}`).join('>')
+    let shared = this.#gateways.get(key)
+    if (shared === undefined) {
+      shared = { users: 0, master: this.#gateway(target, jumps.slice(0, -1), base) }
+      this.#gateways.set(key, shared)
+      const forget = (): void => void (this.#gateways.get(key) === shared && this.#gateways.delete(key))
+      shared.master.then((master) => master.control.closed.then(forget), forget)
+    }
+    const mine = shared
+    mine.users++
+    const leave = async (): Promise<void> => {
+      if (--mine.users > 0) return
+      if (this.#gateways.get(key) === mine) this.#gateways.delete(key)
+      await mine.master.then(
+        (master) => master.end(),
+        () => {},
+      )
+    }
+    try {
+      return { target, master: await whileWanted(mine.master, target, signal), leave }
+    } catch (error) {
+      await leave()
+      throw error
+    }
+  }
+
+  async #gateway(target: SshTarget, jumps: readonly SshTarget[], base: Base): Promise<Master> {
+    const adopted = await adopt(target)
+    if (adopted !== undefined) return adopted
+    const way = await this.#way(jumps, base, undefined)
+    try {
+      const master = await this.#login(target, base, way, undefined)
+      // Nobody waits for a gateway itself: its connections are held by those behind it.
+      master.control.unref()
+      void master.control.closed.then(() => way?.leave())
+      return master
+    } catch (error) {
+      await way?.leave()
+      throw error
+    }
+  }
+
+  #connection(target: SshTarget, master: Master, base: Base, after: () => Promise<void>): SshConnection {
+    return new OpensshConnection(target, master, {
+      program: this.#program,
+      logPath: () => join(base.directory.path, `s${++this.#names}`),
+      after,
+    })
+  }
+
+  #open(): Promise<Base> {
+    this.#base ??= (async () => {
+      const directory = await openControlDirectory()
+      process.once('exit', this.#onExit)
+      const ask = this.#prompts?.ask
+      const askpass = ask === undefined ? undefined : await Askpass.start(directory.path, this.#prompts ?? {})
+      this.#opened = { directory, askpass }
+      return this.#opened
+    })()
+    this.#base.catch(() => {
+      this.#base = undefined
+    })
+    return this.#base
+  }
+
+  /** The end of the program: nothing can be awaited any more. */
+  #leave(): void {
+    for (const master of this.#masters) killMaster(master.control.pid, 'SIGTERM')
+    this.#opened?.directory.remove()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const base = await this.#base?.catch(() => undefined)
+    this.#base = undefined
+    this.#opened = undefined
+    process.off('exit', this.#onExit)
+    await Promise.all([...this.#masters].map((master) => master.end()))
+    await base?.askpass?.[Symbol.asyncDispose]()
+    base?.directory.remove()
+  }
+}
+
+/** The user's own master, when the configuration names a place and one answers there. */
+async function adopt(target: SshTarget): Promise<Master | undefined> {
+  const path = target.openssh.options.find((option) => option.startsWith('ControlPath='))?.slice('ControlPath='.length)
+  const control = path === undefined ? undefined : await MuxControl.open(path)
+  return path === undefined || control === undefined ? undefined : adoptMaster(path, control)
+}
+
+/** A gateway is for others too: who gives up leaves, and the login goes on. */
+function whileWanted<T>(promise: Promise<T>, target: SshTarget, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new ProcessError('E_ABORTED', `The login on ${target.name} was given up`))
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+interface Tools {
+  readonly program: string
+  /** A new name for the log of a client. */
+  readonly logPath: () => string
+  /** When the connection is gone. */
+  readonly after: () => Promise<void>
+}
+
+class OpensshConnection implements SshConnection {
+  readonly connector = 'openssh'
+  readonly target: SshTarget
+  readonly lost: Promise<ProcessError>
+  readonly #master: Master
+  readonly #tools: Tools
+  #disposing: Promise<void> | undefined
+  #error: ProcessError | undefined
+
+  constructor(target: SshTarget, master: Master, tools: Tools) {
+    this.target = target
+    this.#master = master
+    this.#tools = tools
+    master.control.unref()
+    const lost = makeDeferred<ProcessError>()
+    this.lost = lost.promise
+    void master.control.closed.then(() => {
+      if (this.#disposing !== undefined) return
+      this.#error = explainEnd(target, master.readLog())
+      lost.resolve(this.#error)
+      void this.#dispose()
+    })
+  }
+
+  async exec(command: string, options: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
+    this.#check(options.signal)
+    // Without a command the client would open the login shell.
+    const text = command.trim() === '' ? ':' : command
+    const client = this.#client([options.pty === true ? '-tt' : '-T', '--', this.target.openssh.destination, text])
+    const onAbort = (): void => void client.child.kill('SIGKILL')
+    options.signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      if (await client.opened) return new OpensshChannel(client, () => this.#judge())
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort)
+    }
+    const log = client.readLog()
+    client.removeLog()
+    if (isAborted(options.signal)) throw givenUp(this.target)
+    if (muxRefusal(log) === 'sessions') {
+      throw new ProcessError('E_HOST_DROPPED', `${placeOf(this.target)} gives no more sessions on this connection`, {
+        suggestions: ['Ask for fewer at a time with sessions, or raise MaxSessions in its sshd_config'],
+        data: { host: this.target.name },
+      })
+    }
+    throw (
+      (await this.#whyGone()) ??
+      explainLost(this.target, `no session could be had: ${log.trim().split('\n').at(-1) ?? 'ssh did not start'}`)
+    )
+  }
+
+  async forwardOut(host: string, port: number): Promise<Duplex> {
+    this.#check(undefined)
+    const mark = this.#master.markLog()
+    const place = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+    const client = this.#client(['-W', place, '--', this.target.openssh.destination])
+    if (await client.opened) return new ForwardedStream(client)
+    client.removeLog()
+    const gone = await this.#whyGone()
+    if (gone !== undefined) throw gone
+    const reason = reasonOfForward(this.#master.readLog().slice(mark), host, port)
+    throw new ProcessError('E_FORWARD', `${placeOf(this.target)} could not connect to ${place}: ${reason ?? 'it refused'}`, {
+      data: { host: this.target.name, reason: reason ?? 'refused', to: place },
+    })
+  }
+
+  /** A client that can only use the master: what it would connect with by itself is a program that fails. */
+  #client(words: readonly string[]): ReturnType<typeof startClient> {
+    const log = this.#tools.logPath()
+    const env = this.target.openssh.options.filter((option) => /^(?:SetEnv|SendEnv)=/.test(option))
+    const options = ['ControlMaster=no', 'ProxyCommand=false', 'LogLevel=DEBUG1', 'EscapeChar=none', ...env]
+    this.#master.markLog()
+    return startClient(
+      this.#tools.program,
+      ['-F', 'none', '-S', this.#master.path.replaceAll('%', '%%'), '-E', log, ...options.flatMap((option) => ['-o', option]), ...words],
+      log,
+    )
+  }
+
+  /** 255 is the client's word for a lost connection, and may be the command's own: the master knows. */
+  async #judge(): Promise<ChannelEnd> {
+    const lost = await this.#whyGone()
+    return { exitCode: lost === undefined ? 255 : undefined, signal: undefined, lost }
+  }
+
+  async #whyGone(): Promise<ProcessError | undefined> {
+    if (await this.#master.control.isAlive()) return undefined
+    if (this.#disposing !== undefined && this.#error === undefined) return explainLost(this.target, 'we closed the connection')
+    return this.#error ?? explainEnd(this.target, this.#master.readLog())
+  }
+
+  #check(signal: AbortSignal | undefined): void {
+    if (isAborted(signal)) throw givenUp(this.target)
+    if (this.#error !== undefined) throw this.#error
+    if (this.#disposing !== undefined) throw explainLost(this.target, 'we closed the connection')
+  }
+
+  ref(): void {
+    this.#master.control.ref()
+  }
+
+  unref(): void {
+    this.#master.control.unref()
+  }
+
+  #dispose(): Promise<void> {
+    this.#disposing ??= this.#master.end().then(this.#tools.after)
+    return this.#disposing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#dispose()
+  }
+}
+
+function givenUp(target: SshTarget): ProcessError {
+  return new ProcessError('E_ABORTED', `The work on ${target.name} was given up`, { data: { host: target.name } })
+}
