@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { delimiter, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type NamedHosts, startNamedHosts } from '../testbed/named-hosts.js'
+import { sshHostsUnavailable } from '../testbed/ssh-hosts.mjs'
 import { type Block, findBlocks, missingLines } from './blocks.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -17,15 +19,22 @@ function pagesIn(folder: string): readonly string[] {
 }
 
 const pages = ['README.md', ...pagesIn('docs/guide'), ...pagesIn('examples'), ...pagesIn('packages')]
-  .map((page) => ({ page, blocks: findBlocks(readFileSync(join(root, page), 'utf8')) }))
+  .map((page) => {
+    const text = readFileSync(join(root, page), 'utf8')
+    const hosts = /^<!-- test hosts: (.+) -->$/m.exec(text)?.[1]?.split(' ') ?? []
+    const obstacle = hosts.length === 0 ? undefined : sshHostsUnavailable()
+    return { page, blocks: findBlocks(text), hosts, obstacle, name: obstacle === undefined ? page : `${page} (${obstacle})` }
+  })
   .filter(({ blocks }) => blocks.length > 0)
 
-describe.each(pages)('the examples of $page', ({ page, blocks }) => {
+describe.each(pages)('the examples of $name', ({ page, blocks, hosts, obstacle }) => {
   let folder: string
+  let named: NamedHosts | undefined
   let environment: NodeJS.ProcessEnv
   let output = ''
 
-  beforeAll(() => {
+  beforeAll(async () => {
+    if (obstacle !== undefined) return
     // Inside the repository, so that `import '@cahier/core'` finds the package as it does for a user who installed it.
     mkdirSync(join(root, '.cahier'), { recursive: true })
     folder = mkdtempSync(join(root, '.cahier', `docs-${page.replace(/\W+/g, '-')}-`))
@@ -36,21 +45,32 @@ describe.each(pages)('the examples of $page', ({ page, blocks }) => {
     environment = { ...process.env, HOME: join(folder, '.home'), PATH: `${bin}${delimiter}${process.env['PATH']}`, NO_COLOR: '1' }
     for (const name of Object.keys(environment)) if (/^(XDG_|CAHIER_|VITEST)/.test(name)) delete environment[name]
     mkdirSync(environment['HOME']!)
+    if (hosts.length === 0) return
+    named = await startNamedHosts(hosts)
+    // The user's own configuration, so that the page may show one beside the campaign.
+    mkdirSync(join(environment['HOME']!, '.config/cahier'), { recursive: true })
+    writeFileSync(join(environment['HOME']!, '.config/cahier/cahier.config.yaml'), `connection: { sshConfig: ${named.sshConfig} }\n`)
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  afterAll(async () => {
+    await named?.[Symbol.asyncDispose]()
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  })
 
-  it.each(blocks.map((block) => ({ ...block, title: titleOf(block) })))('line $line: $title', async (block) => {
-    if (block.role === 'file') {
-      mkdirSync(dirname(join(folder, block.file!)), { recursive: true })
-      writeFileSync(join(folder, block.file!), block.text)
-    } else if (block.role === 'output') {
-      expect(missingLines(block.text, output), output).toEqual([])
-    } else {
-      const result = await execute(block)
-      output = result.output
-      expect(result.code, output).toBe(0)
-    }
-  })
+  it.skipIf(obstacle !== undefined).each(blocks.map((block) => ({ ...block, title: titleOf(block) })))(
+    'line $line: $title',
+    async (block) => {
+      if (block.role === 'file') {
+        mkdirSync(dirname(join(folder, block.file!)), { recursive: true })
+        writeFileSync(join(folder, block.file!), block.text)
+      } else if (block.role === 'output') {
+        expect(missingLines(block.text, output), output).toEqual([])
+      } else {
+        const result = await execute(block)
+        output = result.output
+        expect(result.code, output).toBe(0)
+      }
+    },
+  )
 
   function execute(block: Block): Promise<{ code: number | null; output: string }> {
     const script = join(folder, `block-${block.line}.${block.language}`)
