@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { CLOCK, campaignScope, LOG, programScope, RENDERER, SCHEDULER } from '../di/wiring.js'
+import { ConfigError } from '../errors.js'
 import type { AdapterSources } from '../plugins/adapter-registry.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
@@ -38,6 +39,16 @@ export async function openServices(
 ): Promise<Services> {
   const { adapters, log, scheduler, clock } = options
   const site = typeof options.site === 'object' ? options.site : siteOf(await readSites(directory), options.site ?? options.defaultSite)
+  // The wrong machine would be worse than none.
+  if (site.host !== undefined && site.scheduler === 'local' && scheduler === undefined) {
+    throw new ConfigError(
+      'E_NOT_SUPPORTED',
+      `site ${site.name} is on ${site.host}, but the scheduler local starts jobs on this machine only`,
+      {
+        suggestions: [`Name the scheduler of ${site.host}, or leave host out for this machine`],
+      },
+    )
+  }
   const program = programScope({ clock })
   const scope = campaignScope(program, { directory, site, adapters, log, scheduler })
   return {

@@ -58,7 +58,7 @@ describe('Process', () => {
   it('gives the bytes of its output to a handler that asks for bytes', async () => {
     const pieces: Uint8Array[] = []
     const handler = { bytes: (chunk: Uint8Array) => void pieces.push(chunk) }
-    await new Process(`printf 'a\377\000b'`, { stdoutHandlers: [handler] }).run()
+    await new Process(String.raw`printf 'a\377\000b'`, { stdoutHandlers: [handler] }).run()
     expect([...Buffer.concat(pieces)]).toEqual([0x61, 0xff, 0, 0x62])
   })
 
