@@ -29,3 +29,5 @@ for (;;) {
 }
 await backend[Symbol.asyncDispose]()
 await pool[Symbol.asyncDispose]()
+// Nothing else may keep it alive: the drill watches that it ends by itself.
+process.stdin.destroy()
