@@ -24,10 +24,17 @@ _token=$1 _lease=${2:-0} _grace=${3:-5}
 _locale=${LC_ALL+=}${LC_ALL-}
 unset LC_ALL
 LC_ALL=C
-case ${BASH_VERSION-}${KSH_VERSION-} in '') _jobs_tell=1 ;; *MIRBSD*) set +U; _jobs_tell= ;; *) _jobs_tell= ;; esac
-case ${TMPDIR-} in /*) _dir=$TMPDIR ;; *) _dir=/tmp ;; esac
-_dir=$_dir/cahier-$_token
-mkdir -m 700 "$_dir" "$_dir/kept" 2>/dev/null || { _dir=$(mktemp -d "${_dir%-*}-XXXXXX") && mkdir "$_dir/kept"; } || exit 1
+case ${BASH_VERSION+bash}${KSH_VERSION-} in
+  '') _tells=jobs ;;
+  bash | *MIRBSD* | *LEGACY*) _tells=word ;;
+  *) _tells=code ;;
+esac
+case $_tells${KSH_VERSION-} in word?*) set +U ;; esac
+_dir=
+for _x in "${TMPDIR:-.}/cahier-$_token" "/tmp/cahier-$_token" "/tmp/cahier-$$-$_token"; do
+  case $_x in /*) mkdir -m 700 "$_x" "$_x/kept" 2>/dev/null && _dir=$_x && break ;; esac
+done
+[ -n "$_dir" ] || exit 1
 mkfifo "$_dir/said" "$_dir/poke" && exec 3>&1 4<&0 8<>"$_dir/said" || exit 1
 _text="2 sh $$ 0 $_dir"
 printf '\nH 0 %s %s\n%s' "${#_text}" "$_token" "$_text" >&3
@@ -157,6 +164,7 @@ _command() {
   exec 5<&- 6>&- 7>&- 2>"$_b.x"
   echo "$_pid ${_mark:--} ${_detach:--} running" >"$_dir/p.$_id"
   echo "S $_id $_pid $_streams" >&8
+  [ "$_streams" -eq 0 ] || { echo 1<>"$_b.og"; echo 1<>"$_b.eg"; }
   wait "$_pid"
   _code=$? _signal=0
   if [ "$_code" -gt 256 ]; then
@@ -170,12 +178,16 @@ _command() {
   echo "x $_id $_code $_signal" >&8
 }
 
-# A code above 128 may be one, or a signal. The list of jobs of dash and ash tells them apart; bash and mksh print a word for most signals.
+# A code above 128 may be one, or a signal. The list of jobs of dash and ash tells them apart; bash and mksh print a word for most
+# signals; ksh has codes above 256.
 _by_signal() {
-  if [ -z "$_jobs_tell" ]; then
-    [ -s "$_b.x" ] && return
-    case $_code in 130 | 141 | 143) return 0 ;; *) return 1 ;; esac
-  fi
+  case $_tells in
+    code) return 1 ;;
+    word)
+      [ -s "$_b.x" ] && return
+      case $_code in 130 | 141 | 143) return 0 ;; *) return 1 ;; esac
+      ;;
+  esac
   jobs >"$_b.j"
   while read -r _line; do
     case $_line in *"Done($_code)"*) return 1 ;; esac
@@ -183,23 +195,23 @@ _by_signal() {
   return 0
 }
 
-# What dd reads goes into two files in turn; one is filled again when the keeper has written it out.
+# What dd reads goes into two files in turn. Leave to say something comes from the one who says that the command has started, then from
+# the keeper whenever it has written out what was said before.
 _reader() {
   _dd= _n=0
   trap '[ -z "$_dd" ] || kill "$_dd"; echo "$1 $_id" >&8; exit' TERM
   export LC_ALL
-  exec 6<"$_b.$1" 7<>"$_b.$1g"
-  echo >&7
+  exec 7<>"$_b.$1g" 6<"$_b.$1"
   while :; do
     dd bs=65536 count=1 <&6 >"$_b.$1$_n" 2>"$_b.$1d" 8>&- &
     _dd=$!
     wait "$_dd"
     _dd=
+    read -r _x <&7
     [ -s "$_b.$1$_n" ] || break
     _copied "$_b.$1d" "$_b.$1$_n" 0
     echo "$2 $_id $_count $_n" >&8
     _n=$((1 - _n))
-    read -r _x <&7
   done
   echo "$1 $_id" >&8
 }
@@ -251,7 +263,7 @@ _tree() {
       _pid=${_line%% *}
       case $_pid in '' | *[!0-9]*) continue ;; esac
       # The name may hold anything, even brackets.
-      _line=${_line##*) }
+      _line=${_line##*") "}
       set -- $_line
       case $1 in Z | X | x) ;; *) _rows="$_rows $_pid:$2:$3:$4" ;; esac
     done

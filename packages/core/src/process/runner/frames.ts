@@ -96,6 +96,12 @@ export class FrameWriter {
     }
   }
 
+  bytes(data: Uint8Array): void {
+    this.#reserve(data.length)
+    this.#buffer.set(data, this.#used)
+    this.#used += data.length
+  }
+
   line(text: string): void {
     this.#reserve(Buffer.byteLength(text) + 1)
     this.#used += this.#buffer.write(`${text}\n`, this.#used)

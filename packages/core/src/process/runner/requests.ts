@@ -87,25 +87,14 @@ const perlRequests: RequestWriter = {
 
 /** One quoted word that holds no line end, because the runner reads lines. */
 function lineWord(value: string): string {
-  return value.includes('\n') ? value.split('\n').map(shellQuote).join('"$nl"') : shellQuote(value)
+  return value.includes('\n') ? value.split('\n').map(shellQuote).join('"$_nl"') : shellQuote(value)
 }
-
-/** Bytes for `printf %b`: only letters, digits and what means nothing to anybody stay as they are. */
-function printable(data: string | Uint8Array): string {
-  const bytes = Buffer.from(data as string)
-  return bytes.toString('latin1').replace(/[^\w ,.:;/=+@-]/g, (byte) => `\\0${byte.charCodeAt(0).toString(8).padStart(3, '0')}`)
-}
-
-const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 const shellRequests: RequestWriter = {
-  refuse: (_spec, environment) => {
-    const name = environment.find(([key]) => !IDENTIFIER.test(key))?.[0]
-    if (name === undefined) return undefined
-    return { code: 'E_NOT_SUPPORTED', message: `Without perl, the environment variable ${JSON.stringify(name)} cannot be set` }
-  },
+  refuse: () => undefined,
   start: (out, { id, words, spec, environment }) => {
     const files = spec.outputFiles
+    const text = typeof spec.stdin === 'object' ? Buffer.from(spec.stdin.text) : NOTHING
     const set = environment.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}=${value as string}`)
     const unset = environment.filter(([, value]) => value === undefined).map(([name]) => name)
     const head = [
@@ -114,16 +103,20 @@ const shellRequests: RequestWriter = {
       files?.append === true ? '1' : '',
       spec.detach === true ? '1' : '',
       spec.cwd ?? '',
-      typeof spec.stdin === 'object' ? printable(spec.stdin.text) : '',
+      typeof spec.stdin === 'object' ? String(text.length) : '',
       spec.stdin === 'pipe' ? '1' : '',
       unset.join(' '),
     ]
     out.line(`s ${id} ${[...head, ...set, '--', ...words].map(lineWord).join(' ')}`)
+    out.bytes(text)
   },
   signal: (out, id, signal) => out.line(`k ${id} ${signal.slice(3)}`),
   signalTree: (out, id, signal) => out.line(`K ${id} ${signal.slice(3)}`),
   askTree: (out, id) => out.line(`t ${id}`),
-  input: (out, id, data) => out.line(`w ${id} '${printable(data)}'`),
+  input: (out, id, data) => {
+    out.line(`w ${id} ${data.length}`)
+    out.bytes(data)
+  },
   closeInput: (out, id) => out.line(`c ${id}`),
   forget: (out, id) => out.line(`f ${id}`),
   acknowledge: (out, offset) => out.line(`a ${offset}`),
