@@ -1,8 +1,8 @@
-import { constants } from 'node:os'
 import { isCampaignError, messageOf } from '../../errors.js'
 import type { ProcessSpec } from '../../model/process.js'
 import type { RunningProcess, StartOptions } from '../../ports/process-backend.js'
 import { type Deferred, makeDeferred } from '../../util/async.js'
+import { signalName } from '../../util/signal-names.js'
 import { argumentsOf, checkSpec, explainStartError, makeMarker, markerValue, type StartError, type Started } from '../command.js'
 import { localTree } from '../local-tree.js'
 import { MARKER_VARIABLE } from '../process-tree.js'
@@ -16,7 +16,6 @@ import type { RunnerTransport } from './transport.js'
 
 export type { RunnerLoss, RunnerPlace } from './runner-link.js'
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
 /** Processes that run at once through one runner, when nobody says otherwise: two or three descriptors each there. */
 const PLACES = 300
 
@@ -174,7 +173,7 @@ export class RunnerClient {
         const [code, signal, open] = payload.toString('latin1').split(' ').map(Number)
         entry.input.fail('it has ended')
         if (entry.spec.outputFiles === undefined) for (let ended = open ?? 0; ended < 2; ended += 1) entry.process?.takeStreamEnd()
-        if (signal) entry.process?.takeExit(undefined, SIGNAL_NAMES.get(signal))
+        if (signal) entry.process?.takeExit(undefined, signalName(signal))
         else entry.process?.takeExit(code, undefined)
         return
       }
