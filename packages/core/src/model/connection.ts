@@ -21,15 +21,12 @@ const duration = (initial: string) =>
  * said nowhere comes from the ssh configuration.
  */
 export const connectionSchema = z.strictObject({
-  connector: z
-    .enum(['auto', 'ssh2', 'openssh'])
-    .default('auto')
-    .meta({
-      description:
-        'ssh2: in this process, for many hosts. openssh: the system client, for everything that ssh_config can ask. auto: ssh2 when it can do all that the configuration asks for',
-    }),
-  user: z.string().min(1).optional(),
-  port: z.int().min(1).max(65_535).optional(),
+  connector: z.enum(['auto', 'ssh2', 'openssh']).default('auto').meta({
+    description:
+      'ssh2: in this process, for many hosts. openssh: the system client, for everything that ssh_config can ask. auto: ssh2 when it can do all that the configuration asks for',
+  }),
+  user: z.string().min(1).optional().meta({ description: 'login name' }),
+  port: z.int().min(1).max(65_535).optional().meta({ description: 'of the ssh server' }),
   keyFiles: z
     .array(z.string())
     .optional()
@@ -39,13 +36,10 @@ export const connectionSchema = z.strictObject({
     .optional()
     .meta({ description: 'socket of an ssh agent, or false for none; default SSH_AUTH_SOCK' }),
   jump: z.string().optional().meta({ description: 'hosts on the way, as ProxyJump writes them; none for no jump' }),
-  hostKeys: z
-    .enum(['strict', 'accept-new'])
-    .optional()
-    .meta({
-      description:
-        'strict (default): a host without a known key is refused. accept-new: its key is taken down at the first contact; a changed key is refused all the same',
-    }),
+  hostKeys: z.enum(['strict', 'accept-new']).optional().meta({
+    description:
+      'strict (default): a host without a known key is refused. accept-new: its key is taken down at the first contact; a changed key is refused all the same',
+  }),
   knownHostsFiles: z
     .array(z.string())
     .optional()
@@ -58,13 +52,10 @@ export const connectionSchema = z.strictObject({
   keepAlive: duration('10s').meta({
     description: 'interval of signs of life; three missed ones mean that the connection is cut; default 10s',
   }),
-  runner: z
-    .enum(['auto', 'perl', 'sh', 'none', 'raw'])
-    .default('auto')
-    .meta({
-      description:
-        'what drives commands on the host. auto: perl, else sh, else none. none: a channel per command. raw: the text is sent as it is, for devices without a POSIX shell',
-    }),
+  runner: z.enum(['auto', 'perl', 'sh', 'none', 'raw']).default('auto').meta({
+    description:
+      'what drives commands on the host. auto: perl, else sh, else none. none: a channel per command. raw: the text is sent as it is, for devices without a POSIX shell',
+  }),
   lease: duration('60s').meta({ description: 'a host that has not heard of us for so long ends what we started there; default 60s' }),
   sessions: z.int().min(1).max(1000).default(8).meta({ description: 'channels of one connection at a time; servers allow 10 by default' }),
   hostRewrite: z

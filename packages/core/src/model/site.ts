@@ -16,7 +16,7 @@ export const siteSchema = z.strictObject({
 export type Site = Omit<z.output<typeof siteSchema>, 'connection'> & { readonly connection?: ConnectionOptions | undefined }
 
 export const siteConfigSchema = z.strictObject({
-  sites: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), siteSchema).default({}),
+  sites: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), siteSchema).prefault({}),
   defaultSite: z.string().default('local'),
   connection: connectionSchema.optional().meta({ description: 'how hosts are reached, wherever nothing else is said' }),
   groups: z
