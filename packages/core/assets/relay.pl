@@ -9,10 +9,10 @@ use Socket;
 $t = substr $d, -16;
 # The number may belong to somebody else by now; the token is among the words of the runner.
 $_ = open(F, "<", "/proc/$p/cmdline") ? join("", <F>) : `ps -p $p -o args=`;
-/$t/ && kill USR1 => $p or warn("the runner has ended\n"), exit 4;
+/$t/ && kill USR1 => $p or warn("the runner has ended$/"), exit 4;
 for $i (1 .. 500) {
 if (@s = lstat $d) {
--d _ && $s[4] == $> && ($s[2] & 63) == 0 or warn("$d belongs to somebody else"), exit 5;
+-d _ && $s[4] == $> && ($s[2] & 63) == 0 or warn("$d belongs to somebody else$/"), exit 5;
 socket S, PF_UNIX, SOCK_STREAM, 0;
 last if connect S, sockaddr_un "$d/link";
 }

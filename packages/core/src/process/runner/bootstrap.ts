@@ -30,10 +30,15 @@ export function bootstrapRunner(kind: RunnerKind, token: string, leaseSeconds: n
   return { command: `exec /bin/sh -c '${SHELL_LOADER}' cahier ${token} ${leaseSeconds} ${graceSeconds}`, input }
 }
 
-/** The line that carries bytes between a new channel and the runner that is there already. */
+/**
+ * The line that carries bytes between a new channel and the runner that is there already.
+ *
+ * @throws Error when the folder that the runner named could not stand in a command line
+ */
 export function bootstrapRelay(kind: RunnerKind, pid: number, directory: string): string {
   const program = inOneLine(programOf(`relay.${kind === 'perl' ? 'pl' : 'sh'}`).toString('utf8'))
-  const words = `${pid} '${directory}'`
+  if (!/^[\w./-]+$/.test(directory)) throw new Error(`the folder of the runner has an odd name: ${JSON.stringify(directory)}`)
+  const words = `${pid} ${directory}`
   return kind === 'perl' ? `exec perl -e '${program}' ${words}` : `exec /bin/sh -c '${program}' cahier ${words}`
 }
 
@@ -47,10 +52,11 @@ function programOf(name: string): Buffer {
   return program
 }
 
-/** Without the lines that are only comment, and without indentation. The programs are written so that this changes nothing. */
+/** Without `use strict`, the lines that are only comment, and indentation. The programs are written so that this changes nothing. */
 export function stripComments(text: string): string {
   const lines = text.split('\n').map((line) => line.trimStart())
-  return `${lines.filter((line) => line !== '' && !line.startsWith('#')).join('\n')}\n`
+  // strict is for us: it finds its mistakes when the program is compiled, and its file costs a tenth of the start.
+  return `${lines.filter((line) => line !== '' && !line.startsWith('#') && line !== 'use strict;').join('\n')}\n`
 }
 
 /** For the command line: every login shell must read the same. */
