@@ -1,4 +1,4 @@
-import type { OutputGroup, ProcessResult } from '@cahier/core'
+import type { OutputGroup, ProcessResult } from '@cahier/core/hosts'
 
 /** What is looked at of the process of one host. */
 export interface HostProcess {

@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core'
+import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core/hosts'
 import { ConfigError } from '@cahier/core/spi'
 import { Flags } from '@oclif/core'
-import { CahierCommand, type Core } from '../base-command.js'
+import { CahierCommand } from '../base-command.js'
 import { readWords, scriptCommand } from '../exec-command.js'
 import { countHosts, type ExecCounts, formatEnd, formatFaults, formatGroups, formatProgress, hostJson } from '../exec-text.js'
 import { EXIT_CODES } from '../exit-codes.js'
 import { LabelledLines } from '../labelled-lines.js'
 import { LiveLine } from '../live-line.js'
 import { listenForStop } from '../stop-signals.js'
+
+type Core = typeof import('@cahier/core/hosts')
 
 /** Of each stream of a host, when outputs are compared or written as JSON. */
 const KEEP_BYTES = 1 << 20
@@ -91,7 +93,8 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     const script = flags.script === undefined ? undefined : await readScript(flags.script)
     const stdin = script ?? (flags.stdin ? await readStandardInput() : undefined)
     const command = script === undefined ? readWords(words) : scriptCommand(script, words)
-    const core = await this.core()
+    // Not the whole core: what a command of a tenth of a second loads is felt.
+    const core = await import('@cahier/core/hosts')
     await core.useConfiguration(flags.site === undefined ? {} : { site: flags.site })
     const live = new LiveLine(process.stderr)
     const show = new Output(live, flags)

@@ -1,6 +1,5 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { extname } from 'node:path'
-import { LineCounter, parseDocument } from 'yaml'
 import * as zod from 'zod'
 import { ConfigError, isCampaignError, messageOf, systemCodeOf } from '../errors.js'
 
@@ -51,12 +50,13 @@ async function loadCode(file: string): Promise<unknown> {
   // Only here: the front door imports this module, and most commands load no code.
   const { createJiti } = await import('jiti')
   const core = await import('../index.js')
+  const hosts = await import('../hosts.js')
   const spi = await import('../spi.js')
   const jiti = createJiti(file, {
     interopDefault: true,
     moduleCache: false,
     fsCache: false,
-    virtualModules: { '@cahier/core': core, '@cahier/core/spi': spi, zod },
+    virtualModules: { '@cahier/core': core, '@cahier/core/hosts': hosts, '@cahier/core/spi': spi, zod },
   })
   try {
     return await jiti.import(file, { default: true })
@@ -77,7 +77,9 @@ function placeIn(cause: unknown, file: string): string | undefined {
   return line === undefined ? undefined : `Look at line ${line} of ${file}`
 }
 
-function loadYaml(file: string): LoadedFile {
+async function loadYaml(file: string): Promise<LoadedFile> {
+  // Only here, as with jiti.
+  const { LineCounter, parseDocument } = await import('yaml')
   const lines = new LineCounter()
   let text: string
   try {
