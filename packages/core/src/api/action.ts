@@ -124,18 +124,39 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
     return this.#ended && !this.#timedOut && this.processes.every((process) => process.finishedOk)
   }
 
-  /** Waits on all processes at once; outcomes in the order of the processes. */
+  /**
+   * Waits on all processes at once; outcomes in the order of the processes. One that waits for its place is waited on when it has begun;
+   * its outcome is `ended` when it never does.
+   */
   expect(
     patterns: string | RegExp | readonly (string | RegExp)[],
     options: ExpectOptions = {},
   ): Promise<({ readonly process: P } & ExpectOutcome)[]> {
-    return Promise.all(this.processes.map(async (process) => ({ process, ...(await process.expect(patterns, options)) })))
+    return Promise.all(
+      this.processes.map(async (process) => {
+        if (!(await this.#begins(process))) return { process, index: -1 as const, match: undefined, why: 'ended' as const }
+        return { process, ...(await process.expect(patterns, options)) }
+      }),
+    )
   }
 
-  /** Writes to every process. */
+  /** Writes to every process; one that waits for its place gets the text when it begins, and is not waited for. */
   async write(data: string | Uint8Array): Promise<this> {
-    await Promise.all(this.processes.map((process) => process.write(data)))
+    await Promise.all(
+      this.processes.map(async (process) => {
+        const begins = this.#begins(process)
+        if (begins === true) await process.write(data)
+        else void begins.then((begun) => (begun ? process.write(data) : undefined))
+      }),
+    )
     return this
+  }
+
+  /** False when the action ends before that. A process of an action that was not started is asked, and throws. */
+  #begins(process: P): true | Promise<boolean> {
+    const begin = this.#started ? process.whenBegun() : undefined
+    if (begin === undefined) return true
+    return Promise.race([begin, this.#over.promise]).then(() => process.whenBegun() === undefined)
   }
 
   stats(): ExecutionStatistics {

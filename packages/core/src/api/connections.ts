@@ -3,6 +3,7 @@ import { ConfigError } from '../errors.js'
 import { type Connection, type ConnectionOptions, connectionSchema } from '../model/connection.js'
 import { formatHost, type HostSpec } from '../model/host.js'
 import type { ProcessSpec } from '../model/process.js'
+import type { Logger } from '../ports/logger.js'
 import type { ProcessBackend, RunningProcess, StartOptions } from '../ports/process-backend.js'
 import { beforeSignalledEnd } from '../process/live-processes.js'
 import type { RemoteBackend } from '../process/remote-backend.js'
@@ -75,10 +76,19 @@ function parseConnection(options: ConnectionOptions): Connection {
   })
 }
 
+/** Whatever `setLogger` was given last. */
+const LOGGER: Logger = {
+  debug: (fields, message) => processLogger().debug(fields, message),
+  info: (fields, message) => processLogger().info(fields, message),
+  warn: (fields, message) => processLogger().warn(fields, message),
+  error: (fields, message) => processLogger().error(fields, message),
+  child: (fields) => processLogger().child(fields),
+}
+
 /** The connections of this program; loaded and made when they are first asked for. */
 export function connectionPool(): Promise<ConnectionPool> {
   pool ??= import('../ssh/connection-pool.js').then(
-    (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: processLogger() }),
+    (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: LOGGER }),
   )
   return pool
 }

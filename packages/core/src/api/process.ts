@@ -88,8 +88,17 @@ export class Process implements AsyncDisposable {
     const state = this.#state
     if (state.begun) return this
     state.begun = true
+    state.beginning?.resolve()
     void this.#live(state)
     return this
+  }
+
+  /** Resolves when `start` is called; `undefined` when it was. */
+  whenBegun(): Promise<void> | undefined {
+    const state = this.#state
+    if (state.begun) return undefined
+    state.beginning ??= makeDeferred()
+    return state.beginning.promise
   }
 
   /**
@@ -436,6 +445,7 @@ export class Process implements AsyncDisposable {
 /** What changes from one run of the same process to the next. */
 class RunState {
   begun = false
+  beginning: Deferred<void> | undefined
   running: RunningProcess | undefined
   result: ProcessResult | undefined
   startDate: Date | undefined

@@ -232,6 +232,26 @@ describe('Remote', () => {
     expect(all.ok).toBe(true)
   })
 
+  it('writes to and waits for hosts that have no place yet', async () => {
+    const command = 'read x; echo got $x; read y; echo then $y'
+    const all = new Remote(command, 'node[1-5]', { concurrency: 2, process: { backend: here, stdin: 'pipe' } }).start()
+    await all.write('one\n')
+    await all.write('two\n')
+    const found = await all.expect(/then (\w+)/, { timeout: '20s' })
+    expect(found.map(({ match }) => match?.[1])).toEqual(['two', 'two', 'two', 'two', 'two'])
+    await all.wait()
+    expect(all.finishedOk).toBe(true)
+  })
+
+  it('does not wait for output of hosts that never got a place', async () => {
+    const all = new Remote('sleep 60', 'node[1-3]', { ...local(), concurrency: 1 }).start()
+    const found = all.expect('never')
+    await all.write('nobody reads this')
+    await all.kill().wait()
+    expect((await found).map((outcome) => 'why' in outcome && outcome.why)).toEqual(['ended', 'ended', 'ended'])
+    expect(all.processes.map(({ expectFailed }) => expectFailed)).toEqual([true, false, false])
+  })
+
   it('stands in groups of actions like any other', async () => {
     const order: string[] = []
     const note = { end: (action: { name: string }) => void order.push(action.name) }
