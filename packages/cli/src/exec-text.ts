@@ -4,6 +4,8 @@ import type { OutputGroup, ProcessResult } from '@cahier/core/hosts'
 export interface HostProcess {
   readonly host: { toString(): string }
   readonly ok: boolean
+  /** It was told to end. */
+  readonly killed: boolean
   readonly result: ProcessResult | undefined
 }
 
@@ -15,10 +17,11 @@ export interface ExecCounts {
 }
 
 /** Not reached is not failed: nothing is known of the command there. */
-export function kindOf({ ok, result }: HostProcess): 'ok' | 'failed' | 'unreachable' | 'open' {
+export function kindOf({ ok, killed, result }: HostProcess): 'ok' | 'failed' | 'unreachable' | 'open' {
   if (result === undefined) return 'open'
   if (result.outcome === 'unreachable') return 'unreachable'
-  return ok && result.outcome !== 'canceled' ? 'ok' : 'failed'
+  if (result.outcome === 'canceled' && result.startedAt === undefined) return 'open'
+  return ok && !killed ? 'ok' : 'failed'
 }
 
 export function countHosts(processes: readonly HostProcess[]): ExecCounts {
@@ -46,9 +49,9 @@ interface Fault {
 }
 
 function faultOf(process: HostProcess): Fault | undefined {
-  const { result } = process
+  const { result, killed } = process
   const plain = (text: string): Fault => ({ key: text, text, common: text, unreachable: false })
-  if (result === undefined) return plain('not begun')
+  if (result === undefined || kindOf(process) === 'open') return plain('not begun')
   const { outcome, exitCode, signal, error } = result
   const code = error?.code ?? ''
   if (outcome === 'unreachable') {
@@ -59,7 +62,7 @@ function faultOf(process: HostProcess): Fault | undefined {
     return { ...plain(`not started, ${code}: ${error?.message ?? ''}`), key: `not-started ${code}`, common: `not started, ${code}` }
   }
   if (outcome === 'timed-out') return plain('ended at its time limit')
-  if (outcome === 'canceled') return plain('ended as asked')
+  if (killed) return plain('ended as asked')
   if (signal !== undefined) return plain(`ended by ${signal}`)
   return exitCode === 0 ? undefined : plain(`exit code ${exitCode}`)
 }
@@ -126,7 +129,7 @@ export function formatGroups(groups: readonly Pick<OutputGroup, 'hosts' | 'text'
 }
 
 /** The object of one host for `--json`. */
-export function hostJson({ host, result }: HostProcess): Record<string, unknown> {
+export function hostJson({ host, result }: Pick<HostProcess, 'host' | 'result'>): Record<string, unknown> {
   if (result === undefined) return { host: String(host), outcome: 'not-begun' }
   const { outcome, exitCode, signal, stdout, stderr, error, durationMs } = result
   return {

@@ -23,7 +23,7 @@ function ended(host: string, fields: Partial<ProcessResult> = {}): HostProcess {
     survivors: [],
     ...fields,
   }
-  return { host, ok: result.outcome === 'exited' && result.exitCode === 0, result }
+  return { host, ok: result.outcome === 'exited' && result.exitCode === 0, killed: false, result }
 }
 
 const unreachable = (host: string, code: string): HostProcess =>
@@ -162,7 +162,7 @@ describe('formatProgress and formatEnd', () => {
     ended('a'),
     ended('b', { exitCode: 2 }),
     unreachable('c', 'E_HOST_TIMEOUT'),
-    { host: 'd', ok: true, result: undefined },
+    { host: 'd', ok: true, killed: false, result: undefined },
   ]
 
   it('count what has ended, and how', () => {
@@ -173,8 +173,10 @@ describe('formatProgress and formatEnd', () => {
   })
 
   it('do not count as ok what was given up', () => {
-    const given = { ...ended('a', { outcome: 'canceled', exitCode: undefined, signal: 'SIGTERM' }), ok: true }
-    expect(countHosts([given])).toEqual({ hosts: 1, ok: 0, failed: 1, unreachable: 0 })
+    const given = { ...ended('a', { exitCode: 9 }), ok: true, killed: true }
+    const before = { ...ended('b', { outcome: 'canceled', exitCode: undefined, startedAt: undefined }), ok: true, killed: true }
+    expect(countHosts([given, before])).toEqual({ hosts: 2, ok: 0, failed: 1, unreachable: 0 })
+    expect(formatFaults([given, before], core)).toEqual(['a: ended as asked', 'b: not begun'])
   })
 })
 
@@ -190,7 +192,7 @@ describe('formatFaults', () => {
         ended('n5', { outcome: 'timed-out', exitCode: undefined, signal: 'SIGTERM' }),
         unreachable('n8', 'E_HOST_TIMEOUT'),
         unreachable('n9', 'E_HOST_TIMEOUT'),
-        { host: 'n10', ok: true, result: undefined },
+        { host: 'n10', ok: true, killed: false, result: undefined },
       ],
       core,
     )
@@ -242,6 +244,6 @@ describe('hostJson', () => {
       exitCode: null,
       error: { code: 'E_HOST_TIMEOUT' },
     })
-    expect(hostJson({ host: 'n3', ok: true, result: undefined })).toEqual({ host: 'n3', outcome: 'not-begun' })
+    expect(hostJson({ host: 'n3', result: undefined })).toEqual({ host: 'n3', outcome: 'not-begun' })
   })
 })

@@ -57,7 +57,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     }),
     'no-prefix': Flags.boolean({ char: 'N', description: 'Show lines without the name of their host.' }),
     fanout: Flags.integer({ char: 'f', description: 'Hosts at a time.', min: 1, default: 64 }),
-    timeout: Flags.string({ char: 't', description: 'Time limit of the command on each host, as 30s or 5min.', helpValue: 'DURATION' }),
+    timeout: Flags.string({ char: 't', description: 'Time limit of each host, connection included, as 30s or 5min.', helpValue: 'DURATION' }),
     'connect-timeout': Flags.string({
       description: 'Time limit of connection and login of each host. Default: 15s.',
       helpValue: 'DURATION',
