@@ -74,11 +74,12 @@ const RULES: readonly (readonly [RegExp, Explain])[] = [
   [/timed out during banner exchange/, (target) => explainTimeout(target, 'banner')],
   [/^Unable to negotiate with .*: no matching (.*) found/m, explainNegotiation],
   [
+    /^debug1: kex_exchange_identification: banner line 0: (?!Exceeded MaxStartups|Not allowed at this time)(.*)$(?![\s\S]*Remote protocol version)/m,
+    explainNoSsh,
+  ],
+  [
     /banner line contains invalid characters|No SSH identification string|Protocol major versions differ|Bad remote protocol version|Remote software version .* not supported|banner exchange: .*invalid format/i,
-    (target, found) =>
-      makeError(target, 'E_HOST_PROTOCOL', `does not speak ssh: ${found[0]}`, {
-        suggestions: ['Look which program listens at this port, or name the port of ssh'],
-      }),
+    explainNoSsh,
   ],
   [
     /Too many authentication failures/,
@@ -167,6 +168,13 @@ function fingerprintAt(file: string, line: number): { type: string; fingerprint:
   }
 }
 
+function explainNoSsh(target: SshTarget, found: RegExpExecArray): ProcessError {
+  const said = found[1] === undefined ? found[0] : `it said ${JSON.stringify(found[1].slice(0, 60).trim())}`
+  return makeError(target, 'E_HOST_PROTOCOL', `does not speak ssh: ${said}`, {
+    suggestions: ['Look which program listens at this port, or name the port of ssh'],
+  })
+}
+
 function explainNegotiation(target: SshTarget, found: RegExpExecArray): ProcessError {
   return makeError(target, 'E_HOST_PROTOCOL', `shares no ${found[1]} with us`, {
     suggestions: ["Allow an old algorithm for it in the ssh configuration, or update the host's ssh server"],
@@ -252,9 +260,11 @@ export function stageOf(log: string): Stage {
 export function explainEnd(target: SshTarget, log: string): ProcessError {
   const silent = /^Timeout, server .* not responding/m.exec(log)
   const line = linesOf(log)
-    .filter((text) => /closed by remote host|Connection reset|Broken pipe|disconnect|closed by/i.test(text))
+    .filter((text) => /closed by|Connection reset|Broken pipe|disconnect|killed by signal/i.test(text))
     .at(-1)
-  const why = silent === null ? (line ?? 'the ssh that held the connection ended') : 'it gives no sign of life any more'
+  // A client that ends in order counts its bytes; a server that went away is not worth a word to it.
+  const ended = /^Transferred: sent/m.test(log) ? 'the other side closed the connection' : 'the ssh that held the connection ended'
+  const why = silent === null ? (line ?? ended) : 'it gives no sign of life any more'
   return explainLost(target, why)
 }
 

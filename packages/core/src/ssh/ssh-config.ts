@@ -210,8 +210,12 @@ function putName(
   const after = tokenValues(host, config2)
   for (const [keyword, text] of matching.templates) {
     const values = config.get(keyword)
-    if (keyword === 'hostname' || values === undefined || values.some((value) => value.includes('%'))) continue
-    if (!EXPANDED.has(keyword)) return undefined
+    if (keyword === 'hostname' || values === undefined) continue
+    if (!EXPANDED.has(keyword)) {
+      // As it was written, so the same for every host. A newer ssh may do otherwise.
+      if (values.some((value) => value.includes('%'))) continue
+      return undefined
+    }
     const mine = expandAll(text, before)
     const other = expandAll(text, after)
     if (mine === undefined || other === undefined || values.length !== 1 || mine !== values[0]) return undefined
@@ -238,7 +242,7 @@ function expandAll(text: string, values: TokenValues): string | undefined {
 
 /** ssh rewrites addresses of IPv6 and shortened ones of IPv4. */
 function isPlainName(host: string): boolean {
-  return !host.includes(':') && (isIP(host) === 4 || !/^[0-9a-fx.]+$/i.test(host) || /[g-wyz]/i.test(host))
+  return !/[:%]/.test(host) && (isIP(host) === 4 || !/^[0-9a-fx.]+$/i.test(host) || /[g-wyz]/i.test(host))
 }
 
 /** Keeps answers and forgets failures. */
