@@ -191,7 +191,7 @@ class Dialing {
       // limits and signs of life are ours: those of ssh2 count the time in which a person types, and keep the program alive
       readyTimeout: 0,
       keepaliveInterval: 0,
-      algorithms: algorithmsFor(this.#hostKeys),
+      ...algorithmsFor(this.#hostKeys),
       hostVerifier: (key: Buffer) => this.#verify(key),
       authHandler: (_methods, _partial, next) => {
         this.#login.next().then(
@@ -228,7 +228,7 @@ class Dialing {
   }
 }
 
-/** Fast ones first; everything that the library offers by default remains. @source ssh2 1.17.0, lib/protocol/constants.js */
+/** All that the library offers by default, in its order: fast ones first. @source ssh2 1.17.0, lib/protocol/constants.js */
 const HOST_KEYS: readonly ServerHostKeyAlgorithm[] = [
   'ssh-ed25519',
   'ecdsa-sha2-nistp256',
@@ -239,10 +239,14 @@ const HOST_KEYS: readonly ServerHostKeyAlgorithm[] = [
   'ssh-rsa',
 ]
 
-/** A host with several keys is asked for one that we know. Key exchange and ciphers are those of the library: its order is a fast one. */
-function algorithmsFor(keys: HostKeys): Algorithms {
+/**
+ * A host with several keys is asked for one that we know. Key exchange (curve25519) and ciphers (aes128-gcm) are in the order of the library,
+ * and as long as all is in its order, the message that says so is made once per program.
+ */
+function algorithmsFor(keys: HostKeys): { readonly algorithms?: Algorithms } {
   const known = HOST_KEYS.filter((algorithm) => keys.algorithms.includes(algorithm))
-  return { serverHostKey: [...known, ...HOST_KEYS.filter((algorithm) => !known.includes(algorithm))] }
+  if (known.length === 0 || known[0] === HOST_KEYS[0]) return {}
+  return { algorithms: { serverHostKey: [...known, ...HOST_KEYS.filter((algorithm) => !known.includes(algorithm))] } }
 }
 
 /** A person answers one question at a time. */
