@@ -1,9 +1,23 @@
 import { z } from 'zod'
+import { messageOf } from '../errors.js'
 import { type ConnectionOptions, connectionSchema } from './connection.js'
+import { parseHost } from './host.js'
+
+function isHost(context: z.core.ParsePayload<string>): void {
+  try {
+    parseHost(context.value)
+  } catch (error) {
+    context.issues.push({ code: 'custom', message: messageOf(error), input: context.value })
+  }
+}
 
 /** One site of `cahier.config.{ts,js,yaml}`. Adapter options stand under `options` and are checked by the adapter's own schema. */
 export const siteSchema = z.strictObject({
-  host: z.string().optional().meta({ description: 'the machine through which the site is used, user@login:22; absent: this machine' }),
+  host: z
+    .string()
+    .check(isHost)
+    .optional()
+    .meta({ description: 'the machine through which the site is used, user@login:22; absent: this machine' }),
   connection: connectionSchema.optional().meta({ description: 'how its hosts are reached, over the `connection` of the whole file' }),
   scheduler: z.string().default('local').meta({ description: 'name of a scheduler adapter' }),
   account: z.string().optional(),

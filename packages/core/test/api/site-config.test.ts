@@ -65,6 +65,7 @@ describe('the configuration', () => {
     ['connection: { usr: bob }', 'usr', 'Did you mean user?'],
     ['sites: { a: { connection: { connectTimeout: soon } } }', 'connectTimeout', undefined],
     ['sites: { a: { hots: b } }', 'hots', 'Did you mean host?'],
+    ['sites: { a: { host: "two words" } }', 'sites.a.host: "two words" is not a host', undefined],
     ['groups: { "a b": c }', 'groups', undefined],
     ['groups: { a: 3 }', 'groups', undefined],
     ['group: { a: b }', 'group', 'Did you mean groups?'],
