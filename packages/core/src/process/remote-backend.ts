@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { isCampaignError, messageOf } from '../errors.js'
 import type { Connection } from '../model/connection.js'
 import { formatHost, type HostSpec } from '../model/host.js'
@@ -33,6 +34,8 @@ export class RemoteBackend implements ProcessBackend {
     this.host = host
     this.#connection = connection
     this.#name = formatHost(host)
+    // Every start that waits for the connection listens.
+    setMaxListeners(0, this.#end.signal)
   }
 
   /**
@@ -62,35 +65,26 @@ export class RemoteBackend implements ProcessBackend {
     const wrong = checkSpec(spec) ?? (raw ? checkRaw(spec) : undefined)
     if (wrong !== undefined) return this.#ended('not-started', wrong)
     if (isAborted(options.signal) || this.#end.signal.aborted) return this.#ended('canceled')
+    // The usual case, without anything that is made for each command.
+    const ready = spec.pty === true ? undefined : this.#shared?.runner.client
+    if (ready !== undefined) return named(await ready.start(spec, options), this.#name)
     const signal = options.signal === undefined ? this.#end.signal : AbortSignal.any([options.signal, this.#end.signal])
     try {
-      if (raw) return named(await startRaw(await this.#connect(signal), spec, options, this.#name), this.#name)
-      const client = spec.pty === true || this.#connection.runner === 'none' ? undefined : await this.#client(signal)
-      if (client === undefined) {
-        const pooled = await this.#connect(signal)
-        const patienceMs = this.#connection.connectTimeout
-        return named(await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs }), this.#name)
-      }
-      return named(await client.start(spec, options), this.#name)
+      const pooled = await this.#pool.connect(this.host, this.#connection, { signal })
+      if (raw) return named(await startRaw(pooled, spec, options, this.#name), this.#name)
+      const client = spec.pty === true || this.#connection.runner === 'none' ? undefined : await this.#runner(pooled).open(signal)
+      if (client !== undefined) return named(await client.start(spec, options), this.#name)
+      const patienceMs = this.#connection.connectTimeout
+      return named(await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs }), this.#name)
     } catch (error) {
       if (signal.aborted) return this.#ended('canceled')
       return this.#ended('unreachable', { code: isCampaignError(error) ? error.code : 'E_CONNECTION_LOST', message: messageOf(error) })
     }
   }
 
-  async #client(signal: AbortSignal) {
-    const known = this.#shared?.runner.client
-    if (known !== undefined) return known
-    if (this.#shared === undefined) {
-      const { key } = await this.#connect(signal)
-      // Another start may have been faster.
-      this.#shared ??= shareRunner(this.#pool, key, this.host, this.#connection)
-    }
-    return this.#shared.runner.open(signal)
-  }
-
-  #connect(signal: AbortSignal): Promise<PooledConnection> {
-    return this.#pool.connect(this.host, this.#connection, { signal })
+  #runner(pooled: PooledConnection): HostRunner {
+    this.#shared ??= shareRunner(this.#pool, pooled.key, this.host, this.#connection)
+    return this.#shared.runner
   }
 
   #ended(outcome: ProcessOutcome, error?: StartError): RunningProcess {
