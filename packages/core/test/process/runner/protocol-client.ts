@@ -38,7 +38,7 @@ type Child = ChildProcessByStdio<Writable, Readable, null>
 
 const assets = fileURLToPath(new URL('../../../assets/', import.meta.url))
 const ACKNOWLEDGE_EVERY = 262_144
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 20_000
 
 /** Waits for what is sure to come, and says what did not. */
 export async function until(what: string, check: () => boolean, patienceMs = PATIENCE_MS): Promise<void> {
@@ -92,7 +92,6 @@ export class RawRunner {
   #buffer = Buffer.alloc(0)
   #acknowledged = 0
   #requests: Buffer[] = []
-  #sent = 0
   #exited = false
   readonly #outputs = new Map<string, Buffer[]>()
 
@@ -123,45 +122,36 @@ export class RawRunner {
   }
 
   #listen(link: Child): void {
-    let greeted = false
-    this.#buffer = Buffer.alloc(0)
+    let noise: Buffer | undefined = Buffer.alloc(0)
     link.stdin.on('error', () => {})
     link.stdout.on('error', () => {})
     link.stdout.on('data', (chunk: Buffer) => {
       if (link !== this.#link || this.isCut) return
-      this.#buffer = Buffer.concat([this.#buffer, chunk])
-      if (!greeted) {
-        const start = this.#buffer.indexOf('\nH 0 ')
-        const line = start < 0 ? -1 : this.#buffer.indexOf(0x0a, start + 1)
-        if (line < 0) return
-        const [, , length, token] = this.#buffer.toString('latin1', start + 1, line).split(' ')
-        const end = line + 1 + Number(length)
-        if (token !== this.token || this.#buffer.length < end) return
-        const [version, kind, pid, received, ...directory] = this.#buffer.toString('utf8', line + 1, end).split(' ') as string[]
-        this.hello = {
-          version: Number(version),
-          kind: kind ?? '',
-          pid: Number(pid),
-          received: Number(received),
-          directory: directory.join(' '),
-        }
-        this.hellos += 1
-        greeted = true
-        this.#buffer = this.#buffer.subarray(end)
-        chunk = this.#buffer
-        this.#buffer = Buffer.alloc(0)
-        if (this.#rest !== undefined) this.#buffer = this.#rest
-        this.#rest = undefined
+      if (noise === undefined) {
         this.#take(chunk)
         return
       }
-      this.#buffer = this.#buffer.subarray(0, this.#buffer.length - chunk.length)
-      this.#take(chunk)
+      noise = Buffer.concat([noise, chunk])
+      const start = noise.indexOf('\nH 0 ')
+      const line = start < 0 ? -1 : noise.indexOf(0x0a, start + 1)
+      if (line < 0) return
+      const [, , length, token] = noise.toString('latin1', start + 1, line).split(' ')
+      const end = line + 1 + Number(length)
+      if (token !== this.token || noise.length < end) return
+      const [version, kind, pid, received, ...directory] = noise.toString('utf8', line + 1, end).split(' ')
+      this.hello = {
+        version: Number(version),
+        kind: `${kind}`,
+        pid: Number(pid),
+        received: Number(received),
+        directory: directory.join(' '),
+      }
+      this.hellos += 1
+      const rest = noise.subarray(end)
+      noise = undefined
+      this.#take(rest)
     })
   }
-
-  /** What was taken in of a frame that a cut has divided. */
-  #rest: Buffer | undefined
 
   #take(chunk: Buffer): void {
     const part = chunk.subarray(0, Math.max(0, this.cutAt - this.have))
@@ -312,7 +302,6 @@ export class RawRunner {
 
   send(bytes: Buffer): void {
     this.#requests.push(bytes)
-    this.#sent += bytes.length
     if (!this.isCut) this.#link.stdin.write(bytes)
   }
 
@@ -341,7 +330,6 @@ export class RawRunner {
     const interpreter = this.program.kind === 'perl' ? ['perl', '-e'] : [...this.program.command, '-c']
     const name = this.program.kind === 'perl' ? [] : ['cahier']
     const place = directory === '' ? join(this.temporary, `cahier-${this.token}`) : directory
-    this.#rest = this.#buffer
     this.#link = this.#spawn([...interpreter, text, ...name, String(pid), place])
     this.cutAt = Number.POSITIVE_INFINITY
     this.isCut = false
