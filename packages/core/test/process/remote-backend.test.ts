@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
@@ -122,3 +122,176 @@ for (const runner of RUNNERS) {
     })
   })
 }
+
+describe('RemoteBackend whose connection is cut', () => {
+  for (const runner of ['perl', 'sh'] as const) {
+    it(`takes up again with runner ${runner}: every byte, nothing twice`, async () => {
+      const { run, server, pool } = await host({}, { runner })
+      const log = join(directory, `starts-${runner}`)
+      const script = `echo start >> ${log}; n=0; while [ $n -lt 300 ]; do echo line $n; n=$((n+1)); [ $((n % 50)) -ne 0 ] || sleep 0.2; done; exit 7`
+      const running = Promise.all([run(script), run(script)])
+      await expect.poll(() => server.open).toBe(1)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      server.cut()
+      const expected = Array.from({ length: 300 }, (_, n) => `line ${n}\n`).join('')
+      for (const result of await running) {
+        expect(result).toMatchObject({ outcome: 'exited', exitCode: 7 })
+        expect(result.stdout.text).toBe(expected)
+      }
+      expect(readFileSync(log, 'utf8')).toBe('start\nstart\n')
+      expect(pool.logins).toBe(2)
+      expect(await run('echo after')).toMatchObject({ stdout: { text: 'after\n' } })
+      expect(pool.logins).toBe(2)
+    })
+  }
+
+  it('gives up when the lease has passed, and says so', async () => {
+    const { run, server } = await host({}, { lease: '2s', connectTimeout: '1s' })
+    const running = run('echo begun; sleep 1000')
+    await expect.poll(() => server.sessions).toBeGreaterThan(0)
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await server.refuse()
+    server.cut()
+    const result = await running
+    expect(result).toMatchObject({
+      outcome: 'unreachable',
+      host: 'node1',
+      error: { code: 'E_CONNECTION_LOST' },
+      stdout: { text: 'begun\n' },
+    })
+    expect(result.error?.message).toMatch(/node1.*within 2 s.*refuse/)
+  })
+
+  it('without a runner the command is lost, and the next one has a new connection', async () => {
+    const { run, server, pool } = await host({}, { runner: 'none' })
+    const running = run('echo begun; sleep 1000')
+    await expect.poll(() => server.sessions).toBeGreaterThan(0)
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    server.cut()
+    expect(await running).toMatchObject({ outcome: 'unreachable', error: { code: 'E_CONNECTION_LOST' }, stdout: { text: 'begun\n' } })
+    expect(await run('echo after')).toMatchObject({ exitCode: 0, stdout: { text: 'after\n' } })
+    expect(pool.logins).toBe(2)
+  })
+
+  it('a connection that was dead for long is made anew for the next command', async () => {
+    const { run, server, pool } = await host()
+    expect(await run('true')).toMatchObject({ exitCode: 0 })
+    server.cut()
+    expect(await run('echo again')).toMatchObject({ exitCode: 0, stdout: { text: 'again\n' } })
+    expect(pool.logins).toBe(2)
+  })
+})
+
+describe('RemoteBackend', () => {
+  it('says of commands whose runner was killed that nobody saw their end, and brings a new one', async () => {
+    const { run, pool } = await host()
+    const killed = await run('echo begun; kill -9 $PPID; sleep 1000')
+    expect(killed).toMatchObject({ outcome: 'unreachable', error: { code: 'E_RUNNER' } })
+    expect(killed.error?.message).toContain('node1')
+    expect(await run('echo again')).toMatchObject({ exitCode: 0, stdout: { text: 'again\n' } })
+    expect(pool.logins).toBe(1)
+  })
+
+  it('takes sh where there is no perl, and channels where there is neither, and remembers it', async () => {
+    const fakes = join(directory, 'no-perl')
+    mkdirSync(fakes)
+    writeFileSync(join(fakes, 'perl'), '#!/bin/sh\nexit 127\n', { mode: 0o755 })
+    const { run, server } = await host({ environment: { PATH: `${fakes}:${process.env['PATH']}` } })
+    expect(await run('echo out')).toMatchObject({ exitCode: 0, stdout: { text: 'out\n' } })
+    expect(await run('echo out')).toMatchObject({ exitCode: 0, stdout: { text: 'out\n' } })
+    expect(server.commands.map((line) => line.slice(0, 12))).toEqual(['exec perl -e', 'exec /bin/sh'])
+  })
+
+  it('does not replace a runner that was asked for by name', async () => {
+    const fakes = join(directory, 'no-perl-either')
+    mkdirSync(fakes)
+    writeFileSync(join(fakes, 'perl'), '#!/bin/sh\necho no perl here >&2\nexit 127\n', { mode: 0o755 })
+    const { run } = await host({ environment: { PATH: `${fakes}:${process.env['PATH']}` } }, { runner: 'perl' })
+    const result = await run('true')
+    expect(result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_RUNNER' } })
+    expect(result.error?.message).toContain('no perl here')
+  })
+
+  it('shares one runner between backends, and names the host as each wrote it', async () => {
+    const { pool, connection, backend, run, server } = await host()
+    const other = new RemoteBackend(pool, { address: 'node1', user: 'tester' }, connection)
+    expect(await run('true')).toMatchObject({ host: 'node1' })
+    expect(await (await other.start({ command: ['true'] })).result).toMatchObject({ host: 'tester@node1', exitCode: 0 })
+    expect(server.sessions).toBe(1)
+    await other[Symbol.asyncDispose]()
+    expect(await run('true')).toMatchObject({ exitCode: 0 })
+    expect(server.sessions).toBe(1)
+    await backend[Symbol.asyncDispose]()
+  })
+
+  it('works where a server gives one session', async () => {
+    for (const runner of RUNNERS) {
+      const { run } = await host({ maxSessions: 1 }, { runner })
+      const results = await Promise.all(Array.from({ length: 12 }, (_, n) => run(`echo ${n}`)))
+      expect(results.map(({ stdout }) => stdout.text)).toEqual(results.map((_, n) => `${n}\n`))
+      expect(await run({ command: { script: 'trap "" TERM; sleep 1000' }, timeoutMs: 300, graceMs: 300 })).toMatchObject({
+        outcome: 'timed-out',
+      })
+    }
+  })
+
+  it('a host that never answers is unreachable after its time, and its command can be given up before', async () => {
+    const { run, backend } = await host({ answer: 'silent' }, { connectTimeout: '500ms' })
+    expect(await run('true')).toMatchObject({ outcome: 'unreachable', error: { code: 'E_HOST_TIMEOUT' } })
+    const control = new AbortController()
+    const started = backend.start({ command: ['true'] }, { signal: control.signal })
+    control.abort()
+    expect(await (await started).result).toMatchObject({ outcome: 'canceled', host: 'node1' })
+  })
+
+  it('keeps bytes that are no text, and counts what is sent to handlers', async () => {
+    const { backend } = await host()
+    const chunks: Buffer[] = []
+    const script = 'n=0; while [ $n -lt 2000 ]; do printf "\\377\\376\\0\\001 and text without a line end"; n=$((n+1)); done'
+    const running = await backend.start(
+      { command: { script }, keepBytes: 1000 },
+      { onOutput: (_stream, chunk) => chunks.push(Buffer.from(chunk)) },
+    )
+    const { stdout } = await running.result
+    const all = Buffer.concat(chunks)
+    expect(all.equals(Buffer.from('\xff\xfe\0\x01 and text without a line end'.repeat(2000), 'latin1'))).toBe(true)
+    expect(readFileSync(stdout.file as string).equals(all)).toBe(true)
+  })
+})
+
+describe("RemoteBackend with runner: 'raw'", () => {
+  it('sends the text as it is, and nothing else', async () => {
+    const { run, server } = await host(
+      {
+        run: (command, channel) => {
+          channel.write(`you said: ${command}`)
+          channel.exit(3)
+          channel.end()
+        },
+      },
+      { runner: 'raw' },
+    )
+    expect(await run('show version | include "it\'s"')).toMatchObject({
+      exitCode: 3,
+      stdout: { text: 'you said: show version | include "it\'s"' },
+    })
+    expect(await run({ command: ['show', 'version'] })).toMatchObject({ stdout: { text: 'you said: show version' } })
+    expect(server.commands).toHaveLength(2)
+  })
+
+  it.each<[string, ProcessSpec]>([
+    ['a word that would need quotes', { command: ['show', 'a b'] }],
+    ['a directory', { command: ['show'], cwd: '/tmp' }],
+    ['variables', { command: ['show'], env: { A: '1' } }],
+    ['files for the output', { command: ['show'], outputFiles: { stdout: '/tmp/a', stderr: '/tmp/b' } }],
+  ])('refuses %s', async (_what, spec) => {
+    const { run, server } = await host({}, { runner: 'raw' })
+    expect(await run(spec)).toMatchObject({ outcome: 'not-started', error: { code: 'E_NOT_SUPPORTED' } })
+    expect(server.connections).toBe(0)
+  })
+
+  it('ends a command by closing its channel', async () => {
+    const { run } = await host({ run: () => {} }, { runner: 'raw' })
+    expect(await run({ command: ['wait'], timeoutMs: 200, graceMs: 100 })).toMatchObject({ outcome: 'timed-out' })
+  })
+})
