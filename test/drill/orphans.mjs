@@ -10,7 +10,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { commandLine, processesWith } from '../testbed/proc.mjs'
+import { commandLine, findProcesses } from '../testbed/proc.mjs'
 import { sshHostsUnavailable, startSshHosts } from '../testbed/ssh-hosts.mjs'
 
 export const what = 'ends stubborn process trees on ssh hosts in every way there is, and looks for what is left'
@@ -49,6 +49,18 @@ const FAULTS = {
 
 /** Without a runner nothing on the host can notice that we are gone. */
 const PROMISED = { perl: Object.keys(FAULTS), sh: Object.keys(FAULTS), none: ['kill', 'abort', 'time limit'] }
+
+/** All tokens begin so. */
+const TOKENS = `cahier-drill-${process.pid}-`
+/** So long what one lane has seen in /proc is good enough for the others. */
+const LOOK_MS = 50
+let look = { at: Number.NEGATIVE_INFINITY, found: new Map() }
+
+/** Processes that carry the token. @param {string} token @param {boolean} [anew] not what was seen a moment ago */
+function processesWith(token, anew = false) {
+  if (anew || performance.now() - look.at > LOOK_MS) look = { found: findProcesses(TOKENS), at: performance.now() }
+  return [...look.found].filter(([, text]) => text.includes(token)).map(([pid]) => pid)
+}
 
 /**
  * @param {{ seed: number, cases: number, log: (line: string) => void }} options
@@ -123,7 +135,7 @@ function planCases(cases, seed) {
         kind: pick(Object.keys(CHILDREN)),
         stubborn: random() < 0.6,
       })),
-      token: `cahier-drill-${process.pid}-${index + 1}-${Math.floor(random() * 2 ** 31).toString(36)}`,
+      token: `${TOKENS}${index + 1}`,
       graceMs: Math.floor(100 + random() * 900),
       /** The fault comes while the tree is still growing. */
       early: random() < 0.2,
@@ -134,7 +146,7 @@ function planCases(cases, seed) {
 }
 
 /** Started by hand, as it were: same user, same host, no Cahier. Returns its token. */
-async function startCanary(bed, name, token = `cahier-canary-${process.pid}-${name}`) {
+async function startCanary(bed, name, token = `${TOKENS}canary-${name}.`) {
   const script = `DRILL_TOKEN=${token} setsid ${loop(true)} ${quiet} & echo up`
   const ssh = spawn('ssh', ['-F', bed.sshConfig, name, script], { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(ssh.stdout, 'data')
@@ -198,12 +210,17 @@ while :; do sleep 1; done`
 
     const endsAll = fault === 'cut' || FAULTS[fault] === undefined
     const leaseMs = endsAll ? LEASE_MS : 0
-    const left = () => [...processesWith(`${token}.`), ...(endsAll ? processesWith(beside) : [])]
-    await until(() => left().length === 0, leaseMs + plan.graceMs + SLACK_MS)
+    const left = (anew) => [...processesWith(`${token}.`, anew), ...(endsAll ? processesWith(beside) : [])]
+    const expected = FAULTS[fault]
+    if (expected !== undefined && fault !== 'cut') {
+      // Whoever says that it has ended has looked: from then on nothing is left.
+      await until(() => find('ended', 0) !== undefined, plan.graceMs + SLACK_MS)
+      for (const pid of left(true)) problems.push(`orphan after the result: ${pid} ${commandLine(pid)}`)
+    }
+    await untilLasting(() => left().length === 0, leaseMs + plan.graceMs + SLACK_MS)
     const leftMs = Math.round(performance.now() - began)
     for (const pid of left()) problems.push(`orphan on the host: ${pid} ${commandLine(pid)}`)
 
-    const expected = FAULTS[fault]
     if (expected !== undefined) {
       await until(() => find('ended', 0) !== undefined, SLACK_MS)
       const end = find('ended', 0)
@@ -222,14 +239,15 @@ while :; do sleep 1; done`
       child.kill('SIGKILL')
       await exited
     }
-    const anywhere = () => [`${token}.`, beside, local].flatMap(processesWith)
-    await until(() => anywhere().length === 0, leaseMs + plan.graceMs + SLACK_MS)
+    const anywhere = () => [`${token}.`, beside, local].flatMap((each) => processesWith(each))
+    await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + SLACK_MS)
     for (const pid of anywhere()) problems.push(`orphan: ${pid} ${commandLine(pid)}`)
     return { problems, leftMs }
   } finally {
     bed.thawHost(name)
     child.kill('SIGKILL')
-    for (const pid of [`${token}.`, beside, local].flatMap(processesWith)) {
+    look = { ...look, at: Number.NEGATIVE_INFINITY }
+    for (const pid of [`${token}.`, beside, local].flatMap((each) => processesWith(each))) {
       try {
         process.kill(pid, 'SIGKILL')
       } catch {
@@ -245,6 +263,15 @@ async function until(holds, withinMs) {
     await sleep(50)
   }
   return true
+}
+
+/** A process that is just becoming another program shows no environment for a moment: one look is not enough. */
+async function untilLasting(holds, withinMs) {
+  let looks = 0
+  return until(() => {
+    looks = holds() ? looks + 1 : 0
+    return looks === 3
+  }, withinMs)
 }
 
 function shuffle(list, random) {

@@ -64,10 +64,24 @@ export function descendantsOf(pid) {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
 }
 
-/** Processes of this user that carry the text in their arguments or their first environment. @param {string} text */
-export function processesWith(text) {
+/**
+ * Processes of this user that carry the text in their arguments or their first environment, and both as one text.
+ *
+ * @param {string} text
+ * @returns {Map<number, string>}
+ */
+export function findProcesses(text) {
   const wanted = Buffer.from(text)
-  return listProcesses().filter(
-    (pid) => pid !== process.pid && ['cmdline', 'environ'].some((file) => read(`/proc/${pid}/${file}`)?.includes(wanted) === true),
-  )
+  const found = new Map()
+  for (const pid of listProcesses()) {
+    if (pid === process.pid) continue
+    const parts = ['cmdline', 'environ'].map((file) => read(`/proc/${pid}/${file}`)).filter((part) => part?.includes(wanted) === true)
+    if (parts.length > 0) found.set(pid, Buffer.concat(parts).toString('latin1'))
+  }
+  return found
+}
+
+/** The ids of {@link findProcesses}. @param {string} text */
+export function processesWith(text) {
+  return [...findProcesses(text).keys()]
 }

@@ -14,8 +14,10 @@ const processes = Array.from(
   { length: count },
   (_, index) => new Process(['sleep', '1000'], { backend: backends[index % backends.length] }),
 )
-await Promise.all(processes.map((each) => each.start()))
+for (const each of processes) each.start()
+for (const until = Date.now() + 180_000; processes.some((each) => !each.running && !each.ended) && Date.now() < until; ) await sleep(200)
 const running = processes.filter((each) => each.running).length
+for (const each of processes.filter((one) => one.ended).slice(0, 3)) process.stderr.write(`${each.dump()}\n`)
 // What was left over from the starts is not the waiting.
 await sleep(1000)
 const before = process.cpuUsage()
@@ -27,6 +29,7 @@ const result = {
   cpuMs: (user + system) / 1000,
   kibEach: (process.memoryUsage().rss - memoryBefore) / 1024 / count,
 }
-await Promise.all(processes.map((each) => each.kill({ graceMs: 1000 })))
+for (const each of processes) each.kill('SIGKILL')
+await Promise.all(processes.map((each) => each.wait()))
 await close()
 process.stdout.write(`${JSON.stringify(result)}\n`)
