@@ -128,8 +128,9 @@ class Dialing {
 
   #dialTcp(): Socket {
     const socket = new Socket()
-    // without it every step of the handshake waits 40 ms for a delayed acknowledgement
-    socket.connect({ host: this.#target.address, port: this.#target.port, noDelay: true })
+    // else every step waits 40 ms for a delayed acknowledgement; as an option of `connect` it would be ignored
+    socket.setNoDelay(true)
+    socket.connect({ host: this.#target.address, port: this.#target.port })
     return socket
   }
 

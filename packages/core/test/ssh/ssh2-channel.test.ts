@@ -176,6 +176,24 @@ describe('a command', () => {
   })
 })
 
+describe('a connection', () => {
+  it('waits for no delayed acknowledgements: 40 steps to and fro take no 40 ms each', async () => {
+    await using bed = await start({
+      run: (_, channel) => {
+        channel.exit(0)
+        channel.end()
+      },
+    })
+    const started = performance.now()
+    for (let turn = 0; turn < 40; turn += 1) {
+      const channel = await bed.connection.exec('true')
+      channel.end()
+      await channel.closed
+    }
+    expect(performance.now() - started).toBeLessThan(1200)
+  })
+})
+
 describe('a server with few sessions', () => {
   it('refuses one more, and gives it when one has ended', async () => {
     await using bed = await start({ maxSessions: 2 })
