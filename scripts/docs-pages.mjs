@@ -214,7 +214,7 @@ function commandSection(command) {
     '',
     ...words.flatMap((text) => [text, '']),
     '```',
-    `${usage}${flags.length > 0 ? ' [flags]' : ''}`,
+    typeof command.usage === 'string' ? `cahier ${command.usage}` : `${usage}${flags.length > 0 ? ' [flags]' : ''}`,
     '```',
     '',
     ...(rows.length > 0 ? ['| argument or flag | meaning |', '| --- | --- |', ...rows, ''] : []),

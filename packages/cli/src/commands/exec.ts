@@ -56,8 +56,12 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       exclusive: ['json'],
     }),
     'no-prefix': Flags.boolean({ char: 'N', description: 'Show lines without the name of their host.' }),
-    fanout: Flags.integer({ char: 'f', description: 'Hosts at a time.', min: 1, default: 64 }),
-    timeout: Flags.string({ char: 't', description: 'Time limit of each host, connection included, as 30s or 5min.', helpValue: 'DURATION' }),
+    fanout: Flags.integer({ char: 'f', description: 'Hosts at a time. Default: 64.', min: 1, default: 64 }),
+    timeout: Flags.string({
+      char: 't',
+      description: 'Time limit of each host, connection included, as 30s or 5min.',
+      helpValue: 'DURATION',
+    }),
     'connect-timeout': Flags.string({
       description: 'Time limit of connection and login of each host. Default: 15s.',
       helpValue: 'DURATION',
@@ -234,7 +238,7 @@ function connectionFlags(flags: {
     sshConfig: flags['ssh-config'],
     connectTimeout: flags['connect-timeout'],
   }
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ConnectionOptions
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 async function readScript(file: string): Promise<Uint8Array> {
