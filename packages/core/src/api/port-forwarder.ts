@@ -94,7 +94,7 @@ export class PortForwarder implements AsyncDisposable {
     try {
       signal?.throwIfAborted()
       await this.#listen()
-      if (this.#options.check !== false) (await this.#forward(signal)).destroy()
+      if (this.#options.check !== false) drop(await this.#forward(signal))
       return this
     } catch (error) {
       await this.close()
@@ -138,7 +138,7 @@ export class PortForwarder implements AsyncDisposable {
     } catch (error) {
       this.#refused += 1
       processLogger().warn({ forwarder: String(this), error: messageOf(error) }, 'connection could not be forwarded')
-      socket.destroy()
+      drop(socket)
     }
   }
 
@@ -146,8 +146,8 @@ export class PortForwarder implements AsyncDisposable {
     this.#streams.add(stream)
     stream.once('close', () => this.#streams.delete(stream))
     // An end that is not clean is the end all the same; who reads there sees it.
-    stream.on('error', () => stream.destroy())
-    if (this.#closing !== undefined) stream.destroy()
+    stream.on('error', () => drop(stream))
+    if (this.#closing !== undefined) drop(stream)
     return stream
   }
 
@@ -158,7 +158,7 @@ export class PortForwarder implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    for (const stream of [...this.#streams]) stream.destroy()
+    for (const stream of [...this.#streams]) drop(stream)
     const server = this.#server
     if (server?.listening === true) await new Promise<void>((resolve) => void server.close(() => resolve()))
     this.#server = undefined
@@ -177,9 +177,16 @@ export class PortForwarder implements AsyncDisposable {
 function join(one: Duplex, other: Duplex): void {
   one.pipe(other)
   other.pipe(one)
-  one.once('close', () => other.destroy())
-  other.once('close', () => one.destroy())
-  if (one.destroyed) other.destroy()
+  one.once('close', () => drop(other))
+  other.once('close', () => drop(one))
+  if (one.destroyed) drop(other)
+}
+
+/** What comes is thrown away: an ssh channel closes only when everything was read. */
+function drop(stream: Duplex): void {
+  stream.unpipe()
+  stream.resume()
+  stream.destroy()
 }
 
 function checkPort(port: number, least: number): number {

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -168,9 +168,8 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
   })
 
   it('a port of this machine leads to one behind a host', async () => {
-    const sockets = new Set<Socket>()
     const server = createServer((socket) => {
-      sockets.add(socket)
+      socket.on('error', () => undefined)
       socket.pipe(socket)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -181,8 +180,13 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
       expect((await talk(forwarder.localPort ?? 0, data)).equals(data)).toBe(true)
       expect((await talk(forwarder.localPort ?? 0, Buffer.from('x'))).toString()).toBe('x')
       expect(forwarder).toMatchObject({ accepted: 2, refused: 0 })
+      // Left in the middle, with output that nobody reads.
+      const left = connect(forwarder.localPort ?? 0, '127.0.0.1')
+      left.on('error', () => undefined)
+      left.write(data)
+      await new Promise((resolve) => left.once('data', resolve))
     }
-    for (const socket of sockets) socket.destroy()
+    // The far side has been let go of, too: nothing keeps the server open.
     await new Promise<void>((resolve) => void server.close(() => resolve()))
     await expect(new PortForwarder('h1', '127.0.0.1', port).start()).rejects.toThrow(expect.objectContaining({ code: 'E_FORWARD' }))
   })
@@ -202,29 +206,51 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
     await line.kill().wait()
   })
 
+  it('a program that is done ends, whatever it had to do with hosts', async () => {
+    const program = runProgram(
+      `import { createServer } from 'node:net'
+       const server = createServer((socket) => socket.end('x'.repeat(100_000))).listen(0, '127.0.0.1')
+       await new Promise((resolve) => server.once('listening', resolve))
+       await new Remote('true', 'h[1-2]').run()
+       const forwarder = await new PortForwarder('h1', '127.0.0.1', server.address().port).start()
+       await forwarder.close()
+       server.close()
+       console.log('done')`,
+    )
+    expect(await Promise.race([program.ended, pause(40_000, 'still there', { ref: false })])).toBe(0)
+  })
+
   it.each(['SIGINT', 'SIGTERM'] as const)('a program that %s ends takes its commands with it', async (signal) => {
     const token = `cahier-test-${process.pid}-${Date.now()}-${signal}`
-    const file = join(folder, 'program.mjs')
-    const index = new URL('dist/index.js', core).href
-    if (!existsSync(new URL(index))) execFileSync('npx', ['tsc', '-b'], { cwd: core })
-    writeFileSync(
-      file,
-      `import { Remote, setConnectionDefaults } from ${JSON.stringify(index)}
-       setConnectionDefaults({ sshConfig: ${JSON.stringify(bed.sshConfig)} })
-       const all = new Remote('echo ready; TOKEN=${token} sleep 1000', 'h[1-2]').start()
+    const program = runProgram(
+      `const all = new Remote('echo ready; TOKEN=${token} sleep 1000', 'h[1-2]').start()
        await all.expect('ready')
        console.log('all ready')
        await all.wait()`,
     )
-    const program = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const ended = new Promise((resolve) => program.once('exit', (code, by) => resolve(by ?? code)))
-    await new Promise((resolve) => program.stdout.once('data', resolve))
-    program.kill(signal)
-    expect(await ended).toBe(signal)
+    await Promise.race([new Promise((resolve) => program.child.stdout.once('data', resolve)), program.ended])
+    program.child.kill(signal)
+    expect(await program.ended).toBe(signal)
     // Long before the lease has passed.
     for (let tries = 0; withToken(token).length > 0 && tries < 100; tries += 1) await pause(100)
     expect(withToken(token)).toEqual([])
   })
+
+  /** A program of its own, with the built package. */
+  function runProgram(text: string) {
+    const index = new URL('dist/index.js', core)
+    if (!existsSync(index)) execFileSync('npx', ['tsc', '-b'], { cwd: core })
+    const file = join(folder, 'program.mjs')
+    writeFileSync(
+      file,
+      `import { PortForwarder, Remote, setConnectionDefaults } from ${JSON.stringify(index.href)}
+       setConnectionDefaults({ sshConfig: ${JSON.stringify(bed.sshConfig)} })
+       ${text}`,
+    )
+    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)))
+    return { child, ended }
+  }
 })
 
 /** Numbers of processes of this machine that have this text in their environment: the hosts share its processes. */
