@@ -61,6 +61,15 @@ export function carriersOf(text: string): number[] {
     })
 }
 
+/** For messages. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+  } catch {
+    return ''
+  }
+}
+
 export function isAlive(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
@@ -126,7 +135,7 @@ export class RawRunner {
     link.stdin.on('error', () => {})
     link.stdout.on('error', () => {})
     link.stdout.on('data', (chunk: Buffer) => {
-      if (link !== this.#link || this.isCut) return
+      if (link !== this.#link || (this.isCut && noise === undefined)) return
       if (noise === undefined) {
         this.#take(chunk)
         return
@@ -147,6 +156,7 @@ export class RawRunner {
         directory: directory.join(' '),
       }
       this.hellos += 1
+      if (this.hellos > 1) this.#sendAgain()
       const rest = noise.subarray(end)
       noise = undefined
       this.#take(rest)
@@ -332,14 +342,18 @@ export class RawRunner {
     const place = directory === '' ? join(this.temporary, `cahier-${this.token}`) : directory
     this.#link = this.#spawn([...interpreter, text, ...name, String(pid), place])
     this.cutAt = Number.POSITIVE_INFINITY
-    this.isCut = false
     const hellos = this.hellos
     this.#listen(this.#link)
     this.#link.stdin.write(this.encode('a', 0, String(this.have)))
     await this.#wait('the runner says hello again', () => this.hellos > hellos)
+  }
+
+  /** What the runner lacks, before anything new. */
+  #sendAgain(): void {
     const all = Buffer.concat(this.#requests)
-    const received = (this.hello as NonNullable<RawRunner['hello']>).received
-    if (received > all.length) throw new Error(`${received} bytes of requests were taken, but only ${all.length} were sent`)
+    const received = this.hello?.received ?? 0
+    if (received > all.length) this.failure = new Error(`${received} bytes of requests were taken, but only ${all.length} were sent`)
+    this.isCut = false
     this.#link.stdin.write(all.subarray(received))
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bootstrapRunner } from '../../../src/process/runner/bootstrap.js'
-import { carriersOf, inPath, isAlive, type Program, RawRunner, until } from './protocol-client.js'
+import { carriersOf, commandOf, inPath, isAlive, type Program, RawRunner, until } from './protocol-client.js'
 
 // One table for all runners: what docs/reference/runner.md says of requests and answers.
 
@@ -59,7 +59,9 @@ for (const program of programs) {
     /** Nothing of the runner is there any more, except who is named. */
     async function expectNothingLeft(runner: RawRunner, except: readonly number[] = []): Promise<void> {
       await runner.gone()
-      await until('its processes have ended', () => carriersOf(runner.trace).every((pid) => except.includes(pid) || !isAlive(pid)))
+      const left = (): number[] => carriersOf(runner.trace).filter((pid) => !except.includes(pid) && isAlive(pid))
+      await until('its processes have ended', () => left().length === 0).catch(() => {})
+      expect(left().map(commandOf)).toEqual([])
       expect(readdirSync(runner.temporary)).toEqual([])
     }
 
