@@ -45,7 +45,7 @@ export class Remote extends ProcessesAction<SshProcess> {
   readonly hosts: readonly Host[]
 
   /**
-   * @param hosts - see {@link unfoldHosts}: a host that is listed n times runs n processes
+   * @param hosts - as the function `hosts` takes them: a host that is listed n times runs n processes
    * @throws ConfigError `E_HOST_SET`, `E_ARGUMENT`, `E_TEMPLATE_UNSAFE`, before anything runs
    */
   constructor(command: string | readonly string[], hosts: HostInput, options: RemoteOptions = {}) {
