@@ -3,6 +3,14 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { SshPrompts } from './connection.js'
 
+/** Who is told while a login asks. */
+export interface QuestionEvents {
+  /** A person is being asked, or is no longer. */
+  onAsking(asking: boolean): void
+  /** Nobody answered a question without which there is no login. Called before ssh hears of it. */
+  onSilence(): void
+}
+
 /** So long a question that nobody answered is not put again. */
 const REST_AFTER_SILENCE_MS = 60_000
 const LONGEST_QUESTION = 4096
@@ -30,7 +38,7 @@ export class Askpass implements AsyncDisposable {
   readonly #sockets = new Set<Socket>()
   readonly #askers = new Map<
     string,
-    { readonly target: string; readonly asked: Set<string>; readonly questioner: Questioner; readonly onAsking: (asking: boolean) => void }
+    { readonly target: string; readonly asked: Set<string>; readonly questioner: Questioner; readonly events: QuestionEvents }
   >()
   readonly #answers = new Map<string, Promise<string | undefined>>()
   #next = 0
@@ -56,8 +64,7 @@ export class Askpass implements AsyncDisposable {
     return new Askpass(server, prompts, program)
   }
 
-  /** @param onAsking - told when a person is being asked, and when that is over */
-  open(target: string, onAsking: (asking: boolean) => void): Questioner {
+  open(target: string, events: QuestionEvents): Questioner {
     const id = String(++this.#next)
     const questioner: Questioner = {
       environment: { SSH_ASKPASS: this.#program, SSH_ASKPASS_REQUIRE: 'force', CAHIER_ASKPASS_ID: id },
@@ -65,7 +72,7 @@ export class Askpass implements AsyncDisposable {
       wrong: false,
       forget: () => this.#askers.delete(id),
     }
-    this.#askers.set(id, { target, asked: new Set(), questioner, onAsking })
+    this.#askers.set(id, { target, asked: new Set(), questioner, events })
     return questioner
   }
 
@@ -100,23 +107,27 @@ export class Askpass implements AsyncDisposable {
     if (question.kind === 'none') return ''
     const again = asker.asked.has(text)
     asker.asked.add(text)
-    const isPassphrase = /^Enter passphrase for /.test(text)
+    const isPassphrase = isAboutKey(text)
     const key = isPassphrase ? text : `${asker.target}\n${text}`
     if (again) {
       if (asker.questioner.unanswered.includes(text)) return undefined
       asker.questioner.wrong = true
       this.#answers.delete(key)
     }
-    asker.onAsking(true)
+    asker.events.onAsking(true)
     try {
       const known = this.#answers.get(key)
       const answer = await (known ?? this.#ask(key, asker.target, text, question.kind !== 'confirm'))
       // A password is for one login; only passphrases are kept.
       if (!isPassphrase) this.#answers.delete(key)
-      if (answer === undefined) asker.questioner.unanswered.push(text)
+      if (answer === undefined) {
+        asker.questioner.unanswered.push(text)
+        // ssh would send an empty password instead, and servers count those.
+        if (!isPassphrase) asker.events.onSilence()
+      }
       return answer
     } finally {
-      asker.onAsking(false)
+      asker.events.onAsking(false)
     }
   }
 
@@ -136,6 +147,11 @@ export class Askpass implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy()
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
   }
+}
+
+/** A question about a key of ours, which the server hears nothing of. */
+export function isAboutKey(question: string): boolean {
+  return /^Enter (?:passphrase|PIN) for /.test(question)
 }
 
 /** A shell script that holds a program for Node; ssh wants one word without arguments. */

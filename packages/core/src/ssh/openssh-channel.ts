@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, rmSync, statSync } from 'node:fs'
 import { Duplex, type Readable, type Writable } from 'node:stream'
-import { ProcessError } from '../errors.js'
+import { ProcessError, systemCodeOf } from '../errors.js'
 import type { OutputStream } from '../ports/process-backend.js'
 import { makeDeferred } from '../util/async.js'
 import type { ChannelEnd, SshChannel } from './connection.js'
@@ -16,6 +16,8 @@ export interface MuxClient {
   removeLog(): void
   /** Resolves when the session is open: true, or when the client ended without one: false. */
   readonly opened: Promise<boolean>
+  /** The exit code, when the client and its streams are at their end. */
+  readonly closed: Promise<number | null>
 }
 
 const SESSION_OPEN = /master session id/
@@ -26,7 +28,8 @@ const SESSION_OPEN = /master session id/
  * @param log - a file of this client alone
  */
 export function startClient(program: string, words: readonly string[], log: string): MuxClient {
-  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawnClient(program, words)
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => {})
   // What is not there yet, or no more, says nothing.
   const readLog = (): string => {
     try {
@@ -36,6 +39,8 @@ export function startClient(program: string, words: readonly string[], log: stri
     }
   }
   const early = new EarlyOutput(child)
+  // Heard from the beginning: a short command is over before anybody has its channel.
+  const closed = new Promise<number | null>((resolve) => child.on('close', resolve))
   const opened = makeDeferred<boolean>()
   let ended = false
   let seen = 0
@@ -64,7 +69,26 @@ export function startClient(program: string, words: readonly string[], log: stri
     opened.resolve(SESSION_OPEN.test(readLog()))
   })
   const consume = early.consume.bind(early)
-  return { child, consume, readLog, removeLog: () => rmSync(log, { force: true }), opened: opened.promise }
+  return { child, consume, readLog, removeLog: () => rmSync(log, { force: true }), opened: opened.promise, closed }
+}
+
+/** @throws ProcessError `E_NOT_SUPPORTED` when no program can be started (any more) */
+function spawnClient(program: string, words: readonly string[]): MuxClient['child'] {
+  try {
+    const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] })
+    // Without descriptors for pipes there are no streams.
+    if ((child.stdout as Readable | undefined) !== undefined) return child
+    child.on('error', () => {})
+  } catch (cause) {
+    if (systemCodeOf(cause) !== 'E2BIG') throw cause
+    throw new ProcessError('E_NOT_SUPPORTED', 'The command is too long for the system ssh client', {
+      suggestions: ['Write the long part to stdin, or to a file'],
+      cause,
+    })
+  }
+  throw new ProcessError('E_NOT_SUPPORTED', 'No ssh client can be started: this program has too many files open', {
+    suggestions: ['Raise the limit with ulimit -n, or do less at a time'],
+  })
 }
 
 /** Output that comes before somebody listens: Node throws it away when the program ends before that. */
@@ -95,6 +119,8 @@ class EarlyOutput {
   }
 }
 
+const LET_GO: ChannelEnd = { exitCode: undefined, signal: undefined, lost: undefined }
+
 /** One command over a multiplexing master: the client's streams are the command's. */
 export class OpensshChannel implements SshChannel {
   readonly #client: MuxClient
@@ -108,25 +134,19 @@ export class OpensshChannel implements SshChannel {
   /** @param judge - says what exit code 255 means, which is ssh's own as well */
   constructor(client: MuxClient, judge: () => Promise<ChannelEnd>) {
     this.#client = client
-    const { child } = client
-    child.stdin.on('error', () => {})
-    const end = makeDeferred<ChannelEnd>()
-    this.closed = end.promise
-    child.on('close', (code) => {
-      void (async () => {
-        const result = this.#closing
-          ? { exitCode: undefined, signal: undefined, lost: undefined }
-          : code === null || code === 255
-            ? await judge()
-            : { exitCode: code, signal: undefined, lost: undefined }
-        client.removeLog()
-        await this.#begun.promise
-        end.resolve(result)
-      })()
-    })
+    this.closed = this.#end(judge)
     setImmediate(() => {
       if (!this.#listening) this.listen(() => {})
     })
+  }
+
+  async #end(judge: () => Promise<ChannelEnd>): Promise<ChannelEnd> {
+    const code = await this.#client.closed
+    const isPlain = code !== null && code !== 255
+    const end = isPlain ? { exitCode: code, signal: undefined, lost: undefined } : this.#closing ? LET_GO : await judge()
+    this.#client.removeLog()
+    await this.#begun.promise
+    return this.#closing ? LET_GO : end
   }
 
   listen(onData: (stream: OutputStream, chunk: Buffer) => void): void {
@@ -193,7 +213,7 @@ export class ForwardedStream extends Duplex {
     }
     child.stdout.on('end', end)
     child.stdin.on('error', (error) => this.destroy(error))
-    child.on('close', () => {
+    void client.closed.then(() => {
       client.removeLog()
       end()
       if (!this.writableFinished) this.destroy()

@@ -54,7 +54,7 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
   const readLog = (): string => readText(log)
   const wayMark = way?.master.markLog() ?? 0
   const limit = makeLimit(target.connectTimeoutMs + EXTRA_MS)
-  const questioner = settings.askpass?.open(target.name, limit.pause)
+  const questioner = settings.askpass?.open(target.name, { onAsking: limit.pause, onSilence: () => child.kill('SIGKILL') })
   const child = spawn(settings.program, masterWords(target, settings, log), {
     // No stdout either: the master lives on in the background and would hold it.
     stdio: ['ignore', 'ignore', 'ignore'],
@@ -153,7 +153,7 @@ function masterWords(target: SshTarget, { path, askpass, way, program }: MasterS
     'ForwardX11=no',
     'Tunnel=no',
     'VisualHostKey=no',
-    ...(way === undefined ? ['ProxyJump=none'] : [`ProxyCommand=${wayCommand(program, way, path)}`]),
+    ...(way === undefined ? [] : [`ProxyCommand=${wayCommand(program, way, path)}`]),
     ...masterOptions(target),
   ]
   return [...fileWords(configFile), '-E', log, '-M', '-N', ...options.flatMap((option) => ['-o', option]), '--', destination]

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { ErrorCode } from '../error-codes.js'
 import { type ErrorDetails, ProcessError } from '../errors.js'
+import { isAboutKey } from './askpass.js'
 import { explainBroken, explainLogin, explainLost, explainTimeout, placeOf, type Stage } from './connect-errors.js'
 import type { SshTarget } from './connection.js'
 
@@ -27,6 +28,10 @@ export function explainFailure(target: SshTarget, log: string, failed: FailedLog
   if (failed.way !== undefined) {
     const data = { reason: failed.way.reason, host: failed.way.host }
     return explainBroken(target, { ...dial, cause: new ProcessError('E_FORWARD', failed.way.reason, { data }) })
+  }
+  if (failed.unanswered.some((question) => !isAboutKey(question))) {
+    const continues = [...log.matchAll(/^debug1: Authentications that can continue: (.*)$/gm)].at(-1)
+    return explainDenied(target, continues?.[1] ?? '', log, failed)
   }
   for (const [pattern, explain] of RULES) {
     const found = pattern.exec(log)
@@ -66,6 +71,8 @@ const RULES: readonly (readonly [RegExp, Explain])[] = [
   [/Could not resolve hostname .*/, system('ENOTFOUND')],
   [/^ssh: connect to .*: Connection refused/m, system('ECONNREFUSED')],
   [/^ssh: connect to .*: (?:Connection|Operation) timed out/m, (target) => explainTimeout(target, 'dial')],
+  [/^ssh: connect to .*: Connection reset by peer/m, explainDropped],
+  [/^ssh: connect to .*: Cannot assign requested address/m, system('EADDRNOTAVAIL')],
   [/^ssh: connect to .*: No route to host/m, system('EHOSTUNREACH')],
   [/^ssh: connect to .*: Network is unreachable/m, system('ENETUNREACH')],
   [/^ssh: connect to .*: Invalid argument/m, system('EINVAL')],
@@ -94,7 +101,7 @@ const RULES: readonly (readonly [RegExp, Explain])[] = [
         },
       ),
   ],
-  [/Permission denied \(([^)]*)\)/, explainDenied],
+  [/Permission denied \(([^)]*)\)/, (target, found, log, failed) => explainDenied(target, found[1]!, log, failed)],
   [
     /^.*(?:Bad configuration option|Bad owner or permissions on|Can't open user config file|bad configuration options|jumphost loop via|too long for Unix domain socket|missing argument|unsupported option).*$/im,
     (target, found) =>
@@ -186,8 +193,8 @@ function offeredKeys(log: string): string[] {
   return [...log.matchAll(/^debug1: Offering public key: (.*?) [A-Z0-9-]+ SHA256:/gm)].map((found) => found[1]!)
 }
 
-function explainDenied(target: SshTarget, found: RegExpExecArray, log: string, failed: FailedLogin): ProcessError {
-  const accepts = found[1]!.split(',').filter((method) => method !== '')
+function explainDenied(target: SshTarget, methods: string, log: string, failed: FailedLogin): ProcessError {
+  const accepts = methods.split(',').filter((method) => method !== '')
   const passedOver = [
     ...[...log.matchAll(/^Load key "(.*)": (.*)$/gm)].map((line) => `${line[1]} (${line[2]!.trim()})`),
     ...[...log.matchAll(/^sign_and_send_pubkey: signing failed for \S+ "(.*?)".*: (.*)$/gm)].map(
@@ -198,7 +205,7 @@ function explainDenied(target: SshTarget, found: RegExpExecArray, log: string, f
   const locked = [...log.matchAll(/^debug1: Server accepts key: (.*?) [A-Z0-9-]+ SHA256:/gm)]
     .map((line) => line[1]!)
     .find((key) => !noted.includes(key))
-  const asked = failed.unanswered[0]
+  const asked = failed.unanswered.find((question) => !isAboutKey(question)) ?? failed.unanswered[0]
   const needsPerson = !accepts.includes('publickey') && accepts.some((method) => method === 'password' || method === 'keyboard-interactive')
   const needed =
     asked !== undefined
@@ -238,7 +245,9 @@ function explainDropped(target: SshTarget, found: RegExpExecArray, log: string):
     : /^debug1: Remote protocol version/m.test(log)
       ? 'handshake'
       : 'banner'
-  const proxy = stage === 'banner' ? /^debug1: Executing proxy command: (?:exec )?(.*)$/m.exec(log)?.[1] : undefined
+  // Over a gateway the command is ours, and says nothing to the user.
+  const proxy =
+    stage === 'banner' && target.jumps.length === 0 ? /^debug1: Executing proxy command: (?:exec )?(.*)$/m.exec(log)?.[1] : undefined
   if (proxy !== undefined) {
     return makeError(target, 'E_HOST_DROPPED', `cannot be reached: its ProxyCommand ended before anything came through: ${proxy}`, {
       suggestions: [`See what "ssh ${target.openssh.destination}" says`],

@@ -52,6 +52,11 @@ export async function resolveTarget(host: HostSpec, connection: Connection, cont
   return { target, connector: 'openssh', why: `openssh because ${need.because}${need.host === host.address ? '' : ` (${need.host})`}` }
 }
 
+/** Where the way is said elsewhere, that of the configuration is not taken. */
+function withoutWay(config: HostConfig, jumps: number): HostConfig {
+  return jumps === 0 ? config : new Map([...config].filter(([key]) => key !== 'proxycommand'))
+}
+
 interface Way {
   /** What is said of the jumps besides the configuration; undefined: nothing. */
   readonly jump: string | undefined
@@ -72,8 +77,8 @@ async function resolveHost(host: HostSpec, connection: Connection, context: Cont
 
   const jumps = await resolveJumps(destination, config, connection, context, way)
   const controlPath = controlPathOf(destination, config)
-  const target = makeTarget(host, destination, config, connection, { user, port, controlPath })
-  const own = await findNeed(target, config, controlPath, knownHosts)
+  const target = makeTarget(host, destination, config, connection, { user, port, controlPath, jumps: jumps.length })
+  const own = await findNeed(target, withoutWay(config, jumps.length), controlPath, knownHosts)
   const need = own === undefined ? jumps.at(-1)?.need : { ...own, host: host.address }
   return {
     target: { ...target, jumps: jumps.map((found) => found.target) },
@@ -145,7 +150,12 @@ function makeTarget(
   destination: string,
   config: HostConfig,
   connection: Connection,
-  given: { readonly user: string | undefined; readonly port: number | undefined; readonly controlPath: string | undefined },
+  given: {
+    readonly user: string | undefined
+    readonly port: number | undefined
+    readonly controlPath: string | undefined
+    readonly jumps: number
+  },
 ): SshTarget {
   const values = tokenValues(destination, config)
   const expand = (path: string): string => expandTokens(expandTilde(path), values) ?? expandTilde(path)
@@ -179,6 +189,7 @@ function makeTarget(
       options: [
         ...(given.user === undefined ? [] : [`User=${given.user}`]),
         ...(given.port === undefined ? [] : [`Port=${given.port}`]),
+        ...(given.jumps === 0 && config.has('proxyjump') ? ['ProxyJump=none'] : []),
         ...(one('batchmode') === 'yes' ? ['BatchMode=yes'] : []),
         // Where a master of the user's own may be open.
         ...(given.controlPath === undefined ? [] : [`ControlPath=${given.controlPath}`]),

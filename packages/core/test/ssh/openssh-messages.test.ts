@@ -90,6 +90,11 @@ describe('explainFailure', () => {
     expect(explainFailure(target, recorded(name)).data['retry']).toBeUndefined()
   })
 
+  it('lets a connection that is reset at once be tried again', () => {
+    const log = 'ssh: connect to host 10.0.0.7 port 22: Connection reset by peer\n'
+    expect(explainFailure(target, log)).toMatchObject({ code: 'E_HOST_DROPPED', data: { retry: true } })
+  })
+
   it('says what was asked for when nobody answered', () => {
     const denied = 'alice@10.0.0.7: Permission denied (publickey,password).\n'
     const failed = { unanswered: ["alice@10.0.0.7's password:"], wrong: false }
