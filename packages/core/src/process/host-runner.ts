@@ -14,6 +14,8 @@ import { type Drive, drivesToTry, isFinalFailure, pauseBeforeReconnect } from '.
 
 /** What commands have between SIGTERM and SIGKILL when the runner ends without us. */
 const LAST_GRACE_SECONDS = 5
+/** While somebody waits for the session of a runner that has work. */
+const IDLE_LOOK_MS = 50
 
 /**
  * The runner of one host, shared by all backends that reach the host in the same way: brought there when it is first needed, taken
@@ -28,6 +30,7 @@ export class HostRunner {
   #opening: SharedTask<RunnerClient | undefined> | undefined
   #worked: Drive | undefined
   #closed = false
+  #givingWay = false
 
   constructor(pool: ConnectionPool, host: HostSpec, connection: Connection) {
     this.#pool = pool
@@ -95,7 +98,7 @@ export class HostRunner {
     const { lease, connectTimeout } = this.#connection
     const token = makeToken()
     const { command, input } = bootstrapRunner(kind, token, Math.ceil(lease / 1000), LAST_GRACE_SECONDS)
-    const channel = await pooled.exec(command, { idle: true, signal })
+    const channel = await pooled.exec(command, { idle: true, signal, onWanted: () => void this.#giveWay() })
     const transport = new ChannelTransport(channel, holderOf(pooled))
     const client: RunnerClient = new RunnerClient({
       transport,
@@ -163,7 +166,7 @@ export class HostRunner {
   /** @returns true, or why not */
   async #relay(client: RunnerClient, kind: RunnerKind, pooled: PooledConnection, signal: AbortSignal): Promise<true | string> {
     const { pid, directory } = await client.ready
-    const channel = await pooled.exec(bootstrapRelay(kind, pid, directory), { idle: true, signal })
+    const channel = await pooled.exec(bootstrapRelay(kind, pid, directory), { idle: true, signal, onWanted: () => void this.#giveWay() })
     try {
       await client.resume(new ChannelTransport(channel, holderOf(pooled)))
       return true
@@ -171,6 +174,18 @@ export class HostRunner {
       channel.close()
       return messageOf(error)
     }
+  }
+
+  /** Somebody needs a session, and ours is the only one that the server gives: ends the runner when it has nothing to do. */
+  async #giveWay(): Promise<void> {
+    const client = this.#client
+    if (this.#givingWay || client === undefined) return
+    this.#givingWay = true
+    while (!client.idle && !client.lost) await pause(IDLE_LOOK_MS)
+    this.#givingWay = false
+    if (this.#client !== client || client.lost) return
+    this.#client = undefined
+    await client.close()
   }
 
   #lose(client: RunnerClient, error: { readonly code: string; readonly message: string }): void {

@@ -9,6 +9,11 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined
   /** The channel does not keep the program alive: who uses it says when it does, with `hold`. */
   readonly idle?: boolean | undefined
+  /**
+   * The session stands open for later use. Called when somebody waits for a session and only such ones are in the way: it should be
+   * closed as soon as nothing uses it.
+   */
+  readonly onWanted?: (() => void) | undefined
   /** Does not stand in line: for what ends others. Rejects when the server gives no session for it. */
   readonly urgent?: boolean | undefined
 }
@@ -19,7 +24,9 @@ interface Waiting {
 }
 
 /** Pauses before a session is asked for again that was refused though we had none: the last one may not have been cleared away yet. */
-const PAUSES_MS = [20, 100, 400]
+const PAUSES_MS = [5, 20, 50, 100, 200, 400, 800, 1600]
+/** The same on a connection that has not given a session yet. */
+const FIRST_PAUSES_MS = [50, 200]
 
 /** One login that many use: sessions are counted, and whoever finds none free waits. */
 export class PooledConnection {
@@ -30,6 +37,8 @@ export class PooledConnection {
   readonly via: PooledConnection | undefined
   #limit: number
   #open = 0
+  #given = false
+  readonly #standing = new Set<() => void>()
   #waiting: Waiting[] = []
   #holds = 0
   #lost: ProcessError | undefined
@@ -87,8 +96,12 @@ export class PooledConnection {
       release()
       throw error
     }
+    this.#given = true
     if (options.idle === true) release()
+    const { onWanted } = options
+    if (onWanted !== undefined) this.#standing.add(onWanted)
     void channel.closed.then(() => {
+      if (onWanted !== undefined) this.#standing.delete(onWanted)
       this.#leave()
       release()
     })
@@ -119,21 +132,26 @@ export class PooledConnection {
   }
 
   async #openInTurn(command: string, options: ExecOptions): Promise<SshChannel> {
+    await this.#enter(options.signal)
     for (let refusedAlone = 0; ; ) {
-      await this.#enter(options.signal)
       try {
         return await this.connection.exec(command, execOptions(options))
       } catch (error) {
         const others = this.#open - 1
         const refused = isCampaignError(error) && error.code === 'E_HOST_DROPPED' && this.#lost === undefined
-        if (refused && others > 0) this.#limit = Math.min(this.#limit, others)
-        this.#leave()
-        if (!refused) throw error
-        if (others > 0) continue
-        const wait = PAUSES_MS[refusedAlone]
-        refusedAlone += 1
-        if (wait === undefined) throw error
-        await pause(wait)
+        const wait = (this.#given ? PAUSES_MS : FIRST_PAUSES_MS)[refusedAlone]
+        if (refused && others > 0) {
+          this.#limit = Math.min(this.#limit, others)
+          this.#leave()
+          await this.#enter(options.signal)
+        } else if (refused && wait !== undefined) {
+          // The place is kept meanwhile: who comes next would fare no better.
+          refusedAlone += 1
+          await pause(wait)
+        } else {
+          this.#leave()
+          throw error
+        }
       }
     }
   }
@@ -163,6 +181,7 @@ export class PooledConnection {
       }
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.push(waiting)
+      if (this.#open <= this.#standing.size) for (const onWanted of this.#standing) onWanted()
     })
   }
 
