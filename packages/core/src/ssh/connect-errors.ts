@@ -108,8 +108,8 @@ function quote(received: Buffer): string {
     : JSON.stringify(
         received
           .toString('latin1', 0, 60)
-          .replace(/[^\x20-\x7e]+/g, '.')
-          .trim(),
+          .trim()
+          .replace(/[^\x20-\x7e]+/g, '.'),
       )
 }
 
@@ -125,7 +125,8 @@ function explainForward(target: SshTarget, cause: ProcessError): ProcessError {
 }
 
 /** No answer within the limit. */
-export function explainTimeout(target: SshTarget, stage: Stage): ProcessError {
+export function explainTimeout(target: SshTarget, stage: Stage, received: Buffer = Buffer.alloc(0)): ProcessError {
+  if (stage === 'banner' && received.length > 0) return explainNoSsh(target, received, undefined)
   const seconds = `${target.connectTimeoutMs / 1000} s`
   const text = {
     dial: `did not answer within ${seconds}`,
@@ -226,6 +227,14 @@ export function explainLogin(target: SshTarget, attempt: LoginAttempt): ProcessE
       suggestions: [...suggestions, `Add your public key to ~${target.user}/.ssh/authorized_keys there, or name the right key or user`],
     },
   )
+}
+
+/** Who logs in by program cannot choose a new password. */
+export function explainExpired(target: SshTarget): ProcessError {
+  return makeError(target, 'E_LOGIN_REFUSED', `wants a new password of ${target.user}: the old one has expired`, {
+    data: { user: target.user },
+    suggestions: [`Log in once by hand and choose a new password: ssh -p ${target.port} ${target.user}@${target.address}`],
+  })
 }
 
 export function explainLost(target: SshTarget, why: string, cause?: unknown): ProcessError {

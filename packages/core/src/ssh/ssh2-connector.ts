@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import ssh2, { type Algorithms, type ConnectConfig, type ServerHostKeyAlgorithm } from 'ssh2'
 import { isCampaignError, ProcessError } from '../errors.js'
 import { isAborted } from '../util/async.js'
-import { explainBroken, explainHostKey, explainLogin, explainTimeout, type Stage } from './connect-errors.js'
+import { explainBroken, explainExpired, explainHostKey, explainLogin, explainTimeout, type Stage } from './connect-errors.js'
 import type { Connector, SshConnection, SshPrompts, SshTarget } from './connection.js'
 import { Identities } from './identities.js'
 import { type HostKeys, KnownHosts } from './known-hosts.js'
@@ -76,7 +76,7 @@ class Dialing {
       port: target.port,
       alias: target.hostKeyAlias,
     })
-    this.#limit = new PausableTimer(target.connectTimeoutMs, () => this.#fail(explainTimeout(target, this.#stage)))
+    this.#limit = new PausableTimer(target.connectTimeoutMs, () => this.#fail(explainTimeout(target, this.#stage, this.#received)))
     this.#login = new Ssh2Login(target, sources, {
       hold: async (question) => {
         this.#limit.pause()
@@ -169,6 +169,7 @@ class Dialing {
           this.#fail(explainLogin(this.#target, this.#login.attempt))
         } else this.#break(error)
       })
+      .on('change password', () => this.#fail(explainExpired(this.#target)))
       .on('close', () => this.#break(undefined))
   }
 
@@ -250,13 +251,13 @@ function algorithmsFor(keys: HostKeys): { readonly algorithms?: Algorithms } {
   return { algorithms: { serverHostKey: [...known, ...HOST_KEYS.filter((algorithm) => !known.includes(algorithm))] } }
 }
 
-/** A person answers one question at a time. */
+/** A person answers one question at a time. Who fails to ask has no answer. */
 function inTurn(prompts: SshPrompts | undefined): SshPrompts['ask'] {
   if (prompts?.ask === undefined) return undefined
   let last: Promise<unknown> = Promise.resolve()
   return (question) => {
-    const answer = last.then(() => prompts.ask?.(question))
-    last = answer.catch(() => undefined)
+    const answer = last.then(() => prompts.ask?.(question)).catch(() => undefined)
+    last = answer
     return answer
   }
 }

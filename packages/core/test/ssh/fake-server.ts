@@ -43,9 +43,10 @@ export interface FakeServerOptions {
   readonly algorithms?: Algorithms
   /**
    * silent: accepts and never answers. garbage: binary rubbish instead of a banner. http: an answer of another protocol. close: closes at
-   * once. reset: resets at once.
+   * once. reset: resets at once. mail: greets as
+   * a mail server, and waits. slow: ssh, whose banner comes byte by byte after a greeting.
    */
-  readonly answer?: 'ssh' | 'silent' | 'garbage' | 'http' | 'close' | 'reset'
+  readonly answer?: 'ssh' | 'slow' | 'mail' | 'silent' | 'garbage' | 'http' | 'close' | 'reset'
   /** True for connections (counted from 1) that are closed before the banner. */
   readonly drop?: (connection: number) => boolean
   /** So many logins at a time; what comes beyond is closed before the banner, as MaxStartups does. */
@@ -55,6 +56,8 @@ export interface FakeServerOptions {
   /** Public keys that may log in; absent: every key. */
   readonly keys?: readonly KeyPair[]
   readonly password?: string
+  /** The password is right and must be changed. */
+  readonly expired?: boolean
   readonly keyboard?: readonly Round[]
   /** What must succeed one after the other; default: any one of what is offered. */
   readonly methods?: readonly ('publickey' | 'password' | 'keyboard-interactive')[]
@@ -163,12 +166,36 @@ class Fake implements FakeServer {
       socket.resume()
       return
     }
-    if (answer === 'garbage') socket.end(Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919) % 256)))
+    if (answer === 'mail') socket.resume().write('220 mail ESMTP\r\n')
+    else if (answer === 'garbage') socket.end(Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919) % 256)))
     else if (answer === 'http') socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
     else if (answer === 'reset') socket.resetAndDestroy()
     else if (answer === 'close' || drop?.(this.connections) === true) socket.destroy()
     else if (maxStartups !== undefined && this.#startups >= maxStartups) socket.destroy()
+    else if (answer === 'slow') this.#startSlowly(socket)
     else this.#startLogin(socket)
+  }
+
+  #startSlowly(socket: Socket): void {
+    const write = socket.write.bind(socket)
+    let first = true
+    socket.write = (data: string | Uint8Array, ...rest: unknown[]): boolean => {
+      if (!first) return write(data, ...(rest as []))
+      first = false
+      const bytes = Buffer.from(`Welcome.\r\nPlease behave.\r\n${Buffer.from(data as Buffer).toString('latin1')}`)
+      const held: Buffer[] = []
+      socket.write = (more: string | Uint8Array) => held.push(Buffer.from(more as Buffer)) > 0
+      const next = (at: number): void => {
+        if (at < bytes.length) write(bytes.subarray(at, at + 1), () => setImmediate(next, at + 1))
+        else {
+          socket.write = write
+          for (const more of held) write(more)
+        }
+      }
+      next(0)
+      return true
+    }
+    this.#startLogin(socket)
   }
 
   #startLogin(socket: Socket): void {
@@ -230,7 +257,9 @@ class Fake implements FakeServer {
       else if (context.signature === undefined) context.accept()
       else succeed(context)
     } else if (context.method === 'password') {
-      if (password !== undefined && context.password === password) succeed(context)
+      if (password !== undefined && context.password === password && this.#options.expired === true) {
+        context.requestChange('Choose a new one: ', () => refuse(context))
+      } else if (password !== undefined && context.password === password) succeed(context)
       else refuse(context)
     } else if (context.method === 'keyboard-interactive' && keyboard !== undefined) {
       const ask = (index: number): void => {

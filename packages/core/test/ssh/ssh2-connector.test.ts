@@ -77,6 +77,14 @@ describe('a login', () => {
   })
 })
 
+describe('a slow server', () => {
+  it('may write its greeting and banner byte by byte', async () => {
+    await using server = await startFakeServer({ answer: 'slow' })
+    await using connection = await new Ssh2Connector().connect(targetOf(server))
+    expect((await run(connection, 'echo ok')).stdout.toString()).toBe('ok\n')
+  })
+})
+
 describe('host keys', () => {
   const otherKey = makeKey()
 
@@ -274,6 +282,22 @@ describe('a person who is asked', () => {
     expect(prompts.asked).toEqual(['secret: Password of tester@node1: '])
   })
 
+  it('is told that a password has expired', async () => {
+    await using server = await startFakeServer({ keys: [], password: 'pw', expired: true })
+    const error = await refusal(new Ssh2Connector({ prompts: person('pw') }).connect(targetOf(server, { keyFiles: [] })))
+    expect(error).toMatchObject({ code: 'E_LOGIN_REFUSED', message: expect.stringContaining('the old one has expired') })
+  })
+
+  it('who cannot be asked at all is nobody', async () => {
+    await using server = await startFakeServer({
+      keys: [],
+      password: 'pw',
+      keyboard: [{ prompts: [{ prompt: 'x', echo: true }], accept: () => true }],
+    })
+    const prompts: SshPrompts = { ask: () => Promise.reject(new Error('no terminal')) }
+    expect(await refusal(new Ssh2Connector({ prompts }).connect(targetOf(server)))).toMatchObject({ code: 'E_LOGIN_NEEDED' })
+  })
+
   it('is not asked again after a wrong answer', async () => {
     await using server = await startFakeServer({ keys: [], password: 'pw', methods: ['password'] })
     const prompts = person('wrong', 'pw')
@@ -309,6 +333,14 @@ describe('what does not become a connection', () => {
   it.each<[string, FakeServerOptions, Partial<SshTarget>, string, RegExp, boolean]>([
     ['accepts and never answers', { answer: 'silent' }, { connectTimeoutMs: 300 }, 'E_HOST_TIMEOUT', /said nothing within 0.3 s/, false],
     ['answers with binary rubbish', { answer: 'garbage' }, {}, 'E_HOST_PROTOCOL', /does not speak ssh: it said "/, false],
+    [
+      'greets and waits',
+      { answer: 'mail' },
+      { connectTimeoutMs: 300 },
+      'E_HOST_PROTOCOL',
+      /does not speak ssh: it said "220 mail ESMTP"/,
+      false,
+    ],
     ['speaks another protocol', { answer: 'http' }, {}, 'E_HOST_PROTOCOL', /does not speak ssh: it said "HTTP\/1.1 400/, false],
     ['closes before its banner', { answer: 'close' }, {}, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
     ['resets before its banner', { answer: 'reset' }, {}, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
