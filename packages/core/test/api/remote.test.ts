@@ -138,7 +138,7 @@ describe('Remote', () => {
   })
 
   it('gives results in the order in which they come, to many readers, before and after the start', async () => {
-    const all = new Remote('{{how}}', 'node[1-4]', local({ values: { how: [raw('sleep 60'), raw('sleep 0.3'), raw('true')] } }))
+    const all = new Remote('{{how}}', 'node[1-4]', local({ values: { how: [raw('sleep 60'), raw('sleep 2'), raw('true')] } }))
     const read = async (limit: number): Promise<string[]> => {
       const seen: string[] = []
       for await (const process of all.results()) if (seen.push(String(process.host)) === limit) break
