@@ -61,7 +61,8 @@ async function runThrough(cuts: readonly CutPoint[], sizes: readonly number[], l
     else failures.push(loss)
   }
   const { client } = openRunner({}, { onLost })
-  await client.ready
+  // A runner without commands ends with its link, so one goes on until the others are done.
+  const lasting = await client.start({ command: ['cat'], stdin: 'pipe' })
   // The first transport is whole: a runner that was never there cannot be taken up. Every later one is cut.
   const runs = sizes.map(async (size, number) => {
     const seen: Uint8Array[] = []
@@ -78,6 +79,8 @@ async function runThrough(cuts: readonly CutPoint[], sizes: readonly number[], l
   const first = setTimeout(() => void takeUp(client), 5)
   const ends = await Promise.all(runs)
   clearTimeout(first)
+  lasting.closeStdin()
+  expect(await lasting.result).toMatchObject({ exitCode: 0 })
   expect(failures).toEqual([])
   for (const [number, { result, sum, expected }] of ends.entries()) {
     expect(result).toMatchObject({ outcome: 'exited', exitCode: number, host: 'there', stderr: { text: 'done\n' } })
