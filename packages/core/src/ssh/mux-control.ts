@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import { type Deferred, makeDeferred } from '../util/async.js'
 
@@ -79,6 +80,8 @@ export class MuxControl {
 
   /** True when a master answers at this path. */
   static async isLive(path: string): Promise<boolean> {
+    // Where there is nothing, as almost always, no socket is made.
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return false
     const control = await MuxControl.open(path)
     control?.close()
     return control !== undefined

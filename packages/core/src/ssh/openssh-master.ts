@@ -3,10 +3,9 @@ import { readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { ProcessError, systemCodeOf } from '../errors.js'
 import { isAborted, settlesWithin, startTimer } from '../util/async.js'
 import type { Askpass, Questioner } from './askpass.js'
-import { explainTimeout } from './connect-errors.js'
 import type { SshTarget } from './connection.js'
 import { MuxControl } from './mux-control.js'
-import { explainFailure, reasonOfForward, stageOf } from './openssh-messages.js'
+import { explainFailure, explainSilence, reasonOfForward } from './openssh-messages.js'
 
 /** A master that nobody holds ends by itself after so long; we hold ours as long as we live. */
 const PERSIST_S = 10
@@ -69,7 +68,7 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
       child.on('exit', (code) => resolve(code ?? undefined))
     })
     if (isAborted(signal)) throw givenUp(target)
-    if (limit.passed) throw explainTimeout(target, stageOf(readLog()))
+    if (limit.passed) throw explainSilence(target, readLog())
     const control = ended === 0 ? await MuxControl.open(path) : undefined
     if (control !== undefined) return makeMaster(path, control, log)
     throw explainFailure(target, readLog(), {

@@ -70,7 +70,7 @@ const RULES: readonly (readonly [RegExp, Explain])[] = [
   [/Could not resolve hostname .*: (?:Temporary failure|Try again).*/i, system('EAI_AGAIN')],
   [/Could not resolve hostname .*/, system('ENOTFOUND')],
   [/^ssh: connect to .*: Connection refused/m, system('ECONNREFUSED')],
-  [/^ssh: connect to .*: (?:Connection|Operation) timed out/m, (target) => explainTimeout(target, 'dial')],
+  [/^ssh: connect to .*: (?:Connection|Operation) timed out/m, (target) => explainTimeout(target, 'dial', Buffer.alloc(0))],
   [/^ssh: connect to .*: Connection reset by peer/m, explainDropped],
   [/^ssh: connect to .*: Cannot assign requested address/m, system('EADDRNOTAVAIL')],
   [/^ssh: connect to .*: No route to host/m, system('EHOSTUNREACH')],
@@ -78,7 +78,7 @@ const RULES: readonly (readonly [RegExp, Explain])[] = [
   [/^ssh: connect to .*: Invalid argument/m, system('EINVAL')],
   [/^ssh: connect to .*: (?:Permission denied|Operation not permitted)/m, system('EPERM')],
   [/^ssh: connect to .*: (.*)/m, (target, found) => makeError(target, 'E_HOST_UNREACHABLE', `cannot be reached: ${found[1]}`)],
-  [/timed out during banner exchange/, (target) => explainTimeout(target, 'banner')],
+  [/timed out during banner exchange/, (target, _, log) => explainSilence(target, log)],
   [/^Unable to negotiate with .*: no matching (.*) found/m, explainNegotiation],
   [
     /^debug1: kex_exchange_identification: banner line 0: (?!Exceeded MaxStartups|Not allowed at this time)(.*)$(?![\s\S]*Remote protocol version)/m,
@@ -256,6 +256,12 @@ function explainDropped(target: SshTarget, found: RegExpExecArray, log: string):
   }
   const received = Buffer.from(/Exceeded MaxStartups|Not allowed at this time/.exec(log)?.[0] ?? '')
   return explainBroken(target, { stage, cause: Object.assign(new Error(found[0].trim()), { code: 'ECONNRESET' }), received })
+}
+
+/** A login that took too long, with what came instead of a banner. */
+export function explainSilence(target: SshTarget, log: string): ProcessError {
+  const said = /^debug1: kex_exchange_identification: banner line 0: (.*)$/m.exec(log)?.[1] ?? ''
+  return explainTimeout(target, stageOf(log), Buffer.from(said))
 }
 
 /** How far a login had come when our patience ended. */

@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process'
 import { isIP } from 'node:net'
-import { userInfo } from 'node:os'
 import { ProcessError } from '../errors.js'
 import { isAborted } from '../util/async.js'
 import { type ConfigText, type Matching, matchBlocks, readConfigText } from './ssh-config-file.js'
-import { expandTilde, expandTokens, type TokenValues } from './ssh-tokens.js'
+import { expandTilde, expandTokens, type TokenValues, whoAmI } from './ssh-tokens.js'
 
 /** What the ssh configuration says of one host: keywords in lower case, as `ssh -G` prints them. */
 export type HostConfig = ReadonlyMap<string, readonly string[]>
@@ -175,7 +174,7 @@ export function defaultConfig(
   return new Map([
     ['host', [host]],
     ['hostname', [host.toLowerCase()]],
-    ['user', [given.user ?? userInfo().username]],
+    ['user', [given.user ?? whoAmI().username]],
     ['port', [String(given.port ?? 22)]],
     ['identityfile', ['id_rsa', 'id_ecdsa', 'id_ecdsa_sk', 'id_ed25519', 'id_ed25519_sk'].map((name) => `~/.ssh/${name}`)],
     ['userknownhostsfile', [['known_hosts', 'known_hosts2'].map((name) => expandTilde(`~/.ssh/${name}`)).join(' ')]],
@@ -230,7 +229,7 @@ export function tokenValues(name: string, config: HostConfig): TokenValues {
     name,
     address: config.get('hostname')?.[0] ?? name,
     port: config.get('port')?.[0] ?? '22',
-    user: config.get('user')?.[0] ?? userInfo().username,
+    user: config.get('user')?.[0] ?? whoAmI().username,
     hostKeyAlias: config.get('hostkeyalias')?.[0],
     jump: undefined,
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { hostname, userInfo } from 'node:os'
+import { hostname, type UserInfo, userInfo } from 'node:os'
 import { join } from 'node:path'
 
 /** What the tokens of an ssh configuration stand for. */
@@ -21,8 +21,9 @@ export interface TokenValues {
  * @source ssh_config(5) TOKENS, OpenSSH 9.2 (`%j` since 9.4, which is part of `%C` from then on: `jump` decides)
  */
 export function expandTokens(text: string, values: TokenValues): string | undefined {
+  if (!text.includes('%')) return text
   let known = true
-  const me = userInfo()
+  const me = whoAmI()
   const local = hostname()
   const result = text.replace(/%(.?)/gs, (all, token: string) => {
     switch (token) {
@@ -62,8 +63,15 @@ export function expandTokens(text: string, values: TokenValues): string | undefi
   return known ? result : undefined
 }
 
+let user: UserInfo<string> | undefined
+/** The user database is a file that is read anew for every question. */
+export function whoAmI(): UserInfo<string> {
+  user ??= userInfo()
+  return user
+}
+
 /** `~` and `~/x` of the user who runs us; ssh takes the home of the user database, not `$HOME`. */
 export function expandTilde(path: string): string {
-  if (path === '~') return userInfo().homedir
-  return path.startsWith('~/') ? join(userInfo().homedir, path.slice(2)) : path
+  if (path === '~') return whoAmI().homedir
+  return path.startsWith('~/') ? join(whoAmI().homedir, path.slice(2)) : path
 }
