@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { ProcessError } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, RunningProcess, StartOptions } from '../ports/process-backend.js'
@@ -12,6 +13,8 @@ import { DEFAULT_GRACE_MS, endedProcess, type ProcessControls, SupervisedProcess
 
 /** How long the second channel that signals a tree may take. */
 const TREE_PATIENCE_MS = 10_000
+/** After the exit, silence for so long means that somebody else holds the output open. */
+const HELD_OUTPUT_MS = 1_000
 /** End of file, typed on a terminal. */
 const EOT = '\x04'
 
@@ -37,7 +40,7 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
   const pty = spec.pty === true
   const channel = await pooled.exec(channelCommand(token, pty), { pty, signal: options.signal })
   const began = makeDeferred<RunningProcess>()
-  let running: SupervisedProcess | undefined
+  let command: SupervisedChannel | undefined
   const send = (data: string | Uint8Array): void => {
     channel.write(typeof data === 'string' ? Buffer.from(data) : data).catch(() => {})
   }
@@ -54,13 +57,13 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
     const [kind = '', ...words] = line.split(' ')
     if (kind === 'S') {
       const [pid = 0, session = 0, guard = 0] = words.map(Number)
-      running = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard } })
+      command = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard } })
       if (pty) typeInput()
-      began.resolve(running)
+      began.resolve(command.supervised)
     } else began.resolve(endedProcess('not-started', explainFailure(spec, words)))
   }
   const onOutput = (stream: OutputStream) => (chunk: Buffer) => {
-    if (spec.outputFiles === undefined) running?.takeOutput(stream, chunk)
+    if (spec.outputFiles === undefined) command?.take(stream, chunk)
   }
   const stdout = new MarkedOutput(token, onLine, onOutput('stdout'))
   const stderr = new MarkedOutput(token, () => {}, onOutput('stderr'))
@@ -125,11 +128,19 @@ export interface ChannelProcess {
   readonly leader: ChannelLeader | undefined
 }
 
-/** Supervises a command that has a channel of its own. Its output is handed over by the caller. */
-export function superviseChannel(process: ChannelProcess): SupervisedProcess {
+export interface SupervisedChannel {
+  readonly supervised: SupervisedProcess
+  /** Hands over what the command printed. */
+  readonly take: (stream: OutputStream, chunk: Buffer) => void
+}
+
+/** Supervises a command that has a channel of its own. */
+export function superviseChannel(process: ChannelProcess): SupervisedChannel {
   const { channel, spec, marker, options, host, pooled, leader } = process
   let ended = false
   let closed = false
+  let paused = 0
+  let pieces = 0
   const close = (): void => {
     closed = true
     channel.close()
@@ -156,11 +167,24 @@ export function superviseChannel(process: ChannelProcess): SupervisedProcess {
     },
     drop: close,
     pauseUntil: (_stream, ready) => {
+      paused += 1
       channel.pause()
-      void ready.then(() => channel.resume())
+      void ready.then(() => {
+        paused -= 1
+        if (paused === 0) channel.resume()
+      })
     },
   }
   const supervised = new SupervisedProcess(spec, marker, controls, options, spec.outputFiles === undefined ? 2 : 0)
+  void channel.exited?.then(async ({ exitCode, signal }) => {
+    // The server says so before it has sent all that the command wrote. Only silence tells that somebody else holds the output.
+    for (let seen = -1; !ended && (paused > 0 || seen !== pieces); ) {
+      seen = pieces
+      await pause(HELD_OUTPUT_MS)
+    }
+    ended = true
+    supervised.takeExit(exitCode, signal)
+  })
   void channel.closed.then(({ exitCode, signal, lost }) => {
     ended = true
     if (lost !== undefined) void supervised.takeLoss({ code: lost.code, message: lost.message })
@@ -171,7 +195,13 @@ export function superviseChannel(process: ChannelProcess): SupervisedProcess {
       supervised.takeExit(exitCode, signal)
     }
   })
-  return supervised
+  return {
+    supervised,
+    take: (stream, chunk) => {
+      pieces += 1
+      supervised.takeOutput(stream, chunk)
+    },
+  }
 }
 
 /** @returns the living processes of a tree, undefined when nobody could be asked */

@@ -26,12 +26,12 @@ export function checkRaw(spec: ProcessSpec): StartError | undefined {
 export async function startRaw(pooled: PooledConnection, spec: ProcessSpec, options: StartOptions, host: string): Promise<RunningProcess> {
   const text = 'script' in spec.command ? spec.command.script : spec.command.join(' ')
   const channel = await pooled.exec(text, { pty: spec.pty === true, signal: options.signal })
-  const running = superviseChannel({ channel, spec, marker: makeMarker(), options, host, pooled, leader: undefined })
-  channel.listen((stream, chunk) => running.takeOutput(stream, chunk))
+  const { supervised, take } = superviseChannel({ channel, spec, marker: makeMarker(), options, host, pooled, leader: undefined })
+  channel.listen(take)
   if (typeof spec.stdin === 'object') {
     const { text: input } = spec.stdin
     channel.write(typeof input === 'string' ? Buffer.from(input) : input).catch(() => {})
   }
   if (spec.stdin !== 'pipe') channel.end()
-  return running
+  return supervised
 }

@@ -21,6 +21,11 @@ export interface ProcessControls {
   readonly pid: number
   /** Where it runs, for the result; absent for this machine. */
   readonly host?: string | undefined
+  /**
+   * After the exit, silence on a stream that somebody else holds open for so long ends the reading; default 100. Longer where what the
+   * process itself wrote may still be on its way then.
+   */
+  readonly silenceMs?: number | undefined
   /** Sends to the process group. Only called before the exit. */
   signalGroup(signal: NodeJS.Signals): void
   /**
@@ -234,7 +239,7 @@ export class SupervisedProcess implements RunningProcess {
     let seen = -1
     while (this.#openStreams > 0 && seen !== this.#bytesAfterExit && this.#bytesAfterExit <= PIPE_CAPACITY) {
       seen = this.#bytesAfterExit
-      await pause(HELD_PIPE_MS)
+      await pause(this.#controls.silenceMs ?? HELD_PIPE_MS)
       // Two turns of the loop, so that a loop that was busy until now gets to read first.
       await nextTurn()
       await nextTurn()

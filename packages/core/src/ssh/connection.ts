@@ -54,6 +54,11 @@ export interface SshChannel {
   resume(): void
   /** Always resolves, after the last output was handed over. */
   readonly closed: Promise<ChannelEnd>
+  /**
+   * Resolves when the command has ended, which may be before the end of its output when somebody else holds that open, and before the
+   * last of it was handed over. Absent where only the end of the channel is seen; never resolves when that comes first.
+   */
+  readonly exited?: Promise<Pick<ChannelEnd, 'exitCode' | 'signal'>>
   /** Lets go at once. What runs on the other side is not ended by it. */
   close(): void
 }

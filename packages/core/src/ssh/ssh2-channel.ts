@@ -8,6 +8,7 @@ import { hasAllOutput } from './ssh2-inside.js'
 /** A command on a connection of ssh2. What is read ahead of a paused listener is bounded by the window of ssh: 2 MiB. */
 export class Ssh2Channel implements SshChannel {
   readonly closed: Promise<ChannelEnd>
+  readonly exited: Promise<Pick<ChannelEnd, 'exitCode' | 'signal'>>
   readonly #channel: ClientChannel
   readonly #place: string
   #onData: ((stream: OutputStream, chunk: Buffer) => void) | undefined
@@ -26,10 +27,13 @@ export class Ssh2Channel implements SshChannel {
     this.#place = place
     const end = makeDeferred<ChannelEnd>()
     this.closed = end.promise
+    const exit = makeDeferred<Pick<ChannelEnd, 'exitCode' | 'signal'>>()
+    this.exited = exit.promise
     channel.on('exit', (code: number | null, signal?: string) => {
       this.#exitCode = code ?? undefined
       // names of signals that are no standard come as `USR1@openssh.com`
       this.#signal = code === null ? (signal?.replace(/@.*$/, '') as NodeJS.Signals | undefined) : undefined
+      exit.resolve({ exitCode: this.#exitCode, signal: this.#signal })
     })
     // each of the two streams closes when it was read to its end, and what is written to one may not fail the other
     let open = 2

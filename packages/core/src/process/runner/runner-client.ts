@@ -16,6 +16,8 @@ import type { RunnerTransport } from './transport.js'
 
 export type { RunnerLoss, RunnerPlace } from './runner-link.js'
 
+/** The sh runner says the end of a process before those who read its output have read all of it. */
+const SHELL_SILENCE_MS = 2_000
 /** Processes that run at once through one runner, when nobody says otherwise: two or three descriptors each there. */
 const PLACES = 300
 
@@ -198,6 +200,7 @@ export class RunnerClient {
     const controls: ProcessControls = {
       pid,
       host,
+      silenceMs: this.#options.kind === 'sh' ? SHELL_SILENCE_MS : undefined,
       signalGroup,
       ...(host === undefined ? localTree(pid, entry.marker, signalGroup) : this.#remoteTree(id, entry)),
       write: (data) => entry.input.write(data),
