@@ -16,6 +16,8 @@ interface Patient {
 }
 
 const MISSED = 3
+/** Node's timers run wild beyond this. */
+const LONGEST_MS = 2_147_483_647
 
 /**
  * Looks after all connections with the same interval: one timer for a thousand of them, which never keeps the program alive. Whoever sent
@@ -46,7 +48,7 @@ export class Heartbeat {
     if (this.#ms <= 0) return () => undefined
     const patient: Patient = { living, bytes: living.bytes(), missed: 0, waiting: false }
     this.#patients.add(patient)
-    this.#timer ??= setInterval(() => this.#beat(), this.#ms).unref()
+    this.#timer ??= setInterval(() => this.#beat(), Math.min(this.#ms, LONGEST_MS)).unref()
     return () => {
       this.#patients.delete(patient)
       if (this.#patients.size > 0) return
