@@ -147,6 +147,12 @@ describe.skipIf(reason !== undefined)(`the openssh connector${why}`, () => {
     expect(await collect(await connection.exec(''))).toMatchObject({ exitCode: 0, stdout: '' })
   })
 
+  it('refuses a command that no argument can hold', async () => {
+    const connection = await open('h1')
+    await expect(connection.exec(`: ${'x'.repeat(200_000)}`)).rejects.toMatchObject({ code: 'E_NOT_SUPPORTED' })
+    expect(await collect(await connection.exec('echo still'))).toMatchObject({ stdout: 'still\n' })
+  })
+
   it('refuses a session beyond what the server gives, and never logs in again for it', async () => {
     const before = bed.logins('h2')
     const connection = await open('h2')
@@ -242,9 +248,12 @@ describe.skipIf(reason !== undefined)(`the openssh connector${why}`, () => {
       setInterval(() => {}, 1000)`
     const target = JSON.stringify(await targetOf('h1'))
     const child = spawn(process.execPath, ['--input-type=module', '-e', program, target], { stdio: ['ignore', 'pipe', 'inherit'] })
-    await once(child.stdout, 'data')
-    expect(bed.sessions('h1')).toBe(1)
-    child.kill('SIGKILL')
+    try {
+      await once(child.stdout, 'data')
+      expect(bed.sessions('h1')).toBe(1)
+    } finally {
+      child.kill('SIGKILL')
+    }
     await expect.poll(() => bed.sessions('h1'), { timeout: 40_000 }).toBe(0)
   })
 
