@@ -1,8 +1,8 @@
 import type { Client, ClientChannel } from 'ssh2'
 
 /**
- * What ssh2 1.17.0 knows and does not tell. Everything here is optional: with another version that lacks these members, connections work,
- * only with more effort or poorer messages.
+ * What ssh2 1.17.0 knows and does not tell. The version is pinned in package.json: look here before another is taken, since a login that needs
+ * a person would not be told what the server accepts.
  */
 interface Inside {
   readonly _protocol?: {
@@ -29,8 +29,8 @@ export function adjustClient(client: Client, onRefused: (methods: readonly strin
     onRefused(methods, partial)
     refused?.(protocol, methods, partial)
   }
-  // every sshd tells all its keys after the login; ssh2 lets it prove each of them with a signature, which costs both sides more than the
-  // login, and gives the connection up when one is of a kind that it does not know
+  // every sshd tells all its keys after the login; ssh2 lets it prove each of them with a signature, which nobody here
+  // looks at, and gives the connection up when one is of a kind that it does not know
   handlers.GLOBAL_REQUEST = (protocol, name, wantsReply, data) => {
     if (name !== 'hostkeys-00@openssh.com') request?.(protocol, name, wantsReply, data)
     else if (wantsReply) protocol.requestFailure()
