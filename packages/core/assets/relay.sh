@@ -24,4 +24,4 @@ trap - TERM;
 cat <&7 >&6 & c=$!;
 exec 6>&- 7<&- <&-;
 cat <&5;
-kill "$c"
+kill "$c" 2>&-

@@ -40,8 +40,11 @@ _text="2 sh $$ 0 $_dir"
 printf '\nH 0 %s %s\n%s' "${#_text}" "$_token" "$_text" >&3
 exec </dev/null >/dev/null 2>&1
 _setsid=$(command -v setsid) _env=$(command -v env)
+# busybox knows no --, dash no number without it.
+_kill_group() { kill -s "$1" -- "-$2" || kill -s "$1" "-$2"; }
+
 # When the leader of a group is alive, its group is what it made itself.
-if kill -s 0 -- "-$$"; then _own_group=1; else _own_group=; fi
+if _kill_group 0 "$$"; then _own_group=1; else _own_group=; fi
 _links=0 _most=4194304
 trap '' PIPE
 
@@ -328,7 +331,7 @@ _settled() {
 _signal_group() {
   _settled "$1"
   # Just after the fork there is no group yet, only its leader to be.
-  if [ "$_state" = running ]; then kill -s "$2" -- "-$_pid" || kill -s "$2" "$_pid"; fi
+  if [ "$_state" = running ]; then _kill_group "$2" "$_pid" || kill -s "$2" "$_pid"; fi
 }
 
 _signal_tree() {
@@ -838,7 +841,7 @@ _end() {
     _pids=$(_tree $_left)
   done
   if [ -n "$_own_group" ]; then
-    kill -s TERM -- "-$$"
+    _kill_group TERM "$$"
   else
     for _x in "$_dir"/*.r; do
       if [ -s "$_x" ]; then read -r _pids <"$_x" && kill $_pids; fi

@@ -141,13 +141,12 @@ export class RawRunner {
         return
       }
       noise = Buffer.concat([noise, chunk])
-      const start = noise.indexOf('\nH 0 ')
-      const line = start < 0 ? -1 : noise.indexOf(0x0a, start + 1)
-      if (line < 0) return
-      const [, , length, token] = noise.toString('latin1', start + 1, line).split(' ')
-      const end = line + 1 + Number(length)
-      if (token !== this.token || noise.length < end) return
-      const [version, kind, pid, received, ...directory] = noise.toString('utf8', line + 1, end).split(' ')
+      const found = new RegExp(`\\nH 0 (\\d+) ${this.token}\\n`).exec(noise.toString('latin1'))
+      if (found === null) return
+      const start = found.index + found[0].length
+      const end = start + Number(found[1])
+      if (noise.length < end) return
+      const [version, kind, pid, received, ...directory] = noise.toString('utf8', start, end).split(' ')
       this.hello = {
         version: Number(version),
         kind: `${kind}`,

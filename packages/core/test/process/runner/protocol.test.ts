@@ -329,7 +329,7 @@ for (const program of programs) {
 
     it('tells how many streams somebody else holds open, and when each of them ends', async () => {
       const runner = await run()
-      runner.start(1, { words: shell('sleep 100 2>/dev/null & echo last; exit 3') })
+      runner.start(1, { words: shell('echo last; exec 2>/dev/null; sleep 100 & exit 3') })
       expect(await runner.said('X', 1)).toBe('3 0 1')
       expect(runner.output(1).toString()).toBe('last\n')
       expect(runner.of('z', 1)).toEqual([])
