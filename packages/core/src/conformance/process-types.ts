@@ -4,6 +4,8 @@ import type { ProcessBackend } from '../ports/process-backend.js'
 export interface ProcessSupports {
   /** An exit code above 128 is told from a signal. */
   readonly exactSignals: boolean
+  /** The signal that ended a process is known. */
+  readonly namedSignals: boolean
   /** A program or a directory that does not exist is `not-started`, not an exit code. */
   readonly startFailures: boolean
   /** Output is shown while the process runs. */

@@ -124,6 +124,7 @@ const LET_GO: ChannelEnd = { exitCode: undefined, signal: undefined, lost: undef
 /** One command over a multiplexing master: the client's streams are the command's. */
 export class OpensshChannel implements SshChannel {
   readonly #client: MuxClient
+  readonly #pty: boolean
   readonly closed: Promise<ChannelEnd>
   /** Settled when the early output was handed over, or thrown away. */
   readonly #begun = makeDeferred<void>()
@@ -131,9 +132,13 @@ export class OpensshChannel implements SshChannel {
   #closing = false
   #paused = false
 
-  /** @param judge - says what exit code 255 means, which is ssh's own as well */
-  constructor(client: MuxClient, judge: () => Promise<ChannelEnd>) {
+  /**
+   * @param judge - says what exit code 255 means, which is ssh's own as well
+   * @param pty - the command's stderr is part of its stdout: what comes on stderr are words of ssh itself
+   */
+  constructor(client: MuxClient, judge: () => Promise<ChannelEnd>, pty = false) {
     this.#client = client
+    this.#pty = pty
     this.closed = this.#end(judge)
     setImmediate(() => {
       if (!this.#listening) this.listen(() => {})
@@ -153,7 +158,7 @@ export class OpensshChannel implements SshChannel {
     this.#listening = true
     // Not before whoever listens has finished its own turn.
     process.nextTick(() => {
-      if (!this.#closing) this.#client.consume(onData)
+      if (!this.#closing) this.#client.consume(this.#pty ? (stream, chunk) => void (stream === 'stdout' && onData(stream, chunk)) : onData)
       if (this.#paused) this.pause()
       this.#begun.resolve()
     })

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { ProcessError } from '../errors.js'
@@ -7,7 +8,7 @@ import { explainLost, placeOf } from './connect-errors.js'
 import type { ChannelEnd, Connector, SshChannel, SshConnection, SshPrompts, SshTarget } from './connection.js'
 import { type ControlDirectory, openControlDirectory } from './control-directory.js'
 import { MuxControl } from './mux-control.js'
-import { ForwardedStream, OpensshChannel, startClient } from './openssh-channel.js'
+import { ForwardedStream, type MuxClient, OpensshChannel, startClient } from './openssh-channel.js'
 import { adoptMaster, killMaster, type Master, startMaster } from './openssh-master.js'
 import { explainEnd, muxRefusal, reasonOfForward } from './openssh-messages.js'
 
@@ -212,6 +213,7 @@ class OpensshConnection implements SshConnection {
   readonly lost: Promise<ProcessError>
   readonly #master: Master
   readonly #tools: Tools
+  readonly #clients = new Set<MuxClient>()
   #disposing: Promise<void> | undefined
   #error: ProcessError | undefined
 
@@ -238,7 +240,7 @@ class OpensshConnection implements SshConnection {
     const onAbort = (): void => void client.child.kill('SIGKILL')
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      if (await client.opened) return new OpensshChannel(client, () => this.#judge())
+      if (await client.opened) return new OpensshChannel(client, () => this.#judge(), options.pty)
     } finally {
       options.signal?.removeEventListener('abort', onAbort)
     }
@@ -278,11 +280,14 @@ class OpensshConnection implements SshConnection {
     const env = this.target.openssh.options.filter((option) => /^(?:SetEnv|SendEnv)=/.test(option))
     const options = ['ControlMaster=no', 'ProxyCommand=false', 'LogLevel=DEBUG1', 'EscapeChar=none', ...env]
     this.#master.markLog()
-    return startClient(
+    const client = startClient(
       this.#tools.program,
       ['-F', 'none', '-S', this.#master.path.replaceAll('%', '%%'), '-E', log, ...options.flatMap((option) => ['-o', option]), ...words],
       log,
     )
+    this.#clients.add(client)
+    void client.closed.then(() => this.#clients.delete(client))
+    return client
   }
 
   /** 255 is the client's word for a lost connection, and may be the command's own: the master knows. */
@@ -305,10 +310,13 @@ class OpensshConnection implements SshConnection {
 
   ref(): void {
     this.#master.control.ref()
+    for (const client of this.#clients) holdClient(client, 'ref')
   }
 
+  /** Its clients let the program end as well: that of an idle runner stays for as long as the connection. */
   unref(): void {
     this.#master.control.unref()
+    for (const client of this.#clients) holdClient(client, 'unref')
   }
 
   #dispose(): Promise<void> {
@@ -319,6 +327,11 @@ class OpensshConnection implements SshConnection {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#dispose()
   }
+}
+
+function holdClient({ child }: MuxClient, how: 'ref' | 'unref'): void {
+  child[how]()
+  for (const stream of [child.stdin, child.stdout, child.stderr]) if (stream instanceof Socket) stream[how]()
 }
 
 function givenUp(target: SshTarget): ProcessError {
