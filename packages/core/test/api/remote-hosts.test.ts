@@ -206,9 +206,10 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
     await line.kill().wait()
   })
 
-  it('a program that is done ends, whatever it had to do with hosts', async () => {
+  it.each(['ssh2', 'openssh'] as const)('a program that is done ends, whatever it had to do with hosts by %s', async (connector) => {
     const program = runProgram(
       `import { createServer } from 'node:net'
+       setConnectionDefaults({ sshConfig: ${JSON.stringify(bed.sshConfig)}, connector: '${connector}' })
        const server = createServer((socket) => socket.end('x'.repeat(100_000))).listen(0, '127.0.0.1')
        await new Promise((resolve) => server.once('listening', resolve))
        await new Remote('true', 'h[1-2]').run()
