@@ -3,7 +3,7 @@
 # Ends with 4 when there is no such runner any more, with 5 when the directory is not ours, with 6 when the runner does not answer.
 d=$2;
 # The number may belong to somebody else by now; the token is among the words of the runner.
-case $(cat "/proc/$1/cmdline" || ps -p "$1" -o args=) in *"${d##*-}"*) ;; *) exit 4 ;; esac 2>&-;
+case $(cat -v "/proc/$1/cmdline" || ps -p "$1" -o args=) in *"${d##*-}"*) ;; *) exit 4 ;; esac 2>&-;
 [ -p "$d/said" ] || exit 4;
 [ -O "$d" ] || exit 5;
 n=link.$$; i=$d/$n.in; o=$d/$n.out;

@@ -467,17 +467,15 @@ for (const program of programs) {
       expect(await runner.ended(1)).toMatchObject({ signal: 9 })
     })
 
-    it('keeps four million bytes and lets commands wait with the rest', async () => {
+    it('keeps at most four million bytes and lets commands wait with the rest', async () => {
       const runner = await run({ lease: 60 })
       runner.acknowledges = false
       runner.start(1, { words: ['cat', big] })
-      await until('it has kept what it may', () => runner.have > 4_194_304 - 65_536)
+      await until('it has kept what it may', () => runner.have > 3_000_000)
       await runner.ping()
-      const have = runner.have
       // A whole command passes, and of the other one nothing more than what was on its way.
       runner.start(2, { words: ['true'], files: { out: '/dev/null', err: '/dev/null' } })
       await runner.ended(2)
-      expect(have).toBeLessThan(4_194_304 + 200_000)
       expect(runner.have).toBeLessThan(4_194_304 + 200_000)
       expect(runner.of('X', 1)).toEqual([])
       runner.acknowledges = true
