@@ -11,9 +11,8 @@ use strict;
 
 our ($token, $lease, $grace) = @ARGV;
 our $VERSION = 2;
-# Reading from commands stops when so much waits; with a lease, what was said and not acknowledged counts too. What a last round of
-# reading adds stays below the 4 MiB that the protocol allows.
-our $MOST = $lease ? 3 << 20 : 1 << 20;
+# Reading from commands stops when so much waits; with a lease, what was said and not acknowledged counts too.
+our $MOST = $lease ? 4 << 20 : 1 << 20;
 our $READ = 262144;
 
 our %job;       # id => { pid, in, inq, out, err, open, gone, detach, marker, forgotten }
@@ -35,6 +34,8 @@ our ($SETSID, $DUP, $CLOCK, $NONBLOCK, $EAGAIN, $LINUX);
 our ($TIME, $heard, $directory, $pause) = ("\0" x 16, 0, '', undef);
 # The end of a child that could not become its program is told through a pipe.
 our ($null, $fail_r, $fail_w);
+# Those that have ended and whose last output has no room yet: [id, pid, status].
+our @late;
 our (@RARE, @scan);
 
 # Numbers of setsid, dup3, clock_gettime, which linux never changes, for x86_64, aarch64 and riscv64; elsewhere POSIX is asked.
@@ -190,7 +191,8 @@ sub read_output {
   my $fd = shift;
   my $entry = $reader{$fd} or return 0;
   my ($id, $key, $type, $wide) = @$entry;
-  my $n = sysread $job{$id}{$key}, $buffer, $READ;
+  my $room = $MOST - ($end - $base);
+  my $n = sysread $job{$id}{$key}, $buffer, $room < $READ ? $room : $READ;
   if ($n) {
     say_frame($type, $id, $buffer);
     # Somebody has much to say: a wider pipe (F_SETPIPE_SZ).
@@ -223,29 +225,32 @@ sub forget {
   delete $job{$id} if $j->{gone};
 }
 
-# While there is no room for their last output, the ended ones wait too.
 sub reap {
-  return if $end - $base > $MOST;
   $chld = 0;
   while ((my $pid = waitpid -1, 1) > 0) {
-    my $status = $?;
     my $id = delete $id_of{$pid};
-    next unless defined $id;
-    my $j = $job{$id};
-    for my $key ('out', 'err') {
-      next unless $j->{$key};
-      my $fd = fileno $j->{$key};
-      # What the process itself wrote fits in the pipe; more comes from others, and in its turn.
-      my $rest = $reader{$fd}[3] ? 5 : 17;
-      while ($rest-- > 0 && read_output($fd)) { }
-    }
-    next if $status >> 8 == 127 && never_ran($id, $pid);
-    $j->{gone} = 1;
-    say_frame('X', $id, ($status >> 8) . ' ' . ($status & 127) . ' ' . $j->{open}) unless $j->{forgotten};
-    close_input($id) if $j->{in};
-    delete $job{$id} if $j->{forgotten};
-    if ($end - $base > $MOST) { $chld = 1; return }
+    push @late, [$id, $pid, $?] if defined $id;
   }
+  @late = grep { !conclude(@$_) } @late if @late;
+}
+
+# Says how one ended, after what it said; false when there is no room for that.
+sub conclude {
+  my ($id, $pid, $status) = @_;
+  my $j = $job{$id};
+  for my $key ('out', 'err') {
+    # What the process itself wrote fits in the pipe; more comes from others, and in its turn.
+    for (my $rest = 17; $rest && $j->{$key}; $rest--) {
+      return 0 if $end - $base >= $MOST;
+      last unless read_output(fileno $j->{$key});
+    }
+  }
+  return 1 if $status >> 8 == 127 && never_ran($id, $pid);
+  $j->{gone} = 1;
+  say_frame('X', $id, ($status >> 8) . ' ' . ($status & 127) . ' ' . $j->{open}) unless $j->{forgotten};
+  close_input($id) if $j->{in};
+  delete $job{$id} if $j->{forgotten} || $j->{job};
+  return 1;
 }
 
 sub AUTOLOAD {
@@ -451,17 +456,20 @@ sub end_all {
     @scan = ();
     look();
     my %alive = map { $_->[0] => 1 } map { tree_of($_) } values %job;
-    my $last = now() > $until;
-    if ($last) { kill 'KILL', keys %alive }
-    else {
+    last if !%alive;
+    my $over = now() - $until;
+    if ($over > 0) {
+      # Again, until nobody is left: they die when they are next run, and may have forked before.
+      kill 'KILL', keys %alive;
+      last if $over > 3;
+    } else {
       my @new = grep { !$told{$_}++ } keys %alive;
       kill 'TERM', @new;
       # A stopped process would sleep through the request.
       kill 'CONT', @new;
     }
     while ((my $pid = waitpid -1, 1) > 0) { delete $id_of{$pid} }
-    last if $last || !%alive;
-    select undef, undef, undef, 0.05;
+    select undef, undef, undef, $over > 0 ? 0.01 : 0.05;
   }
 }
 RARE
@@ -737,22 +745,22 @@ flush_out();
 
 $pause = $lease ? ($lease < 4 ? $lease / 4 : 1) : undef;
 until ($ended) {
-  my $full = $end - $base > $MOST;
+  my $full = $end - $base >= $MOST;
   my $r = $full ? $lin : $lin | $rin;
   my $w = $win;
   vec($w, fileno $OUT, 1) = 1 if $OUT && !$fresh && ($next < @chunks || length $greet);
   # A signal that comes just before select is seen when the time ends.
-  my $n = select $r, $w, undef, $chld && !$full ? 0 : %id_of ? 0.1 : $pause;
+  my $n = select $r, $w, undef, $chld ? 0 : %id_of ? 0.1 : $pause;
   if ($n > 0) {
     take_link() if $listen && vec $r, fileno $listen, 1;
     read_requests() if $IN && vec $r, fileno $IN, 1;
     my @ready = grep { vec $r, $_, 1 } keys %reader;
     # Each time another one is first, because the last ones may find no room.
     push @ready, splice @ready, 0, $turn++ % @ready if @ready > 1;
-    for my $fd (@ready) { last if $end - $base > $MOST; read_output($fd) }
+    for my $fd (@ready) { last if $end - $base >= $MOST; read_output($fd) }
     for my $fd (keys %writer) { write_input($writer{$fd}) if vec $w, $fd, 1 }
   }
-  reap() if $chld || $n <= 0;
+  reap() if $chld || @late || $n <= 0;
   flush_out();
   if ($lease) {
     take_up() if $take_up;
