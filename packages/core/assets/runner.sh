@@ -396,7 +396,9 @@ _listen() {
   _dead= _starting= _n=0
   trap - PIPE HUP
   trap '_link_ended failed' EXIT
-  read -r _received _x <"$_dir/received"
+  # busybox breaks off the first read of a fork that was made while a signal was handled.
+  _received=
+  until [ -n "$_received" ]; do read -r _received _x <"$_dir/received"; done
   if [ -n "$1" ]; then
     IFS= read -r _line
     case $_line in 'a '*[!0-9]* | 'a ') _link_ended ended ;; 'a '*) ;; *) _link_ended ended ;; esac
