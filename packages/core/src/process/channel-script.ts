@@ -90,13 +90,18 @@ export interface ChannelScript {
   /** Found in the environment of all that the command starts. */
   readonly marker: string
   readonly graceSeconds: number
+  /** A shell stays and says on stderr how the command ended: {@link END_MARK}, the token, ` X `, what the shell calls its status, a line end. */
+  readonly watched?: boolean
 }
+
+/** So that hardly any output looks like the beginning of what the shell says. */
+export const END_MARK = '\x01'
 
 /**
  * The program for one command. It says `<token> S pid session guard` on a line of its own when the command is about to begin, or
  * `<token> F stage code` when it cannot; and the token on stderr, where what came before was not the command's either.
  */
-export function channelScript({ spec, token, marker, graceSeconds }: ChannelScript): string {
+export function channelScript({ spec, token, marker, graceSeconds, watched = false }: ChannelScript): string {
   const words = argumentsOf(spec)
   const lines = [
     `cahier_say() { printf "\\n%s %s\\n" ${token} "$1"; }`,
@@ -121,18 +126,25 @@ export function channelScript({ spec, token, marker, graceSeconds }: ChannelScri
     '[ -z "$cahier_code" ] || { cahier_say "F exec $cahier_code"; exit 0; }',
   )
   const { outputFiles: files } = spec
+  if (watched) lines.push('exec 9>&2')
   if (files !== undefined) {
     const mode = files.append === true ? '>>' : '>'
     const [out, err] = [shellQuote(files.stdout), shellQuote(files.stderr)]
     lines.push(canBeOpened('stdout', files.stdout), canBeOpened('stderr', files.stderr))
-    lines.push('cahier_say "S $$ $cahier_sid $cahier_guard"')
+    lines.push('cahier_say "S $$ $cahier_sid $cahier_guard"', `printf "\\n%s\\n" ${token} >&2`)
     lines.push(`exec ${mode}${out} ${files.stdout === files.stderr ? '2>&1' : `2${mode}${err}`}`)
   } else {
     lines.push('cahier_say "S $$ $cahier_sid $cahier_guard"')
     if (spec.pty !== true) lines.push(`printf "\\n%s\\n" ${token} >&2`)
   }
   const before = odd.length === 0 ? [] : ['env', ...odd]
-  lines.push(`exec ${[...before, ...words].map(shellQuote).join(' ')}`, token, '')
+  const command = `exec ${[...before, ...words].map(shellQuote).join(' ')}`
+  if (watched) {
+    // The shell outlives the signals that end the command, and says nothing of them itself.
+    lines.push('trap : TERM INT HUP QUIT USR1 USR2', 'exec 8>&2 2>/dev/null', `( exec 2>&8 8>&- 9>&-; ${command} )`, 'cahier_code=$?')
+    lines.push(`printf "\\001%s X %s\\n" ${token} "$cahier_code" >&9`, 'exit "$cahier_code"')
+  } else lines.push(command)
+  lines.push(token, '')
   return lines.join('\n')
 }
 

@@ -2,11 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ProcessError } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, RunningProcess, StartOptions } from '../ports/process-backend.js'
-import type { SshChannel } from '../ssh/connection.js'
+import type { ChannelEnd, SshChannel } from '../ssh/connection.js'
 import type { PooledConnection } from '../ssh/pooled-connection.js'
 import { makeDeferred, settlesWithin, startTimer } from '../util/async.js'
 import { type ChannelLeader, channelCommand, channelInput, channelScript, INPUT_END, inputPieces, treeScript } from './channel-script.js'
 import { explainStartError, makeMarker, type StartError } from './command.js'
+import { EndMark, explainStatus } from './end-mark.js'
 import { MarkedOutput } from './marked-output.js'
 import { makeToken } from './runner/bootstrap.js'
 import { DEFAULT_GRACE_MS, endedProcess, type ProcessControls, SupervisedProcess } from './supervised-process.js'
@@ -44,7 +45,10 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
   const send = (data: string | Uint8Array): void => {
     channel.write(typeof data === 'string' ? Buffer.from(data) : data).catch(() => {})
   }
-  const script = channelScript({ spec, token, marker, graceSeconds: Math.ceil((spec.graceMs ?? DEFAULT_GRACE_MS) / 1000) })
+  // Where the end of the channel is all that is seen, a shell says how the command ended.
+  const watched = channel.exited === undefined && !pty
+  const exited = watched ? makeDeferred<Ending>() : undefined
+  const script = channelScript({ spec, token, marker, watched, graceSeconds: Math.ceil((spec.graceMs ?? DEFAULT_GRACE_MS) / 1000) })
   const input = channelInput(spec)
 
   // Before the command begins the terminal is raw, and an end of file would be a character like others.
@@ -57,7 +61,7 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
     const [kind = '', ...words] = line.split(' ')
     if (kind === 'S') {
       const [pid = 0, session = 0, guard = 0] = words.map(Number)
-      command = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard } })
+      command = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard }, exited: exited?.promise })
       if (pty) typeInput()
       began.resolve(command.supervised)
     } else began.resolve(endedProcess('not-started', explainFailure(spec, words)))
@@ -66,7 +70,8 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
     if (spec.outputFiles === undefined) command?.take(stream, chunk)
   }
   const stdout = new MarkedOutput(token, onLine, onOutput('stdout'))
-  const stderr = new MarkedOutput(token, () => {}, onOutput('stderr'))
+  const ending = new EndMark(token, (status) => exited?.resolve(explainStatus(status)), onOutput('stderr'))
+  const stderr = new MarkedOutput(token, () => {}, watched ? (chunk) => ending.push(chunk) : onOutput('stderr'))
   let noise = ''
   const take = (stream: OutputStream, chunk: Buffer): void => {
     const marked = stream === 'stdout' ? stdout : stderr
@@ -80,8 +85,9 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
       () => send(script),
       (chunk) => take('stdout', chunk),
     )
-    channel.listen((_stream, chunk) => {
-      if (!ready.push(chunk)) channel.close()
+    // What a terminal shows is all stdout; on stderr a client may say good-bye.
+    channel.listen((stream, chunk) => {
+      if (stream === 'stdout' && !ready.push(chunk)) channel.close()
     })
   } else {
     channel.listen(take)
@@ -100,6 +106,7 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
   }
   options.signal?.addEventListener('abort', onAbort, { once: true })
   void channel.closed.then(({ lost, exitCode }) => {
+    ending.flush()
     const said = noise.trim()
     const message = `No command could be started on ${host}: its login shell ended with exit code ${exitCode ?? 'unknown'}${said && `: ${said.slice(0, 500)}`}`
     began.resolve(endedProcess('unreachable', lost === undefined ? { code: 'E_RUNNER', message } : lost))
@@ -126,7 +133,11 @@ export interface ChannelProcess {
   readonly pooled: PooledConnection
   /** Undefined where nothing is known but the channel: closing it is all that can be done. */
   readonly leader: ChannelLeader | undefined
+  /** How the command ended, by somebody who watches it; else the channel says it. */
+  readonly exited?: Promise<Ending> | undefined
 }
+
+type Ending = Pick<ChannelEnd, 'exitCode' | 'signal'>
 
 export interface SupervisedChannel {
   readonly supervised: SupervisedProcess
@@ -140,6 +151,9 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
   let ended = false
   let closed = false
   let paused = 0
+  let told: Ending | undefined
+  /** The last signal that we sent. */
+  let sent: NodeJS.Signals | undefined
   let pieces = 0
   const close = (): void => {
     closed = true
@@ -153,6 +167,7 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
     // The script for the tree wakes what is stopped.
     signalGroup: () => {},
     signalTree: async (signal, leaderEnded) => {
+      sent = signal
       // Without a second session, the end of the channel tells the guard, and a terminal hangs up.
       if ((await ask(signal, leaderEnded)) === undefined && !ended) close()
     },
@@ -176,7 +191,9 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
     },
   }
   const supervised = new SupervisedProcess(spec, marker, controls, options, spec.outputFiles === undefined ? 2 : 0)
-  void channel.exited?.then(async ({ exitCode, signal }) => {
+  const exited = process.exited ?? channel.exited
+  void exited?.then(async ({ exitCode, signal }) => {
+    told = { exitCode, signal }
     // The server says so before it has sent all that the command wrote. Only silence tells that somebody else holds the output.
     for (let seen = -1; !ended && (paused > 0 || seen !== pieces); ) {
       seen = pieces
@@ -185,8 +202,11 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
     ended = true
     supervised.takeExit(exitCode, signal)
   })
-  void channel.closed.then(({ exitCode, signal, lost }) => {
+  void channel.closed.then((end) => {
     ended = true
+    const { lost } = end
+    // A watching shell that said nothing was ended together with the command.
+    const { exitCode, signal } = told ?? (process.exited === undefined ? end : { exitCode: undefined, signal: sent })
     if (lost !== undefined) void supervised.takeLoss({ code: lost.code, message: lost.message })
     else if (exitCode === undefined && signal === undefined && !closed) {
       void supervised.takeLoss({ code: 'E_CONNECTION_LOST', message: `${host} ended the command without saying how it ended` })
