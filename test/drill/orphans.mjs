@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { commandLine, findProcesses } from '../testbed/proc.mjs'
+import { MARK } from '../testbed/ssh-host-files.mjs'
 import { sshHostsUnavailable, startSshHosts } from '../testbed/ssh-hosts.mjs'
 
 export const what = 'ends stubborn process trees on ssh hosts in every way there is, and looks for what is left'
@@ -100,8 +101,9 @@ async function runAll(bed, plans, verdict, log) {
           problems.push('lost: the canary on the host died')
           await startCanary(bed, name, canary)
         }
+        // The same process may be complained of twice.
+        verdict.wrong += new Set(problems.map((problem) => /^orphan [^:]*: (\d+)/.exec(problem)?.[1]).filter(Boolean)).size
         for (const problem of problems) {
-          if (problem.startsWith('orphan')) verdict.wrong++
           if (problem.startsWith('lost: a command beside')) verdict.lost++
           if (verdict.failures.length < 20) verdict.failures.push(`case ${plan.number} (${describe(plan)}) on ${name}: ${problem}`)
         }
@@ -239,9 +241,14 @@ while :; do sleep 1; done`
       child.kill('SIGKILL')
       await exited
     }
-    const anywhere = () => [`${token}.`, beside, local].flatMap((each) => processesWith(each))
+    // Now nothing of ours is left anywhere: no helper here, no runner there.
+    const runners = () =>
+      [...findProcesses(`${MARK}=${bed.directory}/${name}\0`)]
+        .filter(([pid, text]) => text.includes('SSH_CONNECTION=') && !text.includes(TOKENS) && !commandLine(pid).startsWith('sshd'))
+        .map(([pid]) => pid)
+    const anywhere = () => [...[`${token}.`, beside, local].flatMap((each) => processesWith(each)), ...runners()]
     await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + SLACK_MS)
-    for (const pid of anywhere()) problems.push(`orphan: ${pid} ${commandLine(pid)}`)
+    for (const pid of anywhere()) problems.push(`orphan at the end: ${pid} ${commandLine(pid)}`)
     return { problems, leftMs }
   } finally {
     bed.thawHost(name)
