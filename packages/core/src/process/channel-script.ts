@@ -41,7 +41,7 @@ cahier_table() {
 cahier_tree() {
   cahier_leader=$1 cahier_session=$2 cahier_mark=$3 cahier_guard=$4 cahier_ended=$5 cahier_found=
   cahier_rows=$(cahier_table)
-  cahier_marked=" $(grep -slF -- "$cahier_mark" /proc/[0-9]*/environ 2>/dev/null | tr -dc '0-9\\n' | tr '\\n' ' ')"
+  cahier_marked=" $(grep -slwF -- "$cahier_mark" /proc/[0-9]*/environ 2>/dev/null | tr -dc '0-9\\n' | tr '\\n' ' ')"
   if [ -n "$cahier_ended" ]; then
     case "
 $cahier_rows" in *"

@@ -281,6 +281,14 @@ describe.skipIf(process.platform !== 'linux')('treeScript', () => {
     await expect.poll(async () => tree(begun, undefined, true), { timeout: 5_000 }).toEqual([])
   })
 
+  it('takes the number of one command for no part of another', async () => {
+    const begun = await Promise.all(Array.from({ length: 12 }, () => start({ command: ['sleep', '1020'] })))
+    const leaders = await Promise.all(begun.map(({ leader }) => leader))
+    for (const [index, one] of begun.entries()) {
+      expect(await tree(one)).toEqual([leaders[index]?.pid])
+    }
+  })
+
   it('sends signals that the command takes', async () => {
     const begun = start({ command: { script: 'trap "echo usr; exit 3" USR1; echo ready; while :; do sleep 0.05; done' } })
     await expect.poll(() => begun.stdout()).toBe('ready\n')

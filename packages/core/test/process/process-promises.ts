@@ -12,8 +12,5 @@ export const ALL_PROMISES: ProcessSupports = {
   heldOutput: true,
 }
 
-/** The system's ssh client ends with 255 when a signal ended the command, whichever it was. */
-export const CLIENT_PROMISES: Partial<ProcessSupports> = { ...ALL_PROMISES, namedSignals: false, heldOutput: false }
-
 /** The shell's `$?` does not tell a signal from an exit code above 128. */
 export const SHELL_PROMISES: Partial<ProcessSupports> = { ...ALL_PROMISES, exactSignals: false }

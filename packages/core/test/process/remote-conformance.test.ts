@@ -5,7 +5,7 @@ import { connectionSchema } from '../../src/model/connection.js'
 import { RemoteBackend } from '../../src/process/remote-backend.js'
 import { ConnectionPool } from '../../src/ssh/connection-pool.js'
 import { makeProcessLab } from './process-lab.js'
-import { ALL_PROMISES, CLIENT_PROMISES, SHELL_PROMISES } from './process-promises.js'
+import { ALL_PROMISES, SHELL_PROMISES } from './process-promises.js'
 
 interface Way {
   readonly connector: 'ssh2' | 'openssh'
@@ -19,7 +19,7 @@ const WAYS: readonly Way[] = [
   { connector: 'ssh2', runner: 'none', supports: ALL_PROMISES },
   { connector: 'openssh', runner: 'perl', supports: ALL_PROMISES },
   { connector: 'openssh', runner: 'sh', supports: SHELL_PROMISES },
-  { connector: 'openssh', runner: 'none', supports: CLIENT_PROMISES },
+  { connector: 'openssh', runner: 'none', supports: SHELL_PROMISES },
 ]
 
 const reason = sshHostsUnavailable()
