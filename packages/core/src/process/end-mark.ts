@@ -1,4 +1,4 @@
-import { constants } from 'node:os'
+import { signalName } from '../util/signal-names.js'
 import { END_MARK } from './channel-script.js'
 
 /** Takes out of a stream what the watching shell says at the end of a command, and lets everything else through. */
@@ -48,10 +48,8 @@ export class EndMark {
   }
 }
 
-const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
-
 /** What a shell's status means: it cannot tell the code 143 from the end by SIGTERM. */
 export function explainStatus(status: number): { readonly exitCode: number | undefined; readonly signal: NodeJS.Signals | undefined } {
-  const signal = status > 128 ? SIGNALS.get(status - 128) : undefined
+  const signal = status > 128 ? signalName(status - 128) : undefined
   return { exitCode: signal === undefined ? status : undefined, signal }
 }

@@ -50,6 +50,7 @@ describe('explainStatus', () => {
     [0, 0, undefined],
     [127, 127, undefined],
     [128, 128, undefined],
+    [134, undefined, 'SIGABRT'],
     [137, undefined, 'SIGKILL'],
     [143, undefined, 'SIGTERM'],
     [255, 255, undefined],
