@@ -22,6 +22,8 @@ const LEASE_MS = 3000
 const KEEP_ALIVE_MS = 500
 /** How much later than promised something may be on a loaded machine. */
 const SLACK_MS = 15_000
+/** So long a system client stays here after its last session. */
+const PERSIST_MS = 10_000
 const controller = fileURLToPath(new URL('orphans/controller.mjs', import.meta.url))
 
 /** A process that goes on until somebody ends it; it ignores what it can when it is stubborn. */
@@ -247,7 +249,7 @@ while :; do sleep 1; done`
         .filter(([pid, text]) => text.includes('SSH_CONNECTION=') && !text.includes(TOKENS) && !commandLine(pid).startsWith('sshd'))
         .map(([pid]) => pid)
     const anywhere = () => [...[`${token}.`, beside, local].flatMap((each) => processesWith(each)), ...runners()]
-    await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + SLACK_MS)
+    await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + PERSIST_MS + SLACK_MS)
     for (const pid of anywhere()) problems.push(`orphan at the end: ${pid} ${commandLine(pid)}`)
     return { problems, leftMs }
   } finally {
