@@ -18,21 +18,31 @@ export class LabelledLines {
 
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    const parts: Buffer[] = []
-    let from = 0
-    for (let end = bytes.indexOf(LF); end >= 0; end = bytes.indexOf(LF, from)) {
-      parts.push(this.#label, ...this.#rest, bytes.subarray(from, end + 1))
-      this.#rest = []
-      this.#restBytes = 0
-      from = end + 1
-    }
-    if (from < bytes.length) {
+    const whole = bytes.lastIndexOf(LF) + 1
+    if (whole > 0) this.#give(this.#labelled(bytes.subarray(0, whole)))
+    if (whole < bytes.length) {
       // A copy: the backend may use its buffer again.
-      this.#rest.push(Buffer.from(bytes.subarray(from)))
-      this.#restBytes += bytes.length - from
+      this.#rest.push(Buffer.from(bytes.subarray(whole)))
+      this.#restBytes += bytes.length - whole
     }
-    if (parts.length > 0) this.#give(Buffer.concat(parts))
     if (this.#restBytes >= LONGEST_LINE) this.end()
+  }
+
+  /** What was kept and these whole lines, in one piece: lines may be short and many. */
+  #labelled(lines: Buffer): Buffer {
+    const begin = this.#rest.length === 0 ? lines : Buffer.concat([...this.#rest, lines])
+    this.#rest = []
+    this.#restBytes = 0
+    let count = 0
+    for (let end = begin.indexOf(LF); end >= 0; end = begin.indexOf(LF, end + 1)) count += 1
+    const output = Buffer.allocUnsafe(begin.length + count * this.#label.length)
+    for (let from = 0, at = 0; from < begin.length; ) {
+      const end = begin.indexOf(LF, from) + 1
+      at += this.#label.copy(output, at)
+      at += begin.copy(output, at, from, end)
+      from = end
+    }
+    return output
   }
 
   /** The end of the stream: a last line without its end gets one. */
