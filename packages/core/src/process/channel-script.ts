@@ -238,6 +238,7 @@ export function treeScript(
       lines.push('[ -z "$cahier_found" ] || kill -s CONT $cahier_found 2>/dev/null')
     }
   }
-  lines.push(`printf "\\n%s T%s\\n" ${token} "$cahier_found"`, 'exit 0', token, '')
+  // A shell that could not fork has seen nobody, not even itself.
+  lines.push(`case "$cahier_rows" in *"$$ "*) printf "\\n%s T%s\\n" ${token} "$cahier_found" ;; esac`, 'exit 0', token, '')
   return lines.join('\n')
 }

@@ -14,6 +14,10 @@ import { DEFAULT_GRACE_MS, endedProcess, type ProcessControls, SupervisedProcess
 
 /** How long the second channel that signals a tree may take. */
 const TREE_PATIENCE_MS = 10_000
+/** A host that is short of processes or sessions is asked again. */
+const TREE_TRIES = 10
+const SIGNAL_TRIES = 2
+const TREE_PAUSE_MS = 200
 /** After the exit, silence for so long means that somebody else holds the output open. */
 const HELD_OUTPUT_MS = 1_000
 /** End of file, typed on a terminal. */
@@ -168,10 +172,23 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
     signalGroup: () => {},
     signalTree: async (signal, leaderEnded) => {
       sent = signal
+      for (let tries = 0; leader !== undefined && !pooled.lost && tries < SIGNAL_TRIES; tries += 1) {
+        const found = await ask(signal, leaderEnded)
+        // As long as the leader lives, somebody is found.
+        if (ended || (found !== undefined && (leaderEnded || found.length > 0))) return
+        await pause(TREE_PAUSE_MS)
+      }
       // Without a second session, the end of the channel tells the guard, and a terminal hangs up.
-      if ((await ask(signal, leaderEnded)) === undefined && !ended) close()
+      if (!ended) close()
     },
-    living: async (leaderEnded) => (await ask(undefined, leaderEnded)) ?? [],
+    living: async (leaderEnded) => {
+      for (let tries = 0; leader !== undefined && !pooled.lost && tries < TREE_TRIES; tries += 1) {
+        const found = await ask(undefined, leaderEnded)
+        if (found !== undefined) return found
+        await pause(TREE_PAUSE_MS)
+      }
+      return []
+    },
     write: async (data) => {
       if (ended) throw new ProcessError('E_STDIN', `The command on ${host} has ended`)
       await channel.write(leader === undefined || spec.pty === true ? data : Buffer.from(inputPieces(data)))
