@@ -19,8 +19,13 @@ const ALLOWED = new Set([
 
 /** Tools only: nothing of them is in what we publish. */
 const ALLOWED_IN_TOOLS = new Set([...ALLOWED, 'MPL-2.0', 'BSD'])
-/** States its licence (Apache-2.0) in a form of package.json that npm no longer reads. */
-const STATED_ELSEWHERE = new Set(['node_modules/npm/node_modules/qrcode-terminal'])
+/** State their licence (Apache-2.0; MIT for the last three) in a form of package.json that npm no longer reads. */
+const STATED_ELSEWHERE = new Set([
+  'node_modules/npm/node_modules/qrcode-terminal',
+  'node_modules/ssh2',
+  'node_modules/cpu-features',
+  'node_modules/buildcheck',
+])
 
 interface LockedPackage {
   readonly license?: string
