@@ -153,8 +153,7 @@ function planCases(cases, seed) {
 async function startCanary(bed, name, token = `${TOKENS}canary-${name}.`) {
   const script = `DRILL_TOKEN=${token} setsid ${loop(true)} ${quiet} & echo up`
   const ssh = spawn('ssh', ['-F', bed.sshConfig, name, script], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(ssh.stdout, 'data')
-  await once(ssh, 'exit')
+  await Promise.all([once(ssh.stdout, 'data'), once(ssh, 'exit')])
   await until(() => processesWith(token).length > 0, 5000)
   return token
 }
