@@ -147,7 +147,7 @@ describe('RemoteBackend whose connection is cut', () => {
 
   it('gives up when the lease has passed, and says so', async () => {
     const { run, server } = await host({}, { lease: '2s', connectTimeout: '1s' })
-    const running = run('echo begun; sleep 1000')
+    const running = run('echo begun; sleep 20')
     await expect.poll(() => server.sessions).toBeGreaterThan(0)
     await new Promise((resolve) => setTimeout(resolve, 500))
     await server.refuse()
@@ -164,7 +164,7 @@ describe('RemoteBackend whose connection is cut', () => {
 
   it('without a runner the command is lost, and the next one has a new connection', async () => {
     const { run, server, pool } = await host({}, { runner: 'none' })
-    const running = run('echo begun; sleep 1000')
+    const running = run('echo begun; sleep 20')
     await expect.poll(() => server.sessions).toBeGreaterThan(0)
     await new Promise((resolve) => setTimeout(resolve, 500))
     server.cut()
@@ -185,7 +185,7 @@ describe('RemoteBackend whose connection is cut', () => {
 describe('RemoteBackend', () => {
   it('says of commands whose runner was killed that nobody saw their end, and brings a new one', async () => {
     const { run, pool } = await host()
-    const killed = await run('echo begun; kill -9 $PPID; sleep 1000')
+    const killed = await run('echo begun; kill -9 $PPID; sleep 5')
     expect(killed).toMatchObject({ outcome: 'unreachable', error: { code: 'E_RUNNER' } })
     expect(killed.error?.message).toContain('node1')
     expect(await run('echo again')).toMatchObject({ exitCode: 0, stdout: { text: 'again\n' } })
