@@ -10,15 +10,26 @@ export function serverOf(target: SshTarget, kind: ConnectorKind): string {
 }
 
 function wayOf(target: SshTarget): string {
-  return target.jumps.map((jump) => `${jump.user}@${jump.address}:${jump.port}`).join('>')
+  return target.jumps.map(placeOf).join('>')
 }
 
-/** What one connection is for: who asks for the same shares it. */
+function placeOf({ user, address, port }: SshTarget): string {
+  return `${user}@${address}:${port}`
+}
+
+/**
+ * What one connection is for: who asks for the same shares it. The address alone does not say which machine answers, nor what it lets us
+ * do: behind the gateways of two sites there is a `node1` each, and a server may have a command of its own for a key.
+ */
 export function keyOf(target: SshTarget, kind: ConnectorKind): string {
-  return `${kind} ${wayOf(target)}>${target.user}@${target.address}:${target.port}`
-}
-
-/** A refusal counts for the same keys only. */
-export function questionOf(key: string, target: SshTarget): string {
-  return [key, target.agent ?? '', ...target.keyFiles].join('\n')
+  const { configFile, destination, options } = target.openssh
+  return JSON.stringify([
+    kind,
+    wayOf(target),
+    placeOf(target),
+    [target.hostKeyAlias, target.knownHostsFiles],
+    [target.agent, target.identitiesOnly, target.keyFiles],
+    // how ssh gets there may depend on all that its configuration says of this name
+    ...(kind === 'openssh' ? [configFile, destination, options] : []),
+  ])
 }

@@ -6,7 +6,7 @@ import type { Logger } from '../ports/logger.js'
 import { isAborted, startTimer } from '../util/async.js'
 import { SharedTask } from '../util/shared-task.js'
 import type { Connector, SshConnection, SshPrompts, SshTarget } from './connection.js'
-import { keyOf, questionOf } from './connection-keys.js'
+import { keyOf } from './connection-keys.js'
 import { givenUp, LoginTries } from './login-tries.js'
 import { PooledConnection } from './pooled-connection.js'
 
@@ -53,7 +53,7 @@ interface Refusal {
 const REST_AFTER_REFUSAL_MS = 60_000
 
 /**
- * The connections of this program: one for each host, user, port, way and connector, shared by all who ask for it.
+ * The connections of this program: one for each host, user, port, way, key and connector, shared by all who ask for it.
  *
  * Handshakes are paced, those that a busy server drops are made again, sessions of one connection are counted. A connection that was
  * lost is made anew when somebody asks again. An idle connection does not keep the program alive.
@@ -117,7 +117,7 @@ export class ConnectionPool implements AsyncDisposable {
     const key = keyOf(host.target, host.connector)
     const open = this.#open.get(key)
     if (open !== undefined) return open
-    const refusal = this.#refusals.get(questionOf(key, host.target))
+    const refusal = this.#refusals.get(key)
     if (refusal !== undefined && !anew && this.#clock.monotonic() < refusal.until) throw refusal.error
     let attempt = this.#attempts.get(key)
     if (attempt === undefined || attempt.aborted) {
@@ -137,8 +137,7 @@ export class ConnectionPool implements AsyncDisposable {
 
   async #login(key: string, host: ResolvedHost, sessions: number, anew: boolean, signal: AbortSignal): Promise<PooledConnection> {
     const { target, connector: kind } = host
-    const question = questionOf(key, target)
-    this.#refusals.delete(question)
+    this.#refusals.delete(key)
     try {
       const connector = await this.#connector(kind)
       const via = kind === 'ssh2' ? await this.#way(target, sessions, { signal, anew }) : undefined
@@ -155,7 +154,7 @@ export class ConnectionPool implements AsyncDisposable {
         : new ProcessError('E_HOST_PROTOCOL', `Cannot connect to ${target.name}: ${messageOf(error)}`, { cause: error })
       const told = known.code === 'E_LOGIN_NEEDED' ? paused(target, known) : known
       if (told.code === 'E_LOGIN_NEEDED' || told.code === 'E_LOGIN_REFUSED') {
-        this.#refusals.set(question, { error: told, until: this.#clock.monotonic() + REST_AFTER_REFUSAL_MS })
+        this.#refusals.set(key, { error: told, until: this.#clock.monotonic() + REST_AFTER_REFUSAL_MS })
       }
       throw told
     }

@@ -30,7 +30,7 @@ const FIRST_PAUSES_MS = [50, 200]
 
 /** One login that many use: sessions are counted, and whoever finds none free waits. */
 export class PooledConnection {
-  /** Which host, user, port, way and connector; unique in its pool. */
+  /** Which host, user, port, way, key and connector; unique in its pool. */
   readonly key: string
   readonly connection: SshConnection
   /** The connection that this one leads over. */

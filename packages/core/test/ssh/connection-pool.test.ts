@@ -155,6 +155,26 @@ describe('ConnectionPool', () => {
     expect(pool.logins).toBe(1)
   })
 
+  it.each<[string, Partial<SshTarget>, 'ssh2' | 'openssh']>([
+    ['another alias, with another ProxyCommand', { openssh: { configFile: undefined, destination: 'b-node', options: [] } }, 'openssh'],
+    ['another configuration file', { openssh: { configFile: '/b', destination: 'a', options: [] } }, 'openssh'],
+    ['other options', { openssh: { configFile: undefined, destination: 'a', options: ['BindAddress=::1'] } }, 'openssh'],
+    ['another name for its host key', { hostKeyAlias: 'b' }, 'ssh2'],
+    ['other files of known hosts', { knownHostsFiles: ['/b'] }, 'ssh2'],
+    ['another key, for which the server may have another command', { keyFiles: ['/b'] }, 'ssh2'],
+    ['another agent', { agent: '/b' }, 'ssh2'],
+  ])('makes another connection to the same address for %s', async (_, changes, kind) => {
+    const connector = new Nowhere()
+    let asked = 0
+    const pool = new ConnectionPool({
+      connectors: { ssh2: connector, openssh: connector as unknown as Connector },
+      resolve: async () => ({ target: { ...target('a'), ...(asked++ === 0 ? {} : changes) }, connector: kind, why: '' }),
+    })
+    const [one, other, again] = [1, 2, 3].map(() => pool.connect({ address: 'a' }, options))
+    expect(await one).not.toBe(await other)
+    expect(await again).toBe(await other)
+  })
+
   it('gives a failure to all who wait, and asks again for who comes later', async () => {
     const { connector, connect } = setUp()
     connector.answer = (_to, tries) => {
