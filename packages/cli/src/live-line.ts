@@ -1,19 +1,3 @@
-/** Of output that its reader has not taken yet: beyond it, we wait for the reader. */
-const MOST_WAITING_BYTES = 16 << 20
-
-/** Writes to a standard stream in bounded memory, also when it is a pipe whose reader is slow. */
-function writeBounded(stream: NodeJS.WriteStream, output: Uint8Array | string): void {
-  if (stream.writableLength < MOST_WAITING_BYTES) {
-    stream.write(output)
-    return
-  }
-  // Node has no public way to wait for a pipe at this place; where this one is missing, memory grows.
-  const { _handle: handle } = stream as { readonly _handle?: { setBlocking?(blocking: boolean): unknown } }
-  handle?.setBlocking?.(true)
-  stream.write(output)
-  handle?.setBlocking?.(false)
-}
-
 const ERASE = '\r\u001b[K'
 /** Between two changes of the line: more often nobody can read it. */
 const EVERY_MS = 100
@@ -44,8 +28,8 @@ export class LiveLine {
       this.#terminal?.write(ERASE)
       this.#shown = false
     }
-    writeBounded(stream, output)
     if (this.#text !== '' && this.#terminal !== undefined) this.#timer ??= setTimeout(() => this.#show(), EVERY_MS)
+    stream.write(output)
   }
 
   /** Takes the line away for good. */

@@ -3,6 +3,7 @@ import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core/hosts'
 import { ConfigError } from '@cahier/core/spi'
 import { Flags } from '@oclif/core'
 import { CahierCommand } from '../base-command.js'
+import { drained } from '../drained.js'
 import { readWords, scriptCommand } from '../exec-command.js'
 import { countHosts, type ExecCounts, formatEnd, formatFaults, formatGroups, formatProgress, hostJson } from '../exec-text.js'
 import { EXIT_CODES } from '../exit-codes.js'
@@ -188,7 +189,13 @@ class Output {
       [process.stderr, one.stderrHandlers],
     ] as const) {
       const lines = new LabelledLines(this.#prefix ? `${one.host}: ` : '', (text) => this.#live.write(stream, text))
-      handlers.push({ bytes: (chunk) => (raw ? void stream.write(chunk) : lines.push(chunk)) })
+      handlers.push({
+        bytes: (chunk) => {
+          if (raw) stream.write(chunk)
+          else lines.push(chunk)
+          return drained(stream)
+        },
+      })
       one.lifecycleHandlers.unshift({ end: () => lines.end() })
     }
   }

@@ -13,9 +13,12 @@ export interface LineHandler<T = unknown> {
   line(line: string, stream: OutputStream, process: T): void
 }
 
-/** Gets each piece as it arrives, as it is: characters may be cut, and need not be any. */
+/**
+ * Gets each piece as it arrives, as it is: characters may be cut, and need not be any. More is read when the promise that it returns
+ * settles, so that a slow reader makes the process wait.
+ */
 export interface ByteHandler<T = unknown> {
-  bytes(chunk: Uint8Array, stream: OutputStream, process: T): void
+  bytes(chunk: Uint8Array, stream: OutputStream, process: T): void | Promise<void>
 }
 
 /** A method, so that handlers of a special kind of process fit where handlers of any process are meant. */
@@ -28,7 +31,7 @@ interface TextHandler<T> {
  * - a function gets each piece of text as it arrives; characters are never cut;
  * - an object with `line` gets lines;
  * - an object with `bytes` gets each piece as bytes;
- * - an object with `write` (a Writable) gets each piece; it is never closed;
+ * - an object with `write` (a Writable) gets each piece, and is waited for when it is full; it is never closed;
  * - a number is a file descriptor, which gets the bytes;
  * - a string, or `{ file, append }`, is the name of a file, which gets the bytes. It exists also when there is no output. The same
  *   file for both streams, or for several processes at the same time, is opened once and shared.
@@ -37,14 +40,15 @@ export type OutputHandler<T = unknown> =
   | TextHandler<T>['text']
   | LineHandler<T>
   | ByteHandler<T>
-  | { write(text: string): unknown }
+  | { write(text: string): unknown; once?(event: 'drain', listener: () => void): unknown }
   | { readonly file: string; readonly append?: boolean }
   | number
   | string
 
+/** What returns a promise is waited for before more is read. */
 interface Sink {
-  bytes?(chunk: Buffer): void
-  text?(text: string): void
+  bytes?(chunk: Buffer): unknown
+  text?(text: string): unknown
   end?(): void
 }
 
@@ -63,16 +67,18 @@ export class OutputFan {
     }
   }
 
-  /** Returns the text that is complete with this chunk. */
-  push(chunk: Buffer): string {
+  /** Returns the text that is complete with this chunk, and what to wait for before the next one. */
+  push(chunk: Buffer): { readonly text: string; readonly taken: Promise<void> | undefined } {
     const text = this.#decoder.write(chunk)
+    const taken: Promise<unknown>[] = []
     for (const sink of this.#sinks) {
       this.#guard(() => {
-        sink.bytes?.(chunk)
-        if (text !== '') sink.text?.(text)
+        for (const answer of [sink.bytes?.(chunk), text === '' ? undefined : sink.text?.(text)]) {
+          if (answer instanceof Promise) taken.push(answer.catch(this.#report))
+        }
       })
     }
-    return text
+    return { text, taken: taken.length === 0 ? undefined : Promise.all(taken).then(() => undefined) }
   }
 
   /** Returns the rest of the text: a character that never became whole. */
@@ -102,8 +108,27 @@ function makeSink(handler: OutputHandler, stream: OutputStream, process: unknown
   if (typeof handler === 'string') return fileSink(handler, false)
   if ('line' in handler) return lineSink((line) => handler.line(line, stream, process))
   if ('bytes' in handler) return { bytes: (chunk) => handler.bytes(chunk, stream, process) }
-  if ('write' in handler) return { text: (text) => void handler.write(text) }
+  if ('write' in handler) return { text: (text) => (handler.write(text) === false ? whenDrained(handler) : undefined) }
   return fileSink(handler.file, handler.append === true)
+}
+
+const drains = new WeakMap<object, Promise<void>>()
+
+/** One listener for all that wait for the same stream. */
+function whenDrained(stream: { once?(event: 'drain', listener: () => void): unknown }): Promise<void> | undefined {
+  if (stream.once === undefined) return undefined
+  let drained = drains.get(stream)
+  if (drained === undefined) {
+    drained = new Promise((resolve) => {
+      const finish = (): void => {
+        drains.delete(stream)
+        resolve()
+      }
+      stream.once?.('drain', finish)
+    })
+    drains.set(stream, drained)
+  }
+  return drained
 }
 
 function lineSink(give: (line: string) => void): Sink {

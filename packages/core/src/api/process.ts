@@ -352,7 +352,9 @@ export class Process implements AsyncDisposable {
         signal: state.abort.signal,
         onOutput: (stream, chunk) => {
           fans[stream] ??= new OutputFan([], stream, this)
-          state.texts[stream].push(fans[stream].push(chunk as Buffer))
+          const { text, taken } = fans[stream].push(chunk as Buffer)
+          state.texts[stream].push(text)
+          return taken
         },
       })
     } catch (error) {

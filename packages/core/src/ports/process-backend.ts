@@ -1,8 +1,11 @@
 import type { ProcessResult, ProcessSpec } from '../model/process.js'
 
 export type OutputStream = 'stdout' | 'stderr'
-/** Shown each piece of output as it arrives. It must not block. */
-export type ChunkListener = (stream: OutputStream, chunk: Uint8Array) => void
+/**
+ * Shown each piece of output as it arrives. It must not block; a promise that it returns holds further output back until it settles,
+ * so that a slow reader makes the process wait and not the memory grow. Other processes of the same host may wait with it.
+ */
+export type ChunkListener = (stream: OutputStream, chunk: Uint8Array) => void | Promise<void>
 
 export interface StopOptions {
   /** Default `SIGTERM`. */

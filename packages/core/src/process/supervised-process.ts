@@ -106,7 +106,12 @@ export class SupervisedProcess implements RunningProcess {
     }
     const ready = capture.push(chunk)
     if (ready !== undefined) this.#controls.pauseUntil(stream, ready)
-    this.#options.onOutput?.(stream, chunk)
+    const taken = this.#options.onOutput?.(stream, chunk)
+    if (taken !== undefined)
+      this.#controls.pauseUntil(
+        stream,
+        taken.catch(() => {}),
+      )
   }
 
   takeStreamEnd(): void {

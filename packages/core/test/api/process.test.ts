@@ -1,6 +1,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Process, setLogger } from '../../src/index.js'
 import type { Logger } from '../../src/ports/logger.js'
@@ -285,6 +286,38 @@ describe('output handlers', () => {
     expect(got).toEqual(['stdout:a', 'stdout:b\vc', 'stdout:é'])
     expect(written.join('')).toBe('a\r\nb\vc\né')
     for (const file of [name, join(folder, 'by-descriptor')]) expect(readFileSync(file, 'utf8')).toBe('a\r\nb\vc\né')
+  })
+
+  it('get no more while the promise of a handler of bytes is pending, and everything in the end', async () => {
+    let pending = false
+    let overruns = 0
+    let bytes = 0
+    const handler = {
+      bytes: async (chunk: Uint8Array) => {
+        if (pending) overruns += 1
+        pending = true
+        bytes += chunk.length
+        await new Promise((resolve) => setImmediate(resolve))
+        pending = false
+        if (bytes < 100_000) throw new Error('a handler that fails holds nothing back')
+      },
+    }
+    listen()
+    await new Process('head -c 3000000 /dev/zero', { stdoutHandlers: [handler], spillTo: false }).run()
+    expect({ overruns, bytes }).toEqual({ overruns: 0, bytes: 3_000_000 })
+  })
+
+  it('make a process wait for a writable that is full', async () => {
+    let most = 0
+    const slow = new Writable({
+      highWaterMark: 65_536,
+      write: (_chunk, _encoding, done) => {
+        most = Math.max(most, slow.writableLength)
+        setImmediate(done)
+      },
+    })
+    await new Process('head -c 3000000 /dev/zero', { stdoutHandlers: [slow], spillTo: false }).run()
+    expect(most).toBeLessThan(500_000)
   })
 
   it('get a line as soon as it is whole', async () => {
