@@ -5,7 +5,7 @@
 # Requests and answers: docs/reference/runner.md. Lines that are only comment and indentation are removed before the program is sent.
 #
 # Each of these is a fork of this shell; they meet in a folder of mode 0700:
-#   main       waits for signals, and ends everything
+#   main       takes from the fifo "main" what happens to the link, changes links, and ends everything
 #   listener   takes requests from the link; a new one for each link
 #   keeper     takes from the fifo "said" what the others have to say, one line each, and alone writes frames
 #   pump       with a lease: carries to the link what the keeper has put into files; a new one for each link
@@ -35,7 +35,7 @@ for _x in "${TMPDIR:-.}/cahier-$_token" "/tmp/cahier-$_token" "/tmp/cahier-$$-$_
   case $_x in /*) mkdir -m 700 "$_x" "$_x/kept" 2>/dev/null && _dir=$_x && break ;; esac
 done
 [ -n "$_dir" ] || exit 1
-mkfifo "$_dir/said" "$_dir/poke" && exec 3>&1 4<&0 8<>"$_dir/said" || exit 1
+mkfifo "$_dir/said" "$_dir/main" "$_dir/poke" && exec 3>&1 4<&0 8<>"$_dir/said" || exit 1
 _text="2 sh $$ 0 $_dir"
 printf '\nH 0 %s %s\n%s' "${#_text}" "$_token" "$_text" >&3
 exec </dev/null >/dev/null 2>&1
@@ -353,6 +353,13 @@ _tell_tree() {
   echo "T $1 ${#_pids} T.$2" >&8
 }
 
+# Tells main that everything is to end. The signal works even when somebody has removed the folder, the line even when the signal
+# comes just before main waits.
+_over() {
+  kill -s TERM $$
+  echo end 1<>"$_dir/main"
+}
+
 # The listener.
 
 _taken() {
@@ -387,8 +394,8 @@ _link_ended() {
     : >"$_dir/p.$_starting"
     echo "F $_starting fork EAGAIN the shell cannot fork" >&8
   fi
-  echo "$1" >"$_dir/why.$_links"
-  kill -s USR2 $$
+  [ "$_lease" -gt 0 ] || [ "$1" != ended ] || _over
+  echo "$1 $_links" 1<>"$_dir/main"
   exit
 }
 
@@ -396,9 +403,7 @@ _listen() {
   _dead= _starting= _n=0
   trap - PIPE HUP
   trap '_link_ended failed' EXIT
-  # busybox breaks off the first read of a fork that was made while a signal was handled.
-  _received=
-  until [ -n "$_received" ]; do read -r _received _x <"$_dir/received"; done
+  read -r _received _x <"$_dir/received"
   if [ -n "$1" ]; then
     IFS= read -r _line
     case $_line in 'a '*[!0-9]* | 'a ') _link_ended ended ;; 'a '*) ;; *) _link_ended ended ;; esac
@@ -490,7 +495,7 @@ _listen() {
         ;;
       q)
         trap - EXIT
-        kill -s TERM $$
+        _over
         exit
         ;;
     esac
@@ -531,7 +536,7 @@ _emit_file() {
 }
 
 _nobody() {
-  kill -s TERM $$
+  _over
   exit
 }
 
@@ -673,6 +678,7 @@ _keep() {
         ;;
       f) _discard "p.$_id" ;;
       a) _acknowledge "$_id" ;;
+      l) [ "$_said" -gt "$_acked" ] || echo "idle $_id" 1<>main ;;
       *) _emit "$_type" "$_id" "$_a" ;;
     esac
   done
@@ -756,7 +762,7 @@ _watch() {
     else
       _quiet=$((_quiet + 1))
       if [ "$_quiet" -ge 4 ]; then
-        kill -s TERM $$
+        _over
         exit
       fi
     fi
@@ -765,19 +771,23 @@ _watch() {
 
 # Main.
 
-# Handles SIGUSR1: a relay has made two fifos and says their name. It holds them open, so that nothing waits here.
+_hear() {
+  _listen "$1" <&4 4<&- 3>&- 7>&- &
+  _listener=$!
+}
+
+# A relay has made two fifos and says their name. It holds them open, so that nothing waits here.
 _attach() {
-  [ "$_lease" -gt 0 ] && read -r _x <"$_dir/link" && [ -p "$_dir/$_x.in" ] && [ -p "$_dir/$_x.out" ] || return
+  [ "$_lease" -gt 0 ] && [ -p "$_dir/$1.in" ] && [ -p "$_dir/$1.out" ] || return
   _links=$((_links + 1))
   _drop_link
-  exec 9<>"$_dir/$_x.in" 4<"$_dir/$_x.in" 9<>"$_dir/$_x.out" 3>"$_dir/$_x.out"
+  exec 9<>"$_dir/$1.in" 4<"$_dir/$1.in" 9<>"$_dir/$1.out" 3>"$_dir/$1.out"
   exec 9>&-
   : >"$_dir/from"
-  _pump 1 &
+  _pump 1 7>&- &
   _pump=$!
   exec 3>&-
-  _listen 1 <&4 4<&- 3>&- &
-  _listener=$!
+  _hear 1
 }
 
 _drop_link() {
@@ -787,22 +797,12 @@ _drop_link() {
   exec 4<&-
 }
 
-# Handles SIGUSR2: the listener has ended.
-_lost() {
-  [ -s "$_dir/why.$_links" ] || return
-  read -r _x <"$_dir/why.$_links"
-  : >"$_dir/why.$_links"
-  if [ "$_x" = failed ]; then
-    _listen '' <&4 4<&- 3>&- &
-    _listener=$!
-    return
-  fi
-  [ "$_lease" -gt 0 ] || _end
-  _drop_link
+# Is there a command that was not forgotten?
+_is_busy() {
   for _x in "$_dir"/p.*; do
-    [ ! -s "$_x" ] || return
+    [ ! -s "$_x" ] || return 0
   done
-  _end
+  return 1
 }
 
 # What has to end: all that is not forgotten and not detached. Answers in _left.
@@ -815,7 +815,7 @@ _remaining() {
 }
 
 _end() {
-  trap '' TERM INT HUP USR1 USR2
+  trap '' TERM INT HUP
   kill "$_listener" $_watcher
   _told=' ' _passed=0
   while :; do
@@ -858,20 +858,34 @@ echo '0 0' >"$_dir/received"
 echo 0 >"$_dir/size"
 : >"$_dir/kept/1000000000000000"
 _pump= _watcher=
-trap _end TERM INT
-if [ "$_lease" -gt 0 ]; then trap '' HUP; else trap _end HUP; fi
-trap _attach USR1
-trap _lost USR2
-_keep &
+exec 7<>"$_dir/main"
+# What shells can do while they handle a signal differs: they only make a note of it.
+trap 'echo end >&7' TERM INT
+if [ "$_lease" -gt 0 ]; then trap '' HUP; else trap 'echo end >&7' HUP; fi
+_keep 7>&- &
 _keeper=$!
 if [ "$_lease" -gt 0 ]; then
-  _pump '' &
+  _pump '' 7>&- &
   _pump=$!
-  _watch &
+  _watch 7>&- &
   _watcher=$!
 fi
-_listen '' <&4 4<&- 3>&- &
-_listener=$!
+_hear ''
 exec 3>&-
-while kill -s 0 "$_keeper"; do wait "$_keeper"; done
-_end
+while :; do
+  read -r _what _x <&7
+  case $_what in
+    end) _end ;;
+    link) _attach "$_x" ;;
+    *) [ "$_x" = "$_links" ] || continue ;;
+  esac
+  case $_what in
+    failed) _hear '' ;;
+    ended)
+      _drop_link
+      echo "l $_links" >&8
+      ;;
+    # Nothing can come from a link that is lost, so what is idle stays so.
+    idle) _is_busy || _end ;;
+  esac
+done
