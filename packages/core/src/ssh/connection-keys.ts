@@ -22,14 +22,16 @@ function placeOf({ user, address, port }: SshTarget): string {
  * do: behind the gateways of two sites there is a `node1` each, and a server may have a command of its own for a key.
  */
 export function keyOf(target: SshTarget, kind: ConnectorKind): string {
-  const { configFile, destination, options } = target.openssh
-  return JSON.stringify([
-    kind,
-    wayOf(target),
-    placeOf(target),
-    [target.hostKeyAlias, target.knownHostsFiles],
-    [target.agent, target.identitiesOnly, target.keyFiles],
+  return JSON.stringify([kind, ...[...target.jumps, target].map((host) => partsOf(host, kind))])
+}
+
+function partsOf(host: SshTarget, kind: ConnectorKind): readonly unknown[] {
+  const { configFile, destination, options } = host.openssh
+  return [
+    placeOf(host),
+    [host.hostKeyAlias, host.knownHostsFiles],
+    [host.agent, host.identitiesOnly, host.keyFiles],
     // how ssh gets there may depend on all that its configuration says of this name
     ...(kind === 'openssh' ? [configFile, destination, options] : []),
-  ])
+  ]
 }

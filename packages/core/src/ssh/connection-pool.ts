@@ -141,7 +141,7 @@ export class ConnectionPool implements AsyncDisposable {
     try {
       const connector = await this.#connector(kind)
       const via = kind === 'ssh2' ? await this.#way(target, sessions, { signal, anew }) : undefined
-      const { connection, tries } = await this.#tries.login(connector, target, via, signal)
+      const { connection, tries } = await this.#tries.login(connector, target, via, { signal, anew })
       this.#logins += 1
       this.#options.logger?.debug(
         { host: target.name, user: target.user, connector: kind, why: host.why, tries, logins: this.#logins },

@@ -87,11 +87,16 @@ export interface Connector {
   readonly kind: 'ssh2' | 'openssh'
   /**
    * @param via - the connection to the last host on the way, for a connector that wants it (`jumps` is not empty)
+   * @param anew - also over a gateway of the connector's own that did not let us in a moment ago
    * @throws ProcessError `E_HOST_*` or `E_LOGIN_*`, whose message names the host and says what came back;
    * `data.retry` is true for what may go well a moment later (a dropped handshake)
    */
   connect(
     target: SshTarget,
-    options: { readonly signal?: AbortSignal | undefined; readonly via?: SshConnection | undefined },
+    options: {
+      readonly signal?: AbortSignal | undefined
+      readonly via?: SshConnection | undefined
+      readonly anew?: boolean | undefined
+    },
   ): Promise<SshConnection>
 }

@@ -38,7 +38,7 @@ export class LoginTries {
     connector: Connector,
     target: SshTarget,
     via: PooledConnection | undefined,
-    signal: AbortSignal,
+    { signal, anew = false }: { readonly signal: AbortSignal; readonly anew?: boolean },
   ): Promise<{ readonly connection: SshConnection; readonly tries: number }> {
     const server = serverOf(target, connector.kind)
     let spent = 0
@@ -48,7 +48,7 @@ export class LoginTries {
       let how: Outcome = 'failed'
       const release = via?.hold()
       try {
-        const connection = await connector.connect(target, { signal, via: via?.connection })
+        const connection = await connector.connect(target, { signal, via: via?.connection, anew })
         how = 'made'
         return { connection, tries }
       } catch (error) {

@@ -1,11 +1,12 @@
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { ProcessError } from '../errors.js'
+import { isCampaignError, ProcessError } from '../errors.js'
 import { isAborted, makeDeferred } from '../util/async.js'
 import { Askpass } from './askpass.js'
 import { explainLost, placeOf } from './connect-errors.js'
 import type { ChannelEnd, Connector, SshChannel, SshConnection, SshPrompts, SshTarget } from './connection.js'
+import { keyOf } from './connection-keys.js'
 import { type ControlDirectory, openControlDirectory } from './control-directory.js'
 import { MuxControl } from './mux-control.js'
 import { ForwardedStream, type MuxClient, OpensshChannel, startClient } from './openssh-channel.js'
@@ -31,6 +32,9 @@ interface SharedMaster {
   users: number
 }
 
+/** So long a gateway that did not let us in is not asked again by those behind it: hundreds of them would have us locked out there. */
+const REST_AFTER_REFUSAL_MS = 60_000
+
 /**
  * Connects with the system's ssh client: one login on each host, kept by a multiplexing master, and a client for each command over it.
  * Whatever ssh_config can ask is done by ssh itself. Gateways are logged into once for all hosts behind them.
@@ -46,6 +50,7 @@ export class OpensshConnector implements Connector, AsyncDisposable {
   readonly #prompts: SshPrompts | undefined
   readonly #masters = new Set<Master>()
   readonly #gateways = new Map<string, SharedMaster>()
+  readonly #refusals = new Map<string, { readonly error: ProcessError; readonly until: number }>()
   #base: Promise<Base> | undefined
   #opened: Base | undefined
   #names = 0
@@ -56,12 +61,17 @@ export class OpensshConnector implements Connector, AsyncDisposable {
     this.#prompts = options.prompts
   }
 
-  async connect(target: SshTarget, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<SshConnection> {
-    const { signal } = options
+  async connect(
+    target: SshTarget,
+    options: { readonly signal?: AbortSignal | undefined; readonly anew?: boolean | undefined } = {},
+  ): Promise<SshConnection> {
+    const { signal, anew } = options
     const base = await this.#open()
     const adopted = await adopt(target)
     if (adopted !== undefined) return this.#connection(target, adopted, base, async () => {})
-    const way = await this.#way(target.jumps, base, signal)
+    const way = await this.#way(target.jumps, base, { signal, anew }).catch((error: unknown) => {
+      throw noWay(target, error)
+    })
     try {
       const master = await this.#login(target, base, way, signal)
       return this.#connection(target, master, base, async () => way?.leave())
@@ -95,17 +105,28 @@ export class OpensshConnector implements Connector, AsyncDisposable {
   async #way(
     jumps: readonly SshTarget[],
     base: Base,
-    signal: AbortSignal | undefined,
+    { signal, anew }: { readonly signal?: AbortSignal | undefined; readonly anew?: boolean | undefined },
   ): Promise<{ target: SshTarget; master: Master; leave(): Promise<void> } | undefined> {
     const target = jumps.at(-1)
     if (target === undefined) return undefined
-    const key = jumps.map((jump) => `${jump.user}@${jump.address}:${jump.port} ${jump.openssh.destination}`).join('>')
+    const key = keyOf({ ...target, jumps: jumps.slice(0, -1) }, this.kind)
     let shared = this.#gateways.get(key)
     if (shared === undefined) {
+      const refusal = this.#refusals.get(key)
+      if (refusal !== undefined && anew !== true && performance.now() < refusal.until) throw refusal.error
+      this.#refusals.delete(key)
       shared = { users: 0, master: this.#gateway(target, jumps.slice(0, -1), base) }
       this.#gateways.set(key, shared)
       const forget = (): void => void (this.#gateways.get(key) === shared && this.#gateways.delete(key))
-      shared.master.then((master) => master.control.closed.then(forget), forget)
+      shared.master.then(
+        (master) => master.control.closed.then(forget),
+        (error: unknown) => {
+          forget()
+          if (isCampaignError(error) && (error.code === 'E_LOGIN_NEEDED' || error.code === 'E_LOGIN_REFUSED')) {
+            this.#refusals.set(key, { error, until: performance.now() + REST_AFTER_REFUSAL_MS })
+          }
+        },
+      )
     }
     const mine = shared
     mine.users++
@@ -128,7 +149,7 @@ export class OpensshConnector implements Connector, AsyncDisposable {
   async #gateway(target: SshTarget, jumps: readonly SshTarget[], base: Base): Promise<Master> {
     const adopted = await adopt(target)
     if (adopted !== undefined) return adopted
-    const way = await this.#way(jumps, base, undefined)
+    const way = await this.#way(jumps, base, {})
     try {
       const master = await this.#login(target, base, way, undefined)
       // Nobody waits for a gateway itself: its connections are held by those behind it.
@@ -186,6 +207,13 @@ async function adopt(target: SshTarget): Promise<Master | undefined> {
   const path = target.openssh.options.find((option) => option.startsWith('ControlPath='))?.slice('ControlPath='.length)
   const control = path === undefined ? undefined : await MuxControl.open(path)
   return path === undefined || control === undefined ? undefined : adoptMaster(path, control)
+}
+
+/** The gateway is named by its own error; here is said who is behind it. */
+function noWay(target: SshTarget, error: unknown): unknown {
+  if (!isCampaignError(error) || error.code === 'E_ABORTED') return error
+  const { suggestions, data } = error
+  return new ProcessError(error.code, `No way to ${target.name}: ${error.message}`, { suggestions, data, cause: error })
 }
 
 /** A gateway is for others too: who gives up leaves, and the login goes on. */

@@ -91,6 +91,31 @@ describe.skipIf(!hasSsh)(`questions of ssh${hasSsh ? '' : ' (needs ssh)'}`, () =
     })
   })
 
+  it('a gateway that does not let us in is asked once, however many are behind it, and again on purpose', async () => {
+    server = await startFakeServer({ keys: [] })
+    const known = join(directory, 'known')
+    writeFileSync(known, server.knownHosts())
+    connector = new OpensshConnector()
+    const connection = connectionSchema.parse({
+      sshConfig: false,
+      agent: false,
+      keyFiles: [join(directory, 'id')],
+      knownHostsFiles: [known],
+      connector: 'openssh',
+      jump: `alice@${server.address}:${server.port}`,
+      connectTimeout: '20s',
+    })
+    const connect = async (address: string, anew = false) =>
+      connector!.connect((await resolveTarget({ address }, connection)).target, { anew }).catch((error: unknown) => error)
+    for (const address of ['inner1', 'inner2', 'inner3']) {
+      const said = { code: 'E_LOGIN_REFUSED', message: expect.stringMatching(`^No way to ${address}: ${server.address} .*alice`) }
+      expect(await connect(address)).toMatchObject(said)
+    }
+    expect(server.connections).toBe(1)
+    await connect('inner4', true)
+    expect(server.connections).toBe(2)
+  })
+
   it('says that the answer was wrong', async () => {
     await expect(open({ keys: [], password: 'sesame' }, ['wrong', 'wronger', 'wrong again', 'still'])).rejects.toMatchObject({
       code: 'E_LOGIN_REFUSED',
