@@ -63,7 +63,7 @@ export class FrameReader {
 
 /** Collects requests in one buffer, so that many of them are one write. */
 export class FrameWriter {
-  #buffer = Buffer.allocUnsafe(65_536)
+  #buffer = Buffer.allocUnsafe(4_096)
   #used = 0
 
   get empty(): boolean {
