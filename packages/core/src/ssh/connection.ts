@@ -14,6 +14,8 @@ export interface SshTarget {
   readonly hostKeyAlias?: string | undefined
   readonly hostKeys: 'strict' | 'accept-new'
   readonly knownHostsFiles: readonly string[]
+  /** Names are not to be read in the line of a new key (`HashKnownHosts`). */
+  readonly hashKnownHosts?: boolean | undefined
   /** Private keys, tried in this order. Files that do not exist are passed over. */
   readonly keyFiles: readonly string[]
   readonly agent: string | undefined

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { dirname } from 'node:path'
 import { ProcessError, systemCodeOf } from '../errors.js'
@@ -83,9 +83,10 @@ export class KnownHosts {
    * Takes down the key of a host at the end of `file`, unless it stands there already. One write, so that lines of several programs never
    * mix; the file (0600) and its folder (0700) are made when they are missing.
    *
+   * @param options - `hashed`: nobody can read in the file which hosts are known
    * @throws ProcessError `E_HOST_KEY_UNKNOWN` when the file cannot be written
    */
-  add(file: string, host: HostNames, key: Buffer): void {
+  add(file: string, host: HostNames, key: Buffer, { hashed = false }: { readonly hashed?: boolean | undefined } = {}): void {
     const name = (host.alias ?? host.address).toLowerCase()
     const label = host.alias !== undefined || host.port === 22 ? name : `[${name}]:${host.port}`
     const type = keyTypeOf(key)
@@ -94,7 +95,7 @@ export class KnownHosts {
     }
     const before = this.#read(file)
     if (before.text.find(label).some((line) => line.marker === undefined && line.key.equals(key))) return
-    const text = `${before.text.endsInLine ? '' : '\n'}${label} ${type} ${key.toString('base64')}\n`
+    const text = `${before.text.endsInLine ? '' : '\n'}${hashed ? hashOf(label) : label} ${type} ${key.toString('base64')}\n`
     try {
       fs.mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
       const descriptor = fs.openSync(file, 'a', 0o600)
@@ -132,6 +133,12 @@ export class KnownHosts {
     this.#files.set(path, file)
     return file
   }
+}
+
+/** @source sshd(8) "SSH_KNOWN_HOSTS FILE FORMAT": HMAC-SHA1 of the name, keyed with a salt of its own */
+function hashOf(name: string): string {
+  const salt = randomBytes(20)
+  return `|1|${salt.toString('base64')}|${createHmac('sha1', salt).update(name).digest('base64')}`
 }
 
 /** Size, time and number of a file; undefined when there is none. */

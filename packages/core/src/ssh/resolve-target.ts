@@ -176,6 +176,7 @@ function makeTarget(
     hostKeyAlias: one('hostkeyalias') === undefined ? undefined : expand(one('hostkeyalias')!),
     hostKeys,
     knownHostsFiles,
+    hashKnownHosts: one('hashknownhosts') === 'yes',
     keyFiles: keyFiles?.map(expandTilde) ?? (config.get('identityfile') ?? []).filter((path) => path !== 'none').map(expand),
     agent,
     // Keys that are named for a connection are meant; the agent may sign with them.

@@ -6,7 +6,7 @@ import { isAborted } from '../util/async.js'
 import { explainBroken, explainExpired, explainHostKey, explainLogin, explainTimeout, type Stage } from './connect-errors.js'
 import type { Connector, SshConnection, SshPrompts, SshTarget } from './connection.js'
 import { Identities } from './identities.js'
-import { type HostKeys, KnownHosts } from './known-hosts.js'
+import { type HostKeys, type HostNames, KnownHosts } from './known-hosts.js'
 import { PausableTimer } from './pausable-timer.js'
 import { Agents } from './ssh2-agents.js'
 import { Ssh2Connection } from './ssh2-connection.js'
@@ -55,7 +55,7 @@ export class Ssh2Connector implements Connector {
 class Dialing {
   readonly #target: SshTarget
   readonly #knownHosts: KnownHosts
-  readonly #hostKeys: HostKeys
+  #hostKeys: HostKeys
   readonly #own: SshConnection | undefined
   readonly #login: Ssh2Login
   readonly #limit: PausableTimer
@@ -71,11 +71,7 @@ class Dialing {
     this.#target = target
     this.#knownHosts = knownHosts
     this.#own = own
-    this.#hostKeys = knownHosts.lookup(target.knownHostsFiles, {
-      address: target.address,
-      port: target.port,
-      alias: target.hostKeyAlias,
-    })
+    this.#hostKeys = this.#lookUp()
     this.#limit = new PausableTimer(target.connectTimeoutMs, () => this.#fail(explainTimeout(target, this.#stage, this.#received)))
     this.#login = new Ssh2Login(target, sources, {
       hold: async (question) => {
@@ -210,16 +206,29 @@ class Dialing {
     return explainBroken(this.#target, { stage: 'login', cause, received: this.#received })
   }
 
+  get #names(): HostNames {
+    return { address: this.#target.address, port: this.#target.port, alias: this.#target.hostKeyAlias }
+  }
+
+  #lookUp(): HostKeys {
+    return this.#knownHosts.lookup(this.#target.knownHostsFiles, this.#names)
+  }
+
   /** Also called when keys are exchanged anew, an hour or a gigabyte later. */
   #verify(key: Buffer): boolean {
     if (this.#acceptedKey !== undefined) return this.#acceptedKey.equals(key)
-    const verdict = this.#hostKeys.judge(key)
+    let verdict = this.#hostKeys.judge(key)
+    if (verdict.state === 'unknown') {
+      // another connection may have taken down a key of this host meanwhile
+      this.#hostKeys = this.#lookUp()
+      verdict = this.#hostKeys.judge(key)
+    }
     const target = this.#target
     const file = target.knownHostsFiles[0]
     const mayAdd = verdict.state === 'unknown' && target.hostKeys === 'accept-new' && this.#hostKeys.authorities.length === 0
     try {
       if (mayAdd && file !== undefined) {
-        this.#knownHosts.add(file, { address: target.address, port: target.port, alias: target.hostKeyAlias }, key)
+        this.#knownHosts.add(file, this.#names, key, { hashed: target.hashKnownHosts })
       } else if (verdict.state !== 'known') throw explainHostKey(target, key, this.#hostKeys, verdict)
     } catch (error) {
       this.#fail(error)

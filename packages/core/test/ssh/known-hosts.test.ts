@@ -129,6 +129,16 @@ describe('a key taken down', () => {
     expect(known.lookup([path], host('node1', 2222)).judge(a).state).toBe('known')
   })
 
+  it('stands there under a hashed name when that is wanted, and once', () => {
+    const known = new KnownHosts()
+    const path = file('')
+    const key = makeKey('ssh-ed25519', Buffer.concat([Buffer.from([0, 0, 0, 32]), randomBytes(32)]))
+    for (let time = 0; time < 3; time += 1) known.add(path, host('Node1', 2222), key, { hashed: true })
+    expect(readFileSync(path, 'utf8')).toMatch(/^\|1\|[^ ]+ ssh-ed25519 [^ ]+\n$/)
+    for (const reader of [known, new KnownHosts()]) expect(reader.lookup([path], host('node1', 2222)).judge(key).state).toBe('known')
+    if (hasSshKeygen) expect(execFileSync('ssh-keygen', ['-F', '[node1]:2222', '-f', path], { encoding: 'utf8' })).toContain('line 1')
+  })
+
   it('begins a line of its own after one without end', () => {
     const path = file(line('x', b).trimEnd())
     new KnownHosts().add(path, host('node1'), a)

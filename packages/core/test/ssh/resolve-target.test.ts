@@ -76,6 +76,11 @@ describe.skipIf(!hasSsh)(`resolveTarget${hasSsh ? '' : ' (needs ssh)'}`, () => {
     expect(target.hostKeyAlias).toBe('key-node1')
   })
 
+  it('knows whether the names of new hosts are to be hashed', async () => {
+    expect((await resolve('node1', 'HashKnownHosts yes\n')).target.hashKnownHosts).toBe(true)
+    expect((await resolve('node1', 'HashKnownHosts no\n')).target.hashKnownHosts).toBe(false)
+  })
+
   it('rewrites addresses just before', async () => {
     const config = 'Host *.kavlan\n  User deployed\n'
     const rule = { pattern: '^(.*)-(\\d+)$', replacement: '$1-$2.kavlan' }
