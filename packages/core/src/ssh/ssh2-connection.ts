@@ -23,6 +23,7 @@ export class Ssh2Connection implements SshConnection {
   /** Of requests that have no answer yet. */
   readonly #pending = new Set<(error: ProcessError) => void>()
   readonly #stopHeartbeat: () => void
+  readonly #onGone: () => void
   readonly #via: AsyncDisposable | undefined
   #lostError: ProcessError | undefined
   #cause: unknown
@@ -42,7 +43,7 @@ export class Ssh2Connection implements SshConnection {
     client.on('error', (error) => {
       this.#cause ??= error
     })
-    const onGone = (): void => {
+    this.#onGone = (): void => {
       if (this.#lostError !== undefined) return
       const why = this.#closing ? 'we closed the connection' : reasonOf(this.#cause)
       this.#lostError = explainLost(target, why, this.#cause)
@@ -55,15 +56,15 @@ export class Ssh2Connection implements SshConnection {
       void via?.[Symbol.asyncDispose]()
       this.#gone.resolve()
     }
-    client.once('end', onGone)
-    client.once('close', onGone)
+    client.once('end', this.#onGone)
+    client.once('close', this.#onGone)
     this.#stopHeartbeat = Heartbeat.every(target.keepAliveMs).add({
       bytes: () => (stream instanceof Socket ? stream.bytesRead : undefined),
       // any server answers a request that it does not know; that there was nothing to cancel is answer enough
       ping: (answered) => this.#ping(answered),
       dead: () => {
         this.#cause = new Error(`no sign of life for ${(3 * target.keepAliveMs) / 1000} s`)
-        onGone()
+        this.#onGone()
       },
     })
   }
@@ -109,7 +110,7 @@ export class Ssh2Connection implements SshConnection {
           stream.on('error', () => undefined)
           // its other output has nothing to say, and would hold up its end
           stream.stderr.resume()
-          resolve(stream)
+          resolve(closingWhenDestroyed(stream))
         },
       )
     })
@@ -128,8 +129,8 @@ export class Ssh2Connection implements SshConnection {
     this.#closing = true
     this.ref()
     this.#client.end()
-    if (!(await settlesWithin(this.#gone.promise, FAREWELL_MS))) this.#stream.destroy()
-    await this.#gone.promise
+    // a stream over a host on the way closes only when that host says so
+    if (!(await settlesWithin(this.#gone.promise, FAREWELL_MS))) this.#onGone()
     await this.#via?.[Symbol.asyncDispose]()
   }
 
@@ -179,6 +180,17 @@ export class Ssh2Connection implements SshConnection {
       // the end of the stream was seen: its close is under way
     }
   }
+}
+
+/** ssh2 closes a stream only when everything was read, which nobody does any more once it is destroyed. */
+function closingWhenDestroyed(stream: ClientChannel): ClientChannel {
+  const destroy = stream.destroy.bind(stream)
+  stream.destroy = () => {
+    stream.unpipe()
+    stream.removeAllListeners('data').removeAllListeners('readable').resume()
+    return destroy()
+  }
+  return stream
 }
 
 function reasonOf(cause: unknown): string {

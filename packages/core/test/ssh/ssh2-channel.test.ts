@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type Duplex, Writable } from 'node:stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { OutputStream } from '../../src/ports/process-backend.js'
 import type { SshConnection } from '../../src/ssh/connection.js'
@@ -277,6 +278,27 @@ describe('a forwarded port', () => {
     expect(Buffer.concat(chunks).toString()).toBe('hello')
     await new Promise((resolve) => echo.close(resolve))
   })
+
+  it.each<[string, (stream: Duplex) => unknown]>([
+    ['was never read', () => {}],
+    ['was paused', (stream) => stream.on('data', () => stream.pause())],
+    ['was piped to one who waits', (stream) => stream.pipe(new Writable({ highWaterMark: 1, write: () => {} }))],
+    ['was read in a loop', (stream) => stream.on('readable', () => stream.read(1))],
+  ])(
+    'closes when it is destroyed, also when it %s',
+    async (_, use) => {
+      await using bed = await start()
+      const talker = createServer((socket) => socket.on('error', () => {}).write(Buffer.alloc(100_000))).listen(0, '127.0.0.1')
+      await once(talker, 'listening')
+      const stream = await bed.connection.forwardOut('127.0.0.1', (talker.address() as { port: number }).port)
+      use(stream)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      stream.destroy()
+      await once(stream, 'close')
+      await new Promise((resolve) => talker.close(resolve))
+    },
+    5_000,
+  )
 
   it('is refused where nothing listens', async () => {
     await using bed = await start()

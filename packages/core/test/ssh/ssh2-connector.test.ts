@@ -149,6 +149,23 @@ describe('host keys', () => {
     expect(again.connector).toBe('ssh2')
   })
 
+  it('accepts one key of a new host, not another that somebody shows at the same moment', async () => {
+    const keys = [makeKey(), makeKey()]
+    await using one = await startFakeServer({ hostKeys: [keys[0]!], loginDelayMs: 50 })
+    await using other = await startFakeServer({ hostKeys: [keys[1]!], loginDelayMs: 50 })
+    const known = file('')
+    const connector = new Ssh2Connector()
+    // the same name: two users at the same moment, one of whom is answered by another machine
+    const shown = [one, other].map((server) =>
+      connector.connect(targetOf(server, { hostKeyAlias: 'new', knownHostsFiles: [known], hostKeys: 'accept-new' })),
+    )
+    const ends = await Promise.allSettled(shown)
+    for (const end of ends) if (end.status === 'fulfilled') await end.value[Symbol.asyncDispose]()
+    const refused = ends.filter((end) => end.status === 'rejected')
+    expect(refused).toMatchObject([{ reason: { code: 'E_HOST_KEY_CHANGED' } }])
+    expect(readFileSync(known, 'utf8').trim().split('\n')).toHaveLength(1)
+  })
+
   it('asks a host with several keys for the one that is known', async () => {
     const [ecdsa, rsa] = [makeKey('ecdsa'), makeKey('rsa')]
     await using server = await startFakeServer({ hostKeys: [defaultHostKey(), ecdsa, rsa] })
@@ -415,6 +432,19 @@ describe('hosts behind others', () => {
     await expect.poll(() => outer.open).toBe(0)
     expect([outer.logins, inner.logins]).toEqual([2, 2])
   })
+
+  it('are let go although the gateway says nothing any more', async () => {
+    await using inner = await startFakeServer()
+    await using outer = await startFakeServer()
+    const connector = new Ssh2Connector()
+    const quiet = { keepAliveMs: 0 }
+    const via = await connector.connect(targetOf(outer, { name: 'gateway', ...quiet }))
+    const connection = await connector.connect(targetOf(inner, { ...quiet, jumps: [targetOf(outer)] }), { via })
+    outer.freeze()
+    await connection[Symbol.asyncDispose]()
+    await via[Symbol.asyncDispose]()
+    outer.thaw()
+  }, 5_000)
 
   it('are told apart from their gateway in messages', async () => {
     const inner = await startFakeServer()
