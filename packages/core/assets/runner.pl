@@ -27,6 +27,8 @@ our ($IN, $OUT, $in, $taken, $greet) = (\*STDIN, \*STDOUT, '', 0, '');
 # one ends. With a lease, those before $next wait to be acknowledged.
 our (@chunks, $next, $at, $base, $end);
 ($next, $at, $base, $end) = (0, 0, 0, 0);
+# What was acknowledged, and what should be before we go: all that was said but the last signs of life.
+our ($acked, $owed) = (0, 0);
 # The link was lost; somebody wants to take up; on a new link, nothing was said yet; the socket for it.
 our ($lost, $take_up, $fresh, $listen) = (0, 0, 0, undef);
 our ($ended, $chld, $buffer, $turn) = (0, 0, '', 0);
@@ -64,6 +66,7 @@ sub greet {
 sub say_frame {
   my $frame = "$_[0] $_[1] " . length($_[2]) . " $token\n" . $_[2];
   $end += length $frame;
+  $owed = $end if $_[0] ne 'P';
   if ($next < @chunks && length $chunks[-1] < 16384) { $chunks[-1] .= $frame } else { push @chunks, $frame }
 }
 
@@ -355,6 +358,7 @@ push @RARE, <<'RARE';
 # The link, and the pipes of commands, when they are let go.
 # So many bytes of what was said need not be kept.
 sub acknowledge {
+  $acked = $_[0];
   while ($next > 0 && $base + length $chunks[0] <= $_[0]) { $base += length shift @chunks; $next-- }
 }
 
@@ -764,7 +768,7 @@ until ($ended) {
   flush_out();
   if ($lease) {
     take_up() if $take_up;
-    last if now() - $heard > $lease || $lost && !$listen && !%job;
+    last if now() - $heard > $lease || $lost && !$listen && !%job && $acked >= $owed;
   }
 }
 end_all() if %job;

@@ -201,22 +201,24 @@ _by_signal() {
 # What dd reads goes into two files in turn. Leave to say something comes from the one who says that the command has started, then from
 # the keeper whenever it has written out what was said before.
 _reader() {
-  _dd= _n=0
-  trap '[ -z "$_dd" ] || kill "$_dd"; echo "$1 $_id" >&8; exit' TERM
+  # Not $1 and $2: when the trap comes, those may be the words of a function.
+  _stream=$1 _type=$2 _dd= _n=0
+  trap '[ -z "$_dd" ] || kill "$_dd"; echo "$_stream $_id" >&8; exit' TERM
   export LC_ALL
-  exec 7<>"$_b.$1g" 6<"$_b.$1"
+  exec 7<>"$_b.${_stream}g" 6<"$_b.$_stream"
   while :; do
-    dd bs=65536 count=1 <&6 >"$_b.$1$_n" 2>"$_b.$1d" 8>&- &
+    dd bs=65536 count=1 <&6 >"$_b.$_stream$_n" 2>"$_b.${_stream}d" 8>&- &
     _dd=$!
     wait "$_dd"
     _dd=
     read -r _x <&7
-    [ -s "$_b.$1$_n" ] || break
-    _copied "$_b.$1d" "$_b.$1$_n" 0
-    echo "$2 $_id $_count $_n" >&8
+    [ -s "$_b.$_stream$_n" ] || break
+    _copied "$_b.${_stream}d" "$_b.$_stream$_n" 0
+    echo "$_type $_id $_count $_n" >&8
     _n=$((1 - _n))
   done
-  echo "$1 $_id" >&8
+  trap '' TERM
+  echo "$_stream $_id" >&8
 }
 
 # Carries text to the stdin of a command. The list is a file, so that nothing in it is lost before there is a feeder.
@@ -542,6 +544,7 @@ _nobody() {
 
 _kept() {
   _said=$((_said + $1))
+  _owed=$_said
   if [ "$((_said - _file + 1000000000000000))" -ge 262144 ]; then
     _file=$((1000000000000000 + _said))
     _files="$_files $_file"
@@ -627,7 +630,7 @@ _keep() {
   exec 4<&- 9<>"$_dir/poke"
   [ "$_lease" -eq 0 ] || exec 3>&-
   cd "$_dir"
-  _said=0 _acked=0 _file=1000000000000000 _waiting= _fresh= _late= _armed= _trash= _trashed=0
+  _said=0 _acked=0 _owed=0 _file=1000000000000000 _waiting= _fresh= _late= _armed= _trash= _trashed=0
   _files=$_file
   while read -r _type _id _a _b _c <&8; do
     case $_type in
@@ -678,7 +681,13 @@ _keep() {
         ;;
       f) _discard "p.$_id" ;;
       a) _acknowledge "$_id" ;;
-      l) [ "$_said" -gt "$_acked" ] || echo "idle $_id" 1<>main ;;
+      P)
+        # All that was said is to be acknowledged before we go, except the last signs of life.
+        _x=$_owed
+        _emit P 0 ''
+        _owed=$_x
+        ;;
+      l) [ "$_owed" -gt "$_acked" ] || echo "idle $_id" 1<>main ;;
       *) _emit "$_type" "$_id" "$_a" ;;
     esac
   done

@@ -17,8 +17,9 @@ export interface Bootstrap {
 
 // sysread, because what a buffer holds beyond the program would be lost for the runner.
 const PERL_LOADER = '$n=shift;while($n>length$p){sysread STDIN,$p,$n-length$p,length$p or exit 3}eval$p;die$@if$@'
-// The line that is the token ends the program. A line end is had without a backslash.
-const SHELL_LOADER = 'n=$(echo;echo .);n=${n%.};p=;while IFS= read -r l;do case $l in "$1")break;;esac;p=$p$l$n;done;eval "$p"'
+// The line that is the token ends the program: without it, what came is not the whole. A line end is had without a backslash.
+const SHELL_LOADER =
+  'n=$(echo;echo .);n=${n%.};p=;while IFS= read -r l;do case $l in "$1")break;;esac;p=$p$l$n;done;case $l in "$1")eval "$p";;esac'
 
 /** @returns the line and the program text for one kind of runner, as docs/reference/runner.md says */
 export function bootstrapRunner(kind: RunnerKind, token: string, leaseSeconds: number, graceSeconds: number): Bootstrap {

@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -41,8 +41,8 @@ const ACKNOWLEDGE_EVERY = 262_144
 const PATIENCE_MS = 20_000
 
 /** Waits for what is sure to come, and says what did not. */
-export async function until(what: string, check: () => boolean, patienceMs = PATIENCE_MS): Promise<void> {
-  for (const end = performance.now() + patienceMs; !check(); await pause(10)) {
+export async function until(what: string, check: () => boolean, everyMs = 10): Promise<void> {
+  for (const end = performance.now() + PATIENCE_MS; !check(); await pause(everyMs)) {
     if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
   }
 }
@@ -97,6 +97,8 @@ export class RawRunner {
   cutAt = Number.POSITIVE_INFINITY
   isCut = false
   failure: Error | undefined
+  /** Processes that it may leave behind. */
+  readonly spared: number[] = []
   #link: Child
   #buffer = Buffer.alloc(0)
   #acknowledged = 0
@@ -109,7 +111,10 @@ export class RawRunner {
     this.temporary = temporary
     this.lease = options.lease ?? 0
     const file = join(assets, program.kind === 'perl' ? 'runner.pl' : 'runner.sh')
-    const words = [...program.command, ...(options.text === undefined ? [file] : ['-c', options.text, 'cahier'])]
+    const words = [
+      ...program.command,
+      ...(options.text === undefined ? [file] : program.kind === 'perl' ? ['-e', options.text] : ['-c', options.text, 'cahier']),
+    ]
     words.push(this.token, String(this.lease), String(options.grace ?? 2))
     const command = options.before === undefined ? words : ['sh', '-c', `${options.before}; exec "$@"`, 'sh', ...words]
     this.root = this.#spawn(command)
@@ -361,6 +366,32 @@ export class RawRunner {
     this.#link.stdin.end()
   }
 
+  /** Signs of life, until one calls what it gives. */
+  beat(): () => void {
+    const timer = setInterval(() => this.request('p', 0), 200)
+    return () => clearInterval(timer)
+  }
+
+  /** As if nothing had come after so many bytes, the end of a frame. */
+  lose(have: number): void {
+    this.have = have
+    this.#buffer = Buffer.alloc(0)
+    this.frames.length = 0
+    this.#outputs.clear()
+  }
+
+  /** Waits until the runner itself knows that its link is gone. */
+  async missesLink(): Promise<void> {
+    const folder = `/proc/${this.root.pid}/fd`
+    const misses = (): boolean => (this.program.kind === 'perl' ? readlinkSync(`${folder}/0`) === '/dev/null' : !existsSync(`${folder}/4`))
+    await this.#wait('the runner misses its link', misses)
+  }
+
+  /** Processes of the runner and of its commands. */
+  left(): number[] {
+    return carriersOf(this.trace).filter((pid) => !this.spared.includes(pid) && isAlive(pid))
+  }
+
   async gone(): Promise<void> {
     await this.#wait('the runner has ended', () => this.#exited)
   }
@@ -374,7 +405,7 @@ export class RawRunner {
         // It went by itself.
       }
     }
-    await until('everything has ended', () => carriersOf(this.trace).every((pid) => !isAlive(pid)))
+    await until('everything has ended', () => carriersOf(this.trace).every((pid) => !isAlive(pid)), 50)
   }
 }
 
