@@ -206,7 +206,7 @@ export class RunnerClient {
       write: (data) => entry.input.write(data),
       closeStdin: () => entry.input.close(),
       drop: () => {
-        if (this.#entries.has(id)) link.send((out) => link.requests.forget(out, id))
+        if (this.#entries.has(id)) link.forget(id)
         this.#forget(id)
         this.#window.leave()
       },

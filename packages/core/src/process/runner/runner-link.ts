@@ -112,6 +112,14 @@ export class RunnerLink {
     })
   }
 
+  /** No more is asked about a command. What has come is acknowledged with it, so that a runner without commands keeps nothing. */
+  forget(id: number): void {
+    this.send((out) => {
+      if (this.#options.leaseMs > 0) this.#acknowledge(out)
+      this.requests.forget(out, id)
+    })
+  }
+
   /** Reads no more until the promise resolves. */
   pauseUntil(ready: Promise<void>): void {
     this.#holds += 1

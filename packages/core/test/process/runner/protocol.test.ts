@@ -307,26 +307,29 @@ for (const program of programs) {
       ['silence for the length of the lease', 2, () => {}],
       ['SIGTERM', 60, (runner) => runner.root.kill('SIGTERM')],
     ]
-    it.for(endings)('ends everything after %s, and leaves nothing', async ([_what, lease, act], { run, canary }) => {
-      const runner = await run(program, { lease, grace: 1 })
-      const still = runner.beat()
-      const stranger = canary()
-      const text = 'trap "" TERM; setsid sleep 100 & (setsid sh -c "sleep 100 & :" &) ; echo up; while :; do sleep 100; done'
-      runner.start(1, { words: shell(text) })
-      runner.start(2, { words: ['sleep', '100'], pipe: true })
-      runner.start(3, { words: ['sleep', '100'], detach: true, files: { out: '/dev/null', err: '/dev/null' } })
-      runner.start(4, { words: shell('setsid sleep 100 & exit 0') })
-      await runner.printed(1, 'up')
-      for (const id of [2, 3]) await runner.said('S', id)
-      await runner.said('X', 4)
-      const detached = Number(await runner.said('S', 3))
-      runner.spared.push(detached)
-      still()
-      act(runner)
-      await expectNothingLeft(runner)
-      expect(isAlive(detached)).toBe(true)
-      expect(isAlive(stranger.pid as number)).toBe(true)
-    })
+    it.for(program.whole ? endings : endings.filter(([what]) => /^q|rest/.test(what)))(
+      'ends everything after %s, and leaves nothing',
+      async ([_what, lease, act], { run, canary }) => {
+        const runner = await run(program, { lease, grace: 1 })
+        const still = runner.beat()
+        const stranger = canary()
+        const text = 'trap "" TERM; setsid sleep 100 & (setsid sh -c "sleep 100 & :" &) ; echo up; while :; do sleep 100; done'
+        runner.start(1, { words: shell(text) })
+        runner.start(2, { words: ['sleep', '100'], pipe: true })
+        runner.start(3, { words: ['sleep', '100'], detach: true, files: { out: '/dev/null', err: '/dev/null' } })
+        runner.start(4, { words: shell('setsid sleep 100 & exit 0') })
+        await runner.printed(1, 'up')
+        for (const id of [2, 3]) await runner.said('S', id)
+        await runner.said('X', 4)
+        const detached = Number(await runner.said('S', 3))
+        runner.spared.push(detached)
+        still()
+        act(runner)
+        await expectNothingLeft(runner)
+        expect(isAlive(detached)).toBe(true)
+        expect(isAlive(stranger.pid as number)).toBe(true)
+      },
+    )
 
     it('keeps what was not acknowledged, also of a command that was forgotten', async ({ run }) => {
       const runner = await run(program, { lease: 60 })
