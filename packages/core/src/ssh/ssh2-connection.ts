@@ -187,7 +187,9 @@ function closingWhenDestroyed(stream: ClientChannel): ClientChannel {
   const destroy = stream.destroy.bind(stream)
   stream.destroy = () => {
     stream.unpipe()
-    stream.removeAllListeners('data').removeAllListeners('readable').resume()
+    stream.removeAllListeners('data').removeAllListeners('readable')
+    // without a listener it would stop when Node sees, a moment later, that the others are gone
+    stream.on('data', () => undefined).resume()
     return destroy()
   }
   return stream

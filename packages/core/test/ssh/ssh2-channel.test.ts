@@ -279,20 +279,22 @@ describe('a forwarded port', () => {
     await new Promise((resolve) => echo.close(resolve))
   })
 
-  it.each<[string, (stream: Duplex) => unknown]>([
+  it.each<[string, (stream: Duplex) => unknown, thrownAway?: boolean]>([
     ['was never read', () => {}],
     ['was paused', (stream) => stream.on('data', () => stream.pause())],
     ['was piped to one who waits', (stream) => stream.pipe(new Writable({ highWaterMark: 1, write: () => {} }))],
     ['was read in a loop', (stream) => stream.on('readable', () => stream.read(1))],
+    ['is to be read to its end', () => {}, true],
   ])(
     'closes when it is destroyed, also when it %s',
-    async (_, use) => {
+    async (_, use, thrownAway = false) => {
       await using bed = await start()
       const talker = createServer((socket) => socket.on('error', () => {}).write(Buffer.alloc(100_000))).listen(0, '127.0.0.1')
       await once(talker, 'listening')
       const stream = await bed.connection.forwardOut('127.0.0.1', (talker.address() as { port: number }).port)
       use(stream)
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await expect.poll(() => stream.readableLength).toBeGreaterThan(0)
+      if (thrownAway) stream.resume()
       stream.destroy()
       await once(stream, 'close')
       await new Promise((resolve) => talker.close(resolve))
