@@ -20,6 +20,7 @@ let defaults: ConnectionOptions = {}
 let prompts: SshPrompts = terminalPrompts()
 let pool: Promise<ConnectionPool> | undefined
 let backends = new Map<string, HostBackend>()
+let unlisten: (() => void) | undefined
 
 /**
  * How hosts are reached when a call does not say it. What is not given here comes from the ssh configuration.
@@ -87,9 +88,13 @@ const LOGGER: Logger = {
 
 /** The connections of this program; loaded and made when they are first asked for. */
 export function connectionPool(): Promise<ConnectionPool> {
-  pool ??= import('../ssh/connection-pool.js').then(
-    (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: LOGGER }),
-  )
+  if (pool === undefined) {
+    pool = import('../ssh/connection-pool.js').then(
+      (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: LOGGER }),
+    )
+    // A signal that ends this program ends commands, which would live until their lease has passed, and the clients that hold logins.
+    unlisten = beforeSignalledEnd(closeConnections)
+  }
   return pool
 }
 
@@ -119,9 +124,7 @@ class HostBackend implements ProcessBackend {
     this.#opened ??= this.#open()
     const backend = await this.#opened
     const limit = spec.timeoutMs ?? 0
-    const running = limit > 0 ? await startWithin(limit, backend, spec, options) : await backend.start(spec, options)
-    endWithProgram(running)
-    return running
+    return limit > 0 ? startWithin(limit, backend, spec, options) : backend.start(spec, options)
   }
 
   async #open(): Promise<RemoteBackend> {
@@ -154,21 +157,6 @@ async function startWithin(limit: number, backend: RemoteBackend, spec: ProcessS
   }
 }
 
-const running = new Set<RunningProcess>()
-let unlisten: (() => void) | undefined
-
-/** A signal that ends this program ends the command, too. Without it, the command would live until its lease has passed. */
-function endWithProgram(process: RunningProcess): void {
-  running.add(process)
-  unlisten ??= beforeSignalledEnd(closeConnections)
-  void process.result.then(() => {
-    running.delete(process)
-    if (running.size > 0) return
-    unlisten?.()
-    unlisten = undefined
-  })
-}
-
 const texts = new WeakMap<Connection, string>()
 const functions = new WeakMap<object, number>()
 let numbered = 0
@@ -195,6 +183,8 @@ export async function closeConnections(): Promise<void> {
   const [closing, open] = [pool, [...backends.values()]]
   pool = undefined
   backends = new Map()
+  unlisten?.()
+  unlisten = undefined
   await Promise.allSettled(open.map((backend) => backend[Symbol.asyncDispose]()))
   await (await closing)?.[Symbol.asyncDispose]()
 }

@@ -62,6 +62,8 @@ export class ConnectionPool implements AsyncDisposable {
   readonly #options: PoolOptions
   readonly #clock: Clock
   readonly #connectors: Partial<Record<ConnectorKind, Connector | Promise<Connector>>>
+  /** Those that are ours to close. */
+  readonly #loaded: Promise<Connector & Partial<AsyncDisposable>>[] = []
   readonly #tries: LoginTries
   readonly #open = new Map<string, PooledConnection>()
   readonly #attempts = new Map<string, SharedTask<PooledConnection>>()
@@ -197,8 +199,12 @@ export class ConnectionPool implements AsyncDisposable {
   }
 
   #connector(kind: ConnectorKind): Connector | Promise<Connector> {
-    this.#connectors[kind] ??= loadConnector(kind, this.#options.prompts)
-    return this.#connectors[kind]
+    const known = this.#connectors[kind]
+    if (known !== undefined) return known
+    const loading = loadConnector(kind, this.#options.prompts)
+    this.#connectors[kind] = loading
+    this.#loaded.push(loading)
+    return loading
   }
 
   /** Closes everything: nothing can be connected through this pool any more. */
@@ -220,6 +226,7 @@ export class ConnectionPool implements AsyncDisposable {
     const indirect = open.filter((pooled) => pooled.via !== undefined)
     await Promise.allSettled(indirect.map((pooled) => pooled.connection[Symbol.asyncDispose]()))
     await Promise.allSettled(direct.map((pooled) => pooled.connection[Symbol.asyncDispose]()))
+    await Promise.allSettled(this.#loaded.map(async (connector) => (await connector)[Symbol.asyncDispose]?.()))
   }
 }
 
@@ -248,7 +255,7 @@ function paused(target: SshTarget, error: ProcessError): ProcessError {
 }
 
 /** Loaded when the first host wants it: ssh2 alone is as large as everything else. */
-async function loadConnector(kind: ConnectorKind, prompts: SshPrompts | undefined): Promise<Connector> {
+async function loadConnector(kind: ConnectorKind, prompts: SshPrompts | undefined): Promise<Connector & Partial<AsyncDisposable>> {
   const options = prompts === undefined ? {} : { prompts }
   if (kind === 'ssh2') return new (await import('./ssh2-connector.js')).Ssh2Connector(options)
   return new (await import('./openssh-connector.js')).OpensshConnector(options)

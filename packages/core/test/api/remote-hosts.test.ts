@@ -237,8 +237,25 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
     expect(withToken(token)).toEqual([])
   })
 
+  it.each(['SIGINT', 'SIGTERM'] as const)('an idle program that %s ends leaves no login and no file behind', async (signal) => {
+    const temporary = mkdtempSync('/tmp/cahier-end-')
+    const program = runProgram(
+      `setConnectionDefaults({ sshConfig: ${JSON.stringify(bed.sshConfig)}, connector: 'openssh' })
+       await new Remote('true', 'h[1-2]').run()
+       console.log('idle')
+       setInterval(() => {}, 1000)`,
+      { TMPDIR: temporary, XDG_RUNTIME_DIR: '' },
+    )
+    await Promise.race([new Promise((resolve) => program.child.stdout.once('data', resolve)), program.ended])
+    expect(readdirSync(temporary)).toHaveLength(1)
+    program.child.kill(signal)
+    expect(await program.ended).toBe(signal)
+    expect(readdirSync(temporary)).toEqual([])
+    rmSync(temporary, { recursive: true })
+  })
+
   /** A program of its own, with the built package. */
-  function runProgram(text: string) {
+  function runProgram(text: string, env: NodeJS.ProcessEnv = {}) {
     const index = new URL('dist/index.js', core)
     if (!existsSync(index)) execFileSync('npx', ['tsc', '-b'], { cwd: core })
     const file = join(folder, 'program.mjs')
@@ -248,7 +265,7 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
        setConnectionDefaults({ sshConfig: ${JSON.stringify(bed.sshConfig)} })
        ${text}`,
     )
-    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [file], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
     const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)))
     return { child, ended }
   }
