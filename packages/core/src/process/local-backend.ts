@@ -70,7 +70,8 @@ export class LocalBackend implements ProcessBackend {
       this.#running.delete(supervised)
       this.#window.leave()
     }
-    const supervised: SupervisedProcess = new SupervisedProcess(spec, marker, controlsOf(child, pid, marker, streams, onEnd), options, open)
+    const controls = controlsOf(child, pid, marker, streams, onEnd)
+    const supervised: SupervisedProcess = new SupervisedProcess(spec, marker, controls, options, open)
     for (const [name, stream] of streams) {
       if (stream === null) continue
       stream.on('data', (chunk: Buffer) => supervised.takeOutput(name, chunk))
@@ -84,6 +85,8 @@ export class LocalBackend implements ProcessBackend {
     }
     if (spec.detach !== true) this.#running.add(supervised)
     child.once('exit', (code, signal) => {
+      // Node now lets all streams flow, at its next tick; those that wait for their readers are held again before they do.
+      process.nextTick(() => process.nextTick(() => controls.holdAgain()))
       supervised.takeExit(code ?? undefined, signal ?? undefined)
     })
     if (spec.detach === true) child.unref()
@@ -124,8 +127,13 @@ function openOutputs(spec: ProcessSpec, files: number[]): [number, number] | und
 
 type Streams = readonly (readonly [OutputStream, Readable | null])[]
 
-function controlsOf(child: ChildProcess, pid: number, marker: string, streams: Streams, onEnd: () => void): ProcessControls {
+interface LocalControls extends ProcessControls {
+  holdAgain(): void
+}
+
+function controlsOf(child: ChildProcess, pid: number, marker: string, streams: Streams, onEnd: () => void): LocalControls {
   const { stdin } = child
+  const holds = { stdout: 0, stderr: 0 }
   const signalGroup = (signal: NodeJS.Signals): void => {
     // The group may not exist for an instant after the fork; the leader does.
     if (!groupTakes(pid, signal)) sendSignal(pid, signal)
@@ -151,9 +159,17 @@ function controlsOf(child: ChildProcess, pid: number, marker: string, streams: S
     },
     pauseUntil: (name, ready) => {
       const stream = streams.find(([other]) => other === name)?.[1]
+      holds[name] += 1
       stream?.pause()
-      void ready.then(() => stream?.resume())
+      void ready.then(() => {
+        holds[name] -= 1
+        if (holds[name] === 0) stream?.resume()
+      })
     },
+    holdAgain: () => {
+      for (const [name, stream] of streams) if (holds[name] > 0) stream?.pause()
+    },
+    held: () => holds.stdout + holds.stderr > 0,
   }
 }
 

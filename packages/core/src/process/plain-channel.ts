@@ -206,6 +206,7 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
         if (paused === 0) channel.resume()
       })
     },
+    held: () => paused > 0,
   }
   const supervised = new SupervisedProcess(spec, marker, controls, options, spec.outputFiles === undefined ? 2 : 0)
   const exited = process.exited ?? channel.exited

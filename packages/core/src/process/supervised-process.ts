@@ -12,6 +12,8 @@ export const DEFAULT_GRACE_MS = 5_000
 const HELD_PIPE_MS = 100
 /** More than a pipe can hold: what comes after the exit beyond this was written by somebody else. */
 const PIPE_CAPACITY = 1 << 20
+/** Once it was told to end, each piece of its output waits so long for its reader: its end may stand behind that output. */
+const READER_AFTER_STOP_MS = 50
 /** After SIGKILL, how long a process that cannot die (or is not ours to kill) is waited for. */
 const AFTER_KILL_MS = 3_000
 const ASKS_FOR_THE_END = new Set<NodeJS.Signals>(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGKILL'])
@@ -43,6 +45,8 @@ export interface ProcessControls {
   drop(): void
   /** Reads no more of this stream until the promise resolves. */
   pauseUntil(stream: OutputStream, ready: Promise<void>): void
+  /** Nothing comes now, because somebody's reader is slow or the link is cut: silence means nothing. */
+  held(): boolean
 }
 
 type Why = 'timed-out' | 'canceled' | 'killed'
@@ -74,6 +78,9 @@ export class SupervisedProcess implements RunningProcess {
   #survivors: readonly number[] = []
   #error: ProcessResult['error']
   #concluded = false
+  /** Each lets go of output that waits for its reader. */
+  readonly #holds = new Set<() => void>()
+  #hurried = false
   #cancelTimeout: (() => void) | undefined
   #cancelKill: (() => void) | undefined
   readonly #onAbort = (): void => this.#stop('canceled', 'SIGTERM', undefined)
@@ -104,14 +111,11 @@ export class SupervisedProcess implements RunningProcess {
       capture = new TextCapture({ keepBytes: this.#spec.keepBytes, spillFile: spillFileFor(this.#spec.spillTo, this.#marker, stream) })
       this.#captures[stream] = capture
     }
-    const ready = capture.push(chunk)
-    if (ready !== undefined) this.#controls.pauseUntil(stream, ready)
+    const written = capture.push(chunk)
+    if (written !== undefined) this.#hold(stream, written)
     const taken = this.#options.onOutput?.(stream, chunk)
-    if (taken !== undefined)
-      this.#controls.pauseUntil(
-        stream,
-        taken.catch(() => {}),
-      )
+    // A listener may return what its last call does: only a promise means anything.
+    if (taken instanceof Promise) this.#hold(stream, taken)
   }
 
   takeStreamEnd(): void {
@@ -178,10 +182,30 @@ export class SupervisedProcess implements RunningProcess {
     await this.result
   }
 
+  /** Reads no more until this settles; an end that was asked for is not held up by a reader that takes nothing. */
+  #hold(stream: OutputStream, ready: Promise<void>): void {
+    const held = makeDeferred<void>()
+    const release = (): void => {
+      this.#holds.delete(release)
+      held.resolve()
+    }
+    this.#holds.add(release)
+    ready.then(release, release)
+    if (this.#hurried) startTimer(READER_AFTER_STOP_MS, release)
+    this.#controls.pauseUntil(stream, held.promise)
+  }
+
+  #letGo(): void {
+    for (const release of [...this.#holds]) release()
+  }
+
   // Stopping.
 
   #stop(why: Why, signal: NodeJS.Signals, graceMs: number | undefined): void {
-    if (this.#concluded || (this.#exit !== undefined && this.#why === undefined)) return
+    if (this.#concluded) return
+    if (!this.#hurried) startTimer(READER_AFTER_STOP_MS, () => this.#letGo())
+    this.#hurried = true
+    if (this.#exit !== undefined && this.#why === undefined) return
     this.#why ??= why
     this.#stopSignal = signal
     const grace = signal === 'SIGKILL' ? 0 : (graceMs ?? this.#spec.graceMs ?? DEFAULT_GRACE_MS)
@@ -241,9 +265,12 @@ export class SupervisedProcess implements RunningProcess {
 
   /** The leader is gone, the pipes are not: somebody else holds them. Reads what is there, and lets go. */
   async #awaitStreams(): Promise<void> {
+    const { held } = this.#controls
     let seen = -1
-    while (this.#openStreams > 0 && seen !== this.#bytesAfterExit && this.#bytesAfterExit <= PIPE_CAPACITY) {
+    let wasHeld = false
+    while (this.#openStreams > 0 && (wasHeld || held() || seen !== this.#bytesAfterExit) && this.#bytesAfterExit <= PIPE_CAPACITY) {
       seen = this.#bytesAfterExit
+      wasHeld = held()
       await pause(this.#controls.silenceMs ?? HELD_PIPE_MS)
       // Two turns of the loop, so that a loop that was busy until now gets to read first.
       await nextTurn()
@@ -259,6 +286,7 @@ export class SupervisedProcess implements RunningProcess {
     this.#cancelKill?.()
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     if (this.#controls.host === undefined) forget(this.pid)
+    this.#letGo()
     this.#controls.drop()
     const { stdout, stderr } = this.#captures
     const needsWait = stdout?.spilling === true || stderr?.spilling === true

@@ -211,6 +211,7 @@ export class RunnerClient {
         this.#window.leave()
       },
       pauseUntil: (_stream, ready) => link.pauseUntil(ready),
+      held: () => link.held,
     }
     return new SupervisedProcess(entry.spec, entry.marker, controls, entry.options, entry.spec.outputFiles === undefined ? 2 : 0)
   }

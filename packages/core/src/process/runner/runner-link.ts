@@ -100,6 +100,11 @@ export class RunnerLink {
     return this.#state === 'over'
   }
 
+  /** Nothing is read now, and there may be something to read. */
+  get held(): boolean {
+    return this.#state === 'cut' || (this.#state === 'open' && this.#holds > 0)
+  }
+
   /** Requests are written to this and leave together; while the link is cut they wait. */
   send(write: (out: FrameWriter) => void): void {
     if (this.#state === 'over') return
