@@ -40,7 +40,7 @@ export type OutputHandler<T = unknown> =
   | TextHandler<T>['text']
   | LineHandler<T>
   | ByteHandler<T>
-  | { write(text: string): unknown; once?(event: 'drain', listener: () => void): unknown }
+  | ({ write(text: string): unknown } & FullStream)
   | { readonly file: string; readonly append?: boolean }
   | number
   | string
@@ -112,19 +112,28 @@ function makeSink(handler: OutputHandler, stream: OutputStream, process: unknown
   return fileSink(handler.file, handler.append === true)
 }
 
+interface FullStream {
+  readonly destroyed?: boolean
+  once?(event: 'drain' | 'close', listener: () => void): unknown
+  off?(event: 'drain' | 'close', listener: () => void): unknown
+}
+
 const drains = new WeakMap<object, Promise<void>>()
 
-/** One listener for all that wait for the same stream. */
-function whenDrained(stream: { once?(event: 'drain', listener: () => void): unknown }): Promise<void> | undefined {
-  if (stream.once === undefined) return undefined
+/** One listener for all that wait for the same stream. One that was destroyed takes nothing more. */
+function whenDrained(stream: FullStream): Promise<void> | undefined {
+  if (stream.once === undefined || stream.destroyed === true) return undefined
   let drained = drains.get(stream)
   if (drained === undefined) {
     drained = new Promise((resolve) => {
       const finish = (): void => {
         drains.delete(stream)
+        stream.off?.('drain', finish)
+        stream.off?.('close', finish)
         resolve()
       }
       stream.once?.('drain', finish)
+      stream.once?.('close', finish)
     })
     drains.set(stream, drained)
   }

@@ -288,6 +288,20 @@ describe('output handlers', () => {
     for (const file of [name, join(folder, 'by-descriptor')]) expect(readFileSync(file, 'utf8')).toBe('a\r\nb\vc\né')
   })
 
+  it('do not wait for a stream that was destroyed while it was full', async () => {
+    const broken = new Writable({
+      highWaterMark: 1,
+      write: () => {
+        setTimeout(() => broken.destroy(), 50)
+      },
+    })
+    const one = await new Process('head -c 1000000 /dev/zero', { stdoutHandlers: [broken], spillTo: false }).run({ timeout: '5s' })
+    expect({ ended: one.ended, bytes: one.result?.stdout.bytes }).toEqual({ ended: true, bytes: 1_000_000 })
+    // It is full for ever now.
+    const other = await new Process('echo x', { stdoutHandlers: [broken] }).run({ timeout: '5s' })
+    expect(other.stdout).toBe('x\n')
+  })
+
   it('get no more while the promise of a handler of bytes is pending, and everything in the end', async () => {
     let pending = false
     let overruns = 0
