@@ -21,6 +21,8 @@ export function makeKey(type: 'ed25519' | 'rsa' | 'ecdsa' = 'ed25519', passphras
     type === 'ed25519'
       ? utils.generateKeyPairSync('ed25519', secret as never)
       : utils.generateKeyPairSync(type as 'ecdsa', { bits: type === 'rsa' ? 2048 : 256, ...secret } as never)
+  // ssh2 1.17.0 writes about one key in 128 so that nobody can read it: a zero at an edge is lost
+  if (utils.parseKey(pair.private, passphrase) instanceof Error) return makeKey(type, passphrase)
   return { private: pair.private, public: pair.public.trim().split(' ').slice(0, 2).join(' ') }
 }
 
