@@ -24,7 +24,7 @@ async function askOn(device: string, { target, text, secret }: Parameters<NonNul
     const [input, output] = [new ReadStream(descriptors[0] as number), new WriteStream(descriptors[1] as number)]
     descriptors.length = 0
     try {
-      const prompt = text.trimEnd()
+      const prompt = printable(text).trimEnd()
       output.write(`${prompt.includes(target) ? '' : `${target}: `}${prompt} `)
       return await readLine(input, output, secret)
     } finally {
@@ -37,6 +37,11 @@ async function askOn(device: string, { target, text, secret }: Parameters<NonNul
     for (const descriptor of descriptors) closeSync(descriptor)
     return undefined
   }
+}
+
+/** Words of a server must not move the cursor, or change what the terminal shows or answers. */
+function printable(text: string): string {
+  return text.replaceAll('\r\n', '\n').replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '.')
 }
 
 /** A line as a terminal gives it: backspace, Ctrl-U, Ctrl-C and Ctrl-D mean what they always do. */

@@ -173,12 +173,13 @@ export class Ssh2Login {
     return asked === undefined ? Promise.resolve(undefined) : this.#way.hold(asked)
   }
 
-  /** The server may ask several times in a row, and for several things at once. */
+  /** The server may ask several times in a row, and for several things at once. Its words are shown as those of this host. */
   async #answer(title: string, text: string, _language: string, prompts: Prompt[], finish: (answers: string[]) => void): Promise<void> {
     const answers: string[] = []
     let heading = [title, text].filter((line) => line.trim() !== '').join('\n')
     for (const { prompt, echo } of prompts) {
-      const answer = await this.#ask(heading === '' ? prompt : `${heading}\n${prompt}`, echo !== true)
+      const words = heading === '' ? prompt : `${heading}\n${prompt}`
+      const answer = await this.#ask(`(${this.#target.user}@${this.#target.name}) ${words}`, echo !== true)
       heading = ''
       if (answer === undefined) {
         this.#needed = `an answer to ${JSON.stringify(prompt.trim().slice(0, 80))}`

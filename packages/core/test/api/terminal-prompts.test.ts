@@ -42,6 +42,15 @@ describe(`terminalPrompts${hasScript ? '' : ' (needs script of util-linux 2.36 o
     expect(person.stdout).not.toContain('alice@node1: Code')
   })
 
+  it.skipIf(!hasScript)('shows no control characters of a server', async () => {
+    const { device, person } = await openTerminal()
+    const answer = terminalPrompts(device).ask!(question('Notice\r\n\x1b]0;title\x07\x1b[2J\x9b1A\rCode: ', false))
+    await person.expect('Code: ', { timeout: '20s' })
+    await person.write('1\r')
+    expect(await answer).toBe('1')
+    expect(person.stdout).toContain('Notice\r\n.]0;title..[2J.1A.Code: ')
+  })
+
   it.skipIf(!hasScript)('asks one thing at a time', async () => {
     const { device, person } = await openTerminal()
     const prompts = terminalPrompts(device)

@@ -277,7 +277,11 @@ describe('a person who is asked', () => {
     const prompts = person('4711', 'pw', '123456')
     await using connection = await new Ssh2Connector({ prompts }).connect(targetOf(server))
     expect((await run(connection, 'echo in')).stdout.toString()).toBe('in\n')
-    expect(prompts.asked).toEqual(['plain: Site login\nBadge: ', 'secret: Password: ', 'secret: Code: '])
+    expect(prompts.asked).toEqual([
+      'plain: (tester@node1) Site login\nBadge: ',
+      'secret: (tester@node1) Password: ',
+      'secret: (tester@node1) Code: ',
+    ])
   })
 
   it('is asked for the code after the key was accepted', async () => {
@@ -288,7 +292,7 @@ describe('a person who is asked', () => {
     const prompts = person('42')
     await using connection = await new Ssh2Connector({ prompts }).connect(targetOf(server))
     expect(connection.target.name).toBe('node1')
-    expect(prompts.asked).toEqual(['secret: One-time password: '])
+    expect(prompts.asked).toEqual(['secret: (tester@node1) One-time password: '])
   })
 
   it('is asked for a password', async () => {
