@@ -6,12 +6,25 @@ export function readWords(words: readonly string[]): string | readonly string[] 
   if (first === undefined || first === '') {
     throw new ConfigError('E_ARGUMENT', 'there is no command to run', {
       suggestions: [
-        "Write it behind two dashes: cahier exec -w 'node[1-4]' -- uptime",
+        "Write it behind two dashes: cahier exec -w 'node[1-4]' -- uptime; what stands before them is hosts and flags",
         "Or give a script: --script check.sh -w 'node[1-4]'",
       ],
     })
   }
   return words.length === 1 ? first : words
+}
+
+/**
+ * The same command on a terminal of this size, which shows what is typed.
+ *
+ * @param size - of the terminal here
+ */
+export function terminalCommand(
+  command: string | readonly string[],
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): string | readonly string[] {
+  const prepare = `stty echo${rows > 0 && columns > 0 ? ` rows ${rows} cols ${columns}` : ''} 2>/dev/null`
+  return typeof command === 'string' ? `${prepare}\n${command}` : ['/bin/sh', '-c', `${prepare}; exec "$@"`, 'sh', ...command]
 }
 
 const SHELLS = /^(?:sh|ash|bash|dash|ksh|mksh|zsh)$/

@@ -45,21 +45,36 @@ interface Fault {
   readonly text: string
   /** Said instead of the text when it names one of several hosts. */
   readonly common: string
+  /** What was found out on this host, when others have the same key and another text. */
+  readonly example: string
   readonly unreachable: boolean
 }
 
 function faultOf(process: HostProcess): Fault | undefined {
   const { result, killed } = process
-  const plain = (text: string): Fault => ({ key: text, text, common: text, unreachable: false })
+  const plain = (text: string): Fault => ({ key: text, text, common: text, example: '', unreachable: false })
   if (result === undefined || kindOf(process) === 'open') return plain('not begun')
   const { outcome, exitCode, signal, error } = result
   const code = error?.code ?? ''
   if (outcome === 'unreachable') {
     const message = error?.message ?? 'nobody knows why'
-    return { key: `unreachable ${code}`, text: `not reached, ${code}: ${message}`, common: `not reached, ${code}`, unreachable: true }
+    return {
+      key: `unreachable ${code}`,
+      text: `not reached, ${code}: ${message}`,
+      common: `not reached, ${code}`,
+      example: `First: ${message}`,
+      unreachable: true,
+    }
   }
   if (outcome === 'not-started') {
-    return { ...plain(`not started, ${code}: ${error?.message ?? ''}`), key: `not-started ${code}`, common: `not started, ${code}` }
+    const message = error?.message ?? ''
+    return {
+      key: `not-started ${code}`,
+      text: `not started, ${code}: ${message}`,
+      common: `not started, ${code}`,
+      example: `First: ${message}`,
+      unreachable: false,
+    }
   }
   if (outcome === 'timed-out') return plain('ended at its time limit')
   if (killed) return plain('ended as asked')
@@ -88,13 +103,37 @@ export function formatFaults(
       known.texts.add(fault.text)
     }
   }
-  return [...faults.values()]
+  const lines = [...faults.values()]
     .sort((one, other) => Number(one.fault.unreachable) - Number(other.fault.unreachable))
     .map(({ fault, hosts, texts, code }) => {
       const meaning = core.explain(code)
-      const text = texts.size === 1 ? fault.text : `${fault.common}${meaning === '' ? '' : `: ${meaning}`}`
-      return `${foldNames(hosts, core)}: ${text}`
+      // What differs is often no more than the name of the host: the first one tells of the user, the key, the port, the gateway.
+      const text = texts.size === 1 ? fault.text : `${fault.common}${meaning === '' ? '' : `: ${meaning}`} ${fault.example}`
+      return `${foldNames(hosts, core)}: ${text.trimEnd()}`
     })
+  const codes = new Set([...faults.values()].map(({ code }) => code))
+  return [...lines, ...[...codes].flatMap((code) => HINTS[code] ?? []).map((hint) => `  Try: ${hint}`)]
+}
+
+/** What helps, in the flags of this command. */
+const HINTS: Readonly<Record<string, string>> = {
+  E_HOST_KEY_UNKNOWN: '--accept-new, if you may trust what answers there now: it takes the key down',
+  E_HOST_KEY_CHANGED: 'When the host was installed anew: ssh-keygen -R HOST, then --accept-new. Otherwise somebody else may answer there',
+  E_LOGIN_REFUSED: 'Another user with -l, or another key with -i',
+}
+
+/** Of which hosts not everything is shown. */
+export function formatShortened(
+  processes: readonly HostProcess[],
+  core: { foldHosts(names: readonly string[]): string },
+): readonly string[] {
+  const cut = processes.filter(({ result }) => result?.stdout.truncated === true || result?.stderr.truncated === true)
+  if (cut.length === 0) return []
+  const names = foldNames(
+    cut.map(({ host }) => String(host)),
+    core,
+  )
+  return [`${names}: output shortened to its beginning and its end; without -b all of it is shown`]
 }
 
 /** An IPv6 address with a port has brackets of its own, which a host set does not have. */

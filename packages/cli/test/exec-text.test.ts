@@ -1,7 +1,16 @@
 import { ERROR_CODES, foldHosts, type ProcessResult } from '@cahier/core'
 import { describe, expect, it } from 'vitest'
-import { readWords, scriptCommand } from '../src/exec-command.js'
-import { countHosts, formatEnd, formatFaults, formatGroups, formatProgress, type HostProcess, hostJson } from '../src/exec-text.js'
+import { readWords, scriptCommand, terminalCommand } from '../src/exec-command.js'
+import {
+  countHosts,
+  formatEnd,
+  formatFaults,
+  formatGroups,
+  formatProgress,
+  formatShortened,
+  type HostProcess,
+  hostJson,
+} from '../src/exec-text.js'
 import { LabelledLines } from '../src/labelled-lines.js'
 import { LiveLine } from '../src/live-line.js'
 
@@ -62,6 +71,15 @@ describe('scriptCommand', () => {
     ['\n#!/bin/bash\n', [], ['/bin/sh', '-s', '--']],
   ])('gives %j to its interpreter', (script, args, words) => {
     expect(scriptCommand(Buffer.from(script), args)).toEqual(words)
+  })
+})
+
+describe('terminalCommand', () => {
+  it('gives the terminal there the size of the one here', () => {
+    const size = { rows: 40, columns: 120 }
+    expect(terminalCommand('a | b', size)).toBe('stty echo rows 40 cols 120 2>/dev/null\na | b')
+    expect(terminalCommand(['vi', 'a b'], size)).toEqual(['/bin/sh', '-c', expect.stringMatching(/120.*; exec "\$@"$/), 'sh', 'vi', 'a b'])
+    expect(terminalCommand('a', { rows: 0, columns: 0 })).toBe('stty echo 2>/dev/null\na')
   })
 })
 
@@ -202,8 +220,13 @@ describe('formatFaults', () => {
       'n5: ended at its time limit',
       'n10: not begun',
       'n7: not reached, E_HOST_REFUSED: Cannot reach n7: no answer',
-      `n[8-9]: not reached, E_HOST_TIMEOUT: ${ERROR_CODES.E_HOST_TIMEOUT}`,
+      `n[8-9]: not reached, E_HOST_TIMEOUT: ${ERROR_CODES.E_HOST_TIMEOUT} First: Cannot reach n8: no answer`,
     ])
+  })
+
+  it('says which flag helps, once', () => {
+    const refused = ['n1', 'n2'].map((host) => unreachable(host, 'E_HOST_KEY_UNKNOWN'))
+    expect(formatFaults(refused, core).slice(1)).toEqual([expect.stringMatching(/^ {2}Try: --accept-new/)])
   })
 
   it('says nothing of hosts where all went well', () => {
@@ -225,6 +248,16 @@ describe('formatGroups', () => {
         { hosts: 'n4', processes, text: '' },
       ]),
     ).toBe('---------------\nn[1-2] (2)\n---------------\nsame\n---------------\nn3\n---------------\nother\n')
+  })
+})
+
+describe('formatShortened', () => {
+  it('names the hosts of which not everything is shown', () => {
+    const cut = { stdout: { text: 'begin end', bytes: 1e7, truncated: true } }
+    expect(formatShortened([ended('n1', cut), ended('n2', cut), ended('n3')], core)).toEqual([
+      expect.stringMatching(/^n\[1-2\]: output shortened/),
+    ])
+    expect(formatShortened([ended('n3')], core)).toEqual([])
   })
 })
 

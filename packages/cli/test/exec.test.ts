@@ -157,14 +157,17 @@ describe.skipIf(reason !== undefined)(`cahier exec${reason === undefined ? ' (ne
 
   it('writes an error as one line of JSON', async () => {
     const { code, stdout } = await exec('--json', '-w', 'h[1-', '--', 'true')
-    expect([code, JSON.parse(stdout)]).toEqual([1, { error: expect.objectContaining({ code: 'E_HOST_SET' }) }])
+    expect([code, JSON.parse(stdout)]).toEqual([2, { error: expect.objectContaining({ code: 'E_HOST_SET' }) }])
   })
 
   it.each<[string, string[], number, string]>([
     ['no command', ['-w', 'h1'], 2, 'there is no command to run'],
     ['no hosts', ['--', 'true'], 2, 'hosts'],
     ['a terminal for several hosts', ['-w', 'h[1-2]', '--pty', '--', 'true'], 2, '--pty is for one host'],
-    ['a time without unit', ['-w', 'h1', '-t', '3x', '--', 'true'], 1, '3x'],
+    ['a time without unit', ['-w', 'h1', '-t', '3x', '--', 'true'], 2, '3x'],
+    ['a group that is not there', ['-w', '@nobody', '--', 'true'], 2, 'nobody'],
+    ['a key file that is not there', ['-w', 'h1', '-i', '/no/key', '--', 'true'], 2, '/no/key'],
+    ['an ssh configuration that is not there', ['-w', 'h1', '-F', '/no/config', '--', 'true'], 2, '/no/config'],
     ['a fanout of none', ['-w', 'h1', '-f', '0', '--', 'true'], 2, 'fanout'],
   ])('refuses %s', async (_title, args, code, text) => {
     const ended = await exec(...args)
@@ -206,9 +209,24 @@ describe.skipIf(reason !== undefined)(`cahier exec${reason === undefined ? ' (ne
   it('ends when nobody reads any more', async () => {
     const line = `"${process.execPath}" "${BIN}" exec -w h1 -- 'while :; do echo line; sleep 0.01; done' | head -n 2`
     const child = spawn('/bin/sh', ['-c', line], { cwd: folder, env: cleanEnvironment(join(folder, '.home')) })
-    let text = ''
+    let [text, said] = ['', '']
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()))
     await new Promise((resolve) => child.on('close', resolve))
-    expect(text).toBe('h1: line\nh1: line\n')
+    expect([text, said]).toEqual(['h1: line\nh1: line\n', ''])
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('says when its output cannot be written', async () => {
+    const line = `"${process.execPath}" "${BIN}" exec --json -w h1 -- 'echo line' > /dev/full`
+    const child = spawn('/bin/sh', ['-c', line], { cwd: folder, env: cleanEnvironment(join(folder, '.home')) })
+    let said = ''
+    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    expect([code, said]).toEqual([1, expect.stringMatching(/^Error: standard output cannot be written: ENOSPC[^\n]*\n$/)])
+  })
+
+  it('leaves the output of one host as it is with --no-prefix', async () => {
+    expect((await exec('-N', '-w', 'h1', '--', 'printf "a\nb"')).stdout).toBe('a\nb')
+    expect((await exec('-N', '-w', 'h[1-2]', '--', 'printf a')).stdout).toBe('a\na\n')
   })
 })

@@ -1,11 +1,21 @@
-import { readFile } from 'node:fs/promises'
+import { fstatSync } from 'node:fs'
+import { access, constants, readFile } from 'node:fs/promises'
 import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core/hosts'
 import { ConfigError } from '@cahier/core/spi'
 import { Flags } from '@oclif/core'
 import { CahierCommand } from '../base-command.js'
 import { drained } from '../drained.js'
-import { readWords, scriptCommand } from '../exec-command.js'
-import { countHosts, type ExecCounts, formatEnd, formatFaults, formatGroups, formatProgress, hostJson } from '../exec-text.js'
+import { readWords, scriptCommand, terminalCommand } from '../exec-command.js'
+import {
+  countHosts,
+  type ExecCounts,
+  formatEnd,
+  formatFaults,
+  formatGroups,
+  formatProgress,
+  formatShortened,
+  hostJson,
+} from '../exec-text.js'
 import { EXIT_CODES } from '../exit-codes.js'
 import { LabelledLines } from '../labelled-lines.js'
 import { LiveLine } from '../live-line.js'
@@ -33,7 +43,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     { description: 'On 64 hosts, what is the same told once', command: `<%= config.bin %> exec -w 'node[1-64]' -b -- uname -r` },
     {
       description: 'A group of cahier.config without one host, 30 s each',
-      command: `<%= config.bin %> exec -w @compute -x node7 --timeout 30s -- 'df -h /scratch | tail -1'`,
+      command: `<%= config.bin %> exec -w @compute -x node7 -t 30s -- 'df -h / | tail -1'`,
     },
     {
       description: 'A script with arguments, results as JSON lines',
@@ -56,8 +66,11 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       description: 'Show outputs that are the same once, under the names of their hosts.',
       exclusive: ['json'],
     }),
-    'no-prefix': Flags.boolean({ char: 'N', description: 'Show lines without the name of their host.' }),
-    fanout: Flags.integer({ char: 'f', description: 'Hosts at a time. Default: 64.', min: 1, default: 64 }),
+    'no-prefix': Flags.boolean({
+      char: 'N',
+      description: 'Show lines without the name of their host. What one host writes into a file or a pipe is then as it is, byte for byte.',
+    }),
+    fanout: Flags.integer({ char: 'f', description: 'Hosts at a time. Default: 64.', min: 1 }),
     timeout: Flags.string({
       char: 't',
       description: 'Time limit of each host, connection included, as 30s or 5min.',
@@ -92,8 +105,11 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     }),
   }
 
+  #begun = false
+
   async run(): Promise<ExecCounts & { readonly exitCode: number }> {
     const { argv, flags } = await this.parse(Exec)
+    await requireReadable([...(flags.key ?? []), ...(flags['ssh-config'] === undefined ? [] : [flags['ssh-config']])])
     const words = argv as string[]
     const script = flags.script === undefined ? undefined : await readScript(flags.script)
     const stdin = script ?? (flags.stdin ? await readStandardInput() : undefined)
@@ -101,7 +117,8 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     // Not the whole core: what a command of a tenth of a second loads is felt.
     const core = await import('@cahier/core/hosts')
     await core.useConfiguration(flags.site === undefined ? {} : { site: flags.site })
-    const live = new LiveLine(process.stderr)
+    // Where a program or a pager shows what comes, or all of the terminal belongs to the command, the line would stand in the middle of it.
+    const live = new LiveLine(process.stderr, flags.pty || isPipe(process.stdout) ? { TERM: 'dumb' } : process.env)
     const show = new Output(live, flags)
     using stop = listenForStop(
       (text) => live.write(process.stderr, `${text}\n`),
@@ -111,24 +128,34 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       },
       'Ending the commands on all hosts. Ctrl-C again leaves at once; the hosts then end them by themselves.',
     )
-    const remote = new core.Remote(command, chooseHosts(core, flags.hosts, flags.exclude), {
-      values: false,
-      concurrency: flags.fanout,
-      connection: connectionFlags(flags),
-      signal: AbortSignal.any([stop.signal, show.closed]),
-      process: () => ({
-        ...(flags.timeout === undefined ? {} : { timeout: flags.timeout }),
-        ...(flags.pty ? { pty: true, stdin: 'pipe' as const } : stdin === undefined ? {} : { stdin: { text: stdin } }),
-        // What is not shown at once is kept until the end.
-        keepBytes: flags.gather || this.jsonEnabled() ? KEEP_BYTES : 0,
-        spillTo: false,
-      }),
-    })
+    const terminal = flags.pty && process.stdin.isTTY && process.stdout.isTTY ? process.stdout : undefined
+    const remote = new core.Remote(
+      terminal === undefined ? command : terminalCommand(command, terminal),
+      chooseHosts(core, flags.hosts, flags.exclude),
+      {
+        values: false,
+        ...(flags.fanout === undefined ? {} : { concurrency: flags.fanout }),
+        connection: connectionFlags(flags),
+        signal: AbortSignal.any([stop.signal, show.closed]),
+        process: () => ({
+          ...(flags.timeout === undefined ? {} : { timeout: flags.timeout }),
+          ...(flags.pty
+            ? { pty: true, stdin: 'pipe' as const, ...terminalType(terminal) }
+            : stdin === undefined
+              ? {}
+              : { stdin: { text: stdin } }),
+          // What is not shown at once is kept until the end.
+          keepBytes: flags.gather || this.jsonEnabled() ? KEEP_BYTES : 0,
+          spillTo: false,
+        }),
+      },
+    )
     if (flags.pty && remote.processes.length !== 1) {
       throw new ConfigError('E_ARGUMENT', `--pty is for one host, not for ${remote.processes.length}`, {
         suggestions: ['Leave --pty out', 'Name one host'],
       })
     }
+    const asItIs = flags.pty || (flags['no-prefix'] && remote.processes.length === 1 && !process.stdout.isTTY)
     for (const one of remote.processes) {
       one.lifecycleHandlers.push({
         end: () => {
@@ -136,18 +163,23 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
           live.set(formatProgress(countHosts(remote.processes)))
         },
       })
-      if (!flags.gather && !this.jsonEnabled()) show.follow(one, flags.pty)
+      if (!flags.gather && !this.jsonEnabled()) show.follow(one, asItIs)
     }
     live.set(formatProgress(countHosts(remote.processes)))
     const release = flags.pty ? joinTerminal(remote.processes[0] as SshProcess) : undefined
+    this.#begun = true
     await remote.run()
     release?.()
     live.close()
     if (flags.gather) show.groups(remote)
     const counts = countHosts(remote.processes)
     const exitCode = stop.signal.aborted ? EXIT_CODES.detached.code : remote.worstExitCode
-    if (!this.jsonEnabled()) this.tellFaults(remote, counts, core)
-    this.endWith(exitCode)
+    if (!this.jsonEnabled()) {
+      if (flags.gather) for (const line of formatShortened(remote.processes, core)) this.logToStderr(line)
+      this.tellFaults(remote.processes, show.closed.aborted, core)
+    }
+    // It is 1 already when output could not be written.
+    this.endWith(Math.max(exitCode, Number(process.exitCode ?? 0)))
     await core.closeConnections()
     return { ...counts, exitCode }
   }
@@ -157,10 +189,19 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
     process.stdout.write(`${JSON.stringify(json)}\n`)
   }
 
-  private tellFaults(remote: Remote, counts: ExecCounts, core: Core): void {
+  /** Before the first host was asked, every error is one of the command line: 1 could be a command's. */
+  protected override async catch(error: Error & { readonly code?: string }): Promise<void> {
+    await super.catch(error)
+    if (!this.#begun && process.exitCode === EXIT_CODES.error.code) process.exitCode = EXIT_CODES.usage.code
+  }
+
+  /** @param leftEarly - nobody reads any more, as with head: what was ended for that is no fault */
+  private tellFaults(all: Remote['processes'], leftEarly: boolean, core: Core): void {
+    const processes = leftEarly ? all.filter((one) => !one.killed && one.result !== undefined) : all
+    const counts = countHosts(processes)
     if (counts.ok === counts.hosts) return
     const explain = (code: string): string => (code in core.ERROR_CODES ? core.ERROR_CODES[code as keyof typeof core.ERROR_CODES] : '')
-    for (const line of formatFaults(remote.processes, { foldHosts: core.foldHosts, explain })) this.logToStderr(line)
+    for (const line of formatFaults(processes, { foldHosts: core.foldHosts, explain })) this.logToStderr(line)
     if (counts.hosts > 1) this.logToStderr(formatEnd(counts))
   }
 }
@@ -174,15 +215,21 @@ class Output {
   constructor(live: LiveLine, flags: { readonly 'no-prefix': boolean }) {
     this.#live = live
     this.#prefix = !flags['no-prefix']
-    // Whoever reads has left, as head does: nobody wants the rest.
-    process.stdout.once('error', () => this.#closed.abort())
+    // Whoever reads has left, as head does: nobody wants the rest. oclif's own listener throws the others into the event loop.
+    process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
+      if (this.closed.aborted) return
+      this.#closed.abort()
+      if (error.code === 'EPIPE') return
+      live.write(process.stderr, `Error: standard output cannot be written: ${error.message}\n`)
+      process.exitCode = Math.max(Number(process.exitCode ?? 0), EXIT_CODES.error.code)
+    })
   }
 
   get closed(): AbortSignal {
     return this.#closed.signal
   }
 
-  /** Shows output as it comes. @param raw - as it is: it belongs to a terminal */
+  /** Shows output as it comes. @param raw - as it is, not in lines */
   follow(one: SshProcess, raw: boolean): void {
     for (const [stream, handlers] of [
       [process.stdout, one.stdoutHandlers],
@@ -191,7 +238,7 @@ class Output {
       const lines = new LabelledLines(this.#prefix ? `${one.host}: ` : '', (text) => this.#live.write(stream, text))
       handlers.push({
         bytes: (chunk) => {
-          if (raw) stream.write(chunk)
+          if (raw) this.#live.write(stream, chunk)
           else lines.push(chunk)
           return drained(stream)
         },
@@ -246,6 +293,33 @@ function connectionFlags(flags: {
     connectTimeout: flags['connect-timeout'],
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+/** A wrong name would else be a login that every host refuses. */
+async function requireReadable(files: readonly string[]): Promise<void> {
+  for (const file of files) {
+    // The openssh client knows "none", and expands these.
+    if (file === 'none' || file.startsWith('~') || file.includes('%')) continue
+    try {
+      await access(file, constants.R_OK)
+    } catch (cause) {
+      throw new ConfigError('E_ARGUMENT', `the file ${file} cannot be read: ${(cause as Error).message}`, { cause })
+    }
+  }
+}
+
+function isPipe(stream: { readonly fd: number }): boolean {
+  try {
+    const status = fstatSync(stream.fd)
+    return status.isFIFO() || status.isSocket()
+  } catch {
+    return false
+  }
+}
+
+function terminalType(terminal: unknown): { readonly env?: Readonly<Record<string, string>> } {
+  const { TERM } = process.env
+  return terminal === undefined || TERM === undefined ? {} : { env: { TERM } }
 }
 
 async function readScript(file: string): Promise<Uint8Array> {
