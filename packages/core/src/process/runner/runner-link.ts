@@ -1,5 +1,5 @@
 import { ProcessError } from '../../errors.js'
-import { makeDeferred, settlesWithin } from '../../util/async.js'
+import { type Deferred, makeDeferred, settlesWithin } from '../../util/async.js'
 import { FrameReader, FrameWriter, type RunnerFrame } from './frames.js'
 import { type Hello, HelloReader } from './hello.js'
 import { type RequestWriter, requestsFor } from './requests.js'
@@ -62,6 +62,8 @@ export class RunnerLink {
   #state: 'opening' | 'open' | 'cut' | 'over' = 'opening'
   #place: RunnerPlace | undefined
   #onEnd: (() => void) | undefined
+  /** A try to go on that nobody has answered. */
+  #resuming: Deferred<void> | undefined
   #flushing = false
   #pingWanted = false
   #referenced = false
@@ -153,8 +155,11 @@ export class RunnerLink {
    */
   async resume(transport: RunnerTransport): Promise<void> {
     if (this.#state === 'over' || this.#place === undefined) throw this.#error('it was given up before')
+    // What was tried before is over, too.
     this.#cut()
+    this.#resuming?.reject(this.#error('another try was made meanwhile'))
     const found = makeDeferred<void>()
+    this.#resuming = found
     this.#transport = transport
     this.#listen(
       transport,
@@ -178,7 +183,11 @@ export class RunnerLink {
     this.requests.acknowledge(first, this.#received)
     transport.write(first.take())
     this.#acknowledged = this.#received
-    await found.promise
+    try {
+      await found.promise
+    } finally {
+      if (this.#resuming === found) this.#resuming = undefined
+    }
   }
 
   /** Gives up for ever. */
@@ -188,7 +197,9 @@ export class RunnerLink {
     this.#state = 'over'
     this.#transport.close()
     this.#kept = []
-    this.#ready.reject(this.#error('it was given up'))
+    const error = this.#error('it was given up')
+    this.#ready.reject(error)
+    this.#resuming?.reject(error)
   }
 
   /** Lets the runner end what it started, and itself. */
@@ -224,7 +235,7 @@ export class RunnerLink {
   /** Lets go of the transport. */
   #cut(): void {
     clearInterval(this.#heartbeat)
-    if (this.#state === 'opening' || this.#state === 'open') {
+    if (this.#state === 'opening' || this.#state === 'open' || this.#resuming !== undefined) {
       this.#state = 'cut'
       this.#transport.close()
     }

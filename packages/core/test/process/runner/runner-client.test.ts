@@ -236,6 +236,20 @@ describe('a lost link', () => {
     await client.close()
   })
 
+  it('is taken up once: who tried before, and who tries when it was given up, is told', async () => {
+    const { client, transport } = openRunner()
+    const running = await client.start({ command: ['sleep', '300'] })
+    transport.cut()
+    // These never answer.
+    const first = client.resume(new PipeTransport('exec cat >/dev/null')).catch((reason: unknown) => reason)
+    const second = client.resume(new PipeTransport('exec cat >/dev/null')).catch((reason: unknown) => reason)
+    expect(await first).toMatchObject({ code: 'E_RUNNER', message: expect.stringContaining('another try') })
+    client.lose({ code: 'E_CONNECTION_LOST', message: 'given up' })
+    expect(await second).toMatchObject({ code: 'E_RUNNER', message: expect.stringContaining('given up') })
+    expect(await running.result).toMatchObject({ outcome: 'unreachable' })
+    process.kill((await client.ready).pid, 'SIGTERM')
+  })
+
   it('leaves nothing in the file system', async () => {
     const { client } = openRunner()
     const { directory } = await client.ready
