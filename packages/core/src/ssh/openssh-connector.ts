@@ -8,6 +8,7 @@ import { explainLost, placeOf } from './connect-errors.js'
 import type { ChannelEnd, Connector, SshChannel, SshConnection, SshPrompts, SshTarget } from './connection.js'
 import { keyOf } from './connection-keys.js'
 import { type ControlDirectory, openControlDirectory } from './control-directory.js'
+import { type LastWill, writeLastWill } from './last-will.js'
 import { MuxControl } from './mux-control.js'
 import { ForwardedStream, type MuxClient, OpensshChannel, startClient } from './openssh-channel.js'
 import { adoptMaster, killMaster, type Master, startMaster } from './openssh-master.js'
@@ -23,6 +24,7 @@ export interface OpensshOptions {
 /** Where sockets and logs of this connector are, and who answers questions. */
 interface Base {
   readonly directory: ControlDirectory
+  readonly lastWill: LastWill
   readonly askpass: Askpass | undefined
 }
 
@@ -39,7 +41,7 @@ const REST_AFTER_REFUSAL_MS = 60_000
  * Connects with the system's ssh client: one login on each host, kept by a multiplexing master, and a client for each command over it.
  * Whatever ssh_config can ask is done by ssh itself. Gateways are logged into once for all hosts behind them.
  *
- * Masters end with their connection, with this program, and ten seconds after its death. A master of the user's own
+ * Masters end with their connection and with this program, also when it is killed. A master of the user's own
  * (`ControlPath`) is used when it is open, and left open.
  *
  * @remarks A command that was ended by a signal comes back as exit code 255: the client does not tell which signal it was.
@@ -166,6 +168,7 @@ export class OpensshConnector implements Connector, AsyncDisposable {
     return new OpensshConnection(target, master, {
       program: this.#program,
       logPath: () => join(base.directory.path, `s${++this.#names}`),
+      lastWill: master.own ? undefined : base.lastWill,
       after,
     })
   }
@@ -173,10 +176,11 @@ export class OpensshConnector implements Connector, AsyncDisposable {
   #open(): Promise<Base> {
     this.#base ??= (async () => {
       const directory = await openControlDirectory()
+      const lastWill = writeLastWill(directory.path, this.#program)
       process.once('exit', this.#onExit)
       const ask = this.#prompts?.ask
       const askpass = ask === undefined ? undefined : await Askpass.start(directory.path, this.#prompts ?? {})
-      this.#opened = { directory, askpass }
+      this.#opened = { directory, lastWill, askpass }
       return this.#opened
     })()
     this.#base.catch(() => {
@@ -199,6 +203,7 @@ export class OpensshConnector implements Connector, AsyncDisposable {
     await Promise.all([...this.#masters].map((master) => master.end()))
     await base?.askpass?.[Symbol.asyncDispose]()
     base?.directory.remove()
+    base?.lastWill.revoke()
   }
 }
 
@@ -231,6 +236,8 @@ interface Tools {
   readonly program: string
   /** A new name for the log of a client. */
   readonly logPath: () => string
+  /** Of clients that would outlive this program, because their master does. */
+  readonly lastWill: LastWill | undefined
   /** When the connection is gone. */
   readonly after: () => Promise<void>
 }
@@ -315,6 +322,9 @@ class OpensshConnection implements SshConnection {
     )
     this.#clients.add(client)
     void client.closed.then(() => this.#clients.delete(client))
+    const { pid } = client.child
+    if (pid !== undefined) this.#tools.lastWill?.add(pid)
+    client.child.on('exit', () => pid !== undefined && this.#tools.lastWill?.remove(pid))
     return client
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { processesWith } from '../../../../test/testbed/proc.mjs'
 import { type SshHosts, sshHostsUnavailable, startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
 import { type ConnectionOptions, connectionSchema } from '../../src/model/connection.js'
 import type { HostSpec } from '../../src/model/host.js'
@@ -240,21 +241,47 @@ describe.skipIf(reason !== undefined)(`the openssh connector${why}`, () => {
     await control!.closed
   })
 
-  it('ends with the program that made it, also when that is killed', async () => {
+  describe('when the program that made it is killed', () => {
     const program = `
       import { OpensshConnector } from ${JSON.stringify(new URL('../../dist/ssh/openssh-connector.js', import.meta.url).href)}
       const connection = await new OpensshConnector().connect(JSON.parse(process.argv[1]))
+      const channel = await connection.exec('trap "" HUP PIPE; while :; do sleep 1; done')
       console.log(connection.target.name)
       setInterval(() => {}, 1000)`
-    const target = JSON.stringify(await targetOf('h1'))
-    const child = spawn(process.execPath, ['--input-type=module', '-e', program, target], { stdio: ['ignore', 'pipe', 'inherit'] })
-    try {
-      await once(child.stdout, 'data')
-      expect(bed.sessions('h1')).toBe(1)
-    } finally {
-      child.kill('SIGKILL')
+    /** Starts a command that does not end, kills its controller, and says what of it is left here: the ids of its processes. */
+    const killController = async (target: SshTarget): Promise<() => number[]> => {
+      const mark = `cahier-killed-${process.pid}-${Math.random()}`
+      const env = { ...process.env, CAHIER_KILLED: mark }
+      const words = ['--input-type=module', '-e', program, JSON.stringify(target)]
+      const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'], env })
+      try {
+        await once(child.stdout, 'data')
+      } finally {
+        child.kill('SIGKILL')
+      }
+      return () => processesWith(mark)
     }
-    await expect.poll(() => bed.sessions('h1'), { timeout: 40_000 }).toBe(0)
+
+    it('ends its masters and clients, whatever still runs on the host', async () => {
+      const left = await killController(await targetOf('h1'))
+      await expect.poll(left, { timeout: 9000 }).toEqual([])
+      await expect.poll(() => bed.sessions('h1')).toBe(0)
+    })
+
+    it('ends its clients over a master of the user, and leaves that open', async () => {
+      const path = join(directory, 'kept-%C')
+      const file = config('kept', `${readFileSync(bed.sshConfig, 'utf8')}\nHost *\n  ControlPath ${path}\n`)
+      spawnSync('ssh', ['-F', file, '-M', '-N', '-f', '-o', 'ControlPersist=30', 'h1'], { stdio: 'ignore' })
+      const target = await targetOf('h1', { sshConfig: file })
+      const left = await killController(target)
+      await expect.poll(left, { timeout: 9000 }).toEqual([])
+      const control = await MuxControl.open(
+        target.openssh.options.find((each) => each.startsWith('ControlPath='))!.slice('ControlPath='.length),
+      )
+      expect(control).toBeDefined()
+      control!.terminate()
+      await control!.closed
+    })
   })
 
   describe('on the way', () => {
