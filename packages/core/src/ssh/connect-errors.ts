@@ -4,7 +4,7 @@ import type { SshTarget } from './connection.js'
 import { fingerprintOf, type HostKeys, type HostKeyVerdict, keyTypeOf } from './known-hosts.js'
 
 /** How far a connection had come. */
-export type Stage = 'dial' | 'banner' | 'handshake' | 'login'
+export type Stage = 'lookup' | 'dial' | 'banner' | 'handshake' | 'login'
 
 /** `node7 (10.0.0.7:22)`. */
 export function placeOf(target: SshTarget): string {
@@ -14,25 +14,48 @@ export function placeOf(target: SshTarget): string {
 
 function makeError(target: SshTarget, code: ErrorCode, message: string, details: ErrorDetails = {}): ProcessError {
   const data = { host: target.name, address: target.address, port: target.port, ...details.data }
-  return new ProcessError(code, `${placeOf(target)} ${message}`, { ...details, data })
+  return new ProcessError(code, `${placeOf(target)} ${printable(message)}`, { ...details, data })
 }
 
+/** What a server says must not move the cursor of a terminal on which it is shown. */
+export function printable(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]+/g, '.')
+}
+
+const SPELL = 'Look whether the name is written right: ssh -G tells what the ssh configuration makes of it'
+const LISTEN = 'Look whether sshd runs there, or name the port at which it listens'
+const WAY = 'Look whether the host is up, and whether the way to it leads over a VPN or a gateway (jump)'
+const FIREWALL = 'Look at the firewall and the rules of this machine'
+const FILES = 'Raise the limit with ulimit -n, or do less at a time'
+
 /** Words for what the system says. What may go well a moment later has `retry`. */
-const SYSTEM: Readonly<Record<string, { readonly code: ErrorCode; readonly text: string; readonly retry?: boolean }>> = {
-  ENOTFOUND: { code: 'E_HOST_NAME', text: 'has a name that this machine does not know' },
-  EAI_AGAIN: { code: 'E_HOST_NAME', text: 'could not be looked up: the name server does not answer', retry: true },
-  ECONNREFUSED: { code: 'E_HOST_REFUSED', text: 'refused the connection: nothing listens there' },
-  ETIMEDOUT: { code: 'E_HOST_TIMEOUT', text: 'did not answer: the network gave up waiting' },
-  EHOSTUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to this host' },
-  ENETUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to its network' },
-  EHOSTDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the host is down' },
-  ENETDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the network is down' },
-  EADDRNOTAVAIL: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine has no address or port left for it', retry: true },
-  EINVAL: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the address is of no use here' },
-  EACCES: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it' },
-  EPERM: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it (a firewall?)' },
-  EMFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this program has too many files open', retry: true },
-  ENFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine has too many files open', retry: true },
+const SYSTEM: Readonly<
+  Record<string, { readonly code: ErrorCode; readonly text: string; readonly hint: string; readonly retry?: boolean }>
+> = {
+  ENOTFOUND: { code: 'E_HOST_NAME', text: 'has a name that this machine does not know', hint: SPELL },
+  EAI_AGAIN: {
+    code: 'E_HOST_NAME',
+    text: 'could not be looked up: the name server does not answer',
+    hint: 'Look at the name servers of this machine (/etc/resolv.conf), or name the host by its address',
+    retry: true,
+  },
+  ECONNREFUSED: { code: 'E_HOST_REFUSED', text: 'refused the connection: nothing listens there', hint: LISTEN },
+  ETIMEDOUT: { code: 'E_HOST_TIMEOUT', text: 'did not answer: the network gave up waiting', hint: WAY },
+  EHOSTUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to this host', hint: WAY },
+  ENETUNREACH: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: no way leads to its network', hint: WAY },
+  EHOSTDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the host is down', hint: WAY },
+  ENETDOWN: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the network is down', hint: WAY },
+  EADDRNOTAVAIL: {
+    code: 'E_HOST_UNREACHABLE',
+    text: 'cannot be reached: this machine has no address or port left for it',
+    hint: 'Connect to fewer hosts at a time',
+    retry: true,
+  },
+  EINVAL: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: the address is of no use here', hint: SPELL },
+  EACCES: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it', hint: FIREWALL },
+  EPERM: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine forbids it (a firewall?)', hint: FIREWALL },
+  EMFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this program has too many files open', hint: FILES, retry: true },
+  ENFILE: { code: 'E_HOST_UNREACHABLE', text: 'cannot be reached: this machine has too many files open', hint: FILES, retry: true },
 }
 
 /** What a gateway says about the host behind it, in the words of the system. */
@@ -55,10 +78,12 @@ export interface Broken {
 export function explainBroken(target: SshTarget, { stage, cause, received }: Broken): ProcessError {
   if (isCampaignError(cause)) return explainForward(target, cause)
   const system = SYSTEM[systemCodeOf(cause) ?? '']
-  if (system !== undefined && stage === 'dial') {
-    return makeError(target, system.code, system.text, { cause, ...(system.retry === true ? { data: { retry: true } } : {}) })
+  const dialling = stage === 'dial' || stage === 'lookup'
+  if (system !== undefined && dialling) {
+    const { code, text, hint, retry = false } = system
+    return makeError(target, code, text, { cause, suggestions: [hint], ...(retry ? { data: { retry } } : {}) })
   }
-  if (stage === 'dial' && systemCodeOf(cause) !== 'ECONNRESET')
+  if (dialling && systemCodeOf(cause) !== 'ECONNRESET')
     return makeError(target, 'E_HOST_UNREACHABLE', `cannot be reached: ${messageOf(cause)}`, { cause })
   const reason = (cause as { code?: unknown } | undefined)?.code
   const text = cause === undefined ? '' : messageOf(cause)
@@ -67,6 +92,7 @@ export function explainBroken(target: SshTarget, { stage, cause, received }: Bro
   // 12: too many connections (RFC 4253, 11.1)
   if (cut || reason === 12 || systemCodeOf(cause) === 'ECONNRESET') {
     const when = {
+      lookup: 'before it said anything',
       dial: 'before it said anything',
       banner: 'before it said anything',
       handshake: 'during the key exchange',
@@ -80,7 +106,17 @@ export function explainBroken(target: SshTarget, { stage, cause, received }: Bro
     })
   }
   if (stage === 'banner') return explainNoSsh(target, received, cause)
-  if (stage === 'login') return makeError(target, 'E_LOGIN_REFUSED', `ended the login: ${text}`, { cause })
+  if (stage === 'login') {
+    const tooMany = /too many authentication/i.test(text)
+    return makeError(target, 'E_LOGIN_REFUSED', `ended the login: ${text}`, {
+      suggestions: [
+        tooMany
+          ? 'Name the right key with keyFiles (or IdentityFile with IdentitiesOnly yes), so that no other is offered'
+          : 'Look at the log of sshd there',
+      ],
+      cause,
+    })
+  }
   const shared = /no matching (.*)$/i.exec(text)?.[1]
   return shared === undefined
     ? makeError(target, 'E_HOST_PROTOCOL', `broke the rules of ssh during the key exchange: ${text}`, { cause })
@@ -117,17 +153,24 @@ function explainForward(target: SshTarget, cause: ProcessError): ProcessError {
   if (cause.code !== 'E_FORWARD') return cause
   const reason = String(cause.data['reason'] ?? cause.message)
   const gateway = String(cause.data['host'] ?? 'the host on the way')
-  const { code, text } = SYSTEM[BEHIND.find(([pattern]) => pattern.test(reason))?.[1] ?? ''] ?? {
+  const { code, text, hint } = SYSTEM[BEHIND.find(([pattern]) => pattern.test(reason))?.[1] ?? ''] ?? {
     code: 'E_HOST_UNREACHABLE' as const,
     text: `cannot be reached: ${reason}`,
+    hint: `Look whether ${gateway} may forward connections (AllowTcpForwarding of its sshd)`,
   }
-  return makeError(target, code, `${text} (as seen from ${gateway})`, { cause })
+  return makeError(target, code, `${text} (as seen from ${gateway})`, { suggestions: [hint], cause })
 }
 
 /** No answer within the limit. */
 export function explainTimeout(target: SshTarget, stage: Stage, received: Buffer = Buffer.alloc(0)): ProcessError {
   if (stage === 'banner' && received.length > 0) return explainNoSsh(target, received, undefined)
   const seconds = `${target.connectTimeoutMs / 1000} s`
+  if (stage === 'lookup') {
+    return makeError(target, 'E_HOST_NAME', `could not be looked up within ${seconds}: the name servers do not answer`, {
+      data: { timeoutMs: target.connectTimeoutMs },
+      suggestions: [SYSTEM['EAI_AGAIN']!.hint],
+    })
+  }
   const text = {
     dial: `did not answer within ${seconds}`,
     banner: `accepted the connection and said nothing within ${seconds}`,
@@ -149,7 +192,10 @@ export function explainHostKey(target: SshTarget, key: Buffer, keys: HostKeys, v
     const data = { shown: fingerprintOf(key), known: fingerprintOf(known.key), file: known.file, line: known.line }
     const place = `${known.file} line ${known.line}`
     return verdict.state === 'revoked'
-      ? makeError(target, 'E_HOST_KEY_REVOKED', `shows the ${shown}, which ${place} revokes`, { data })
+      ? makeError(target, 'E_HOST_KEY_REVOKED', `shows the ${shown}, which ${place} revokes`, {
+          data,
+          suggestions: ['Do not trust what answers there: ask who runs the host for its new key'],
+        })
       : makeError(
           target,
           'E_HOST_KEY_CHANGED',

@@ -136,7 +136,10 @@ function explainKey(
   const known = file === undefined || line === undefined ? undefined : fingerprintAt(file, line)
   const data = { shown, known: known?.fingerprint, file, line }
   if (code === 'E_HOST_KEY_REVOKED') {
-    return makeError(target, code, `shows the ${key}, which the known hosts revoke`, { data })
+    return makeError(target, code, `shows the ${key}, which the known hosts revoke`, {
+      data,
+      suggestions: ['Do not trust what answers there: ask who runs the host for its new key'],
+    })
   }
   if (code === 'E_HOST_KEY_CHANGED') {
     const other =

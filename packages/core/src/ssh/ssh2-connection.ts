@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { messageOf, ProcessError } from '../errors.js'
 import { isAborted, makeDeferred, settlesWithin } from '../util/async.js'
-import { explainLost, placeOf } from './connect-errors.js'
+import { explainLost, placeOf, printable } from './connect-errors.js'
 import type { SshChannel, SshConnection, SshTarget } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { Ssh2Channel } from './ssh2-channel.js'
@@ -101,7 +101,7 @@ export class Ssh2Connection implements SshConnection {
       this.#open(
         (done) => this.#client.forwardOut('127.0.0.1', 0, host, port, done),
         (error) => {
-          const reason = messageOf(error).replace(/^\(SSH\) Channel open failure: /, '')
+          const reason = printable(messageOf(error).replace(/^\(SSH\) Channel open failure: /, ''))
           const data = { host: this.target.name, reason }
           const message = `${placeOf(this.target)} does not forward to ${host}:${port}: ${reason}`
           reject(this.#lostError ?? new ProcessError('E_FORWARD', message, { data, cause: error }))
@@ -160,7 +160,7 @@ export class Ssh2Connection implements SshConnection {
 
   #explainExec(error: unknown): ProcessError {
     if (this.#lostError !== undefined) return this.#lostError
-    const text = messageOf(error)
+    const text = printable(messageOf(error))
     const place = placeOf(this.target)
     if (text.startsWith('(SSH) Channel open failure')) {
       return new ProcessError('E_HOST_DROPPED', `${place} gives no more sessions on this connection`, {

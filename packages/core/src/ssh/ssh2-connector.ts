@@ -1,4 +1,4 @@
-import { Socket } from 'node:net'
+import { isIP, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import ssh2, { type Algorithms, type ConnectConfig, type ServerHostKeyAlgorithm } from 'ssh2'
 import { isCampaignError, ProcessError } from '../errors.js'
@@ -72,7 +72,9 @@ class Dialing {
     this.#knownHosts = knownHosts
     this.#own = own
     this.#hostKeys = this.#lookUp()
-    this.#limit = new PausableTimer(target.connectTimeoutMs, () => this.#fail(explainTimeout(target, this.#stage, this.#received)))
+    this.#limit = new PausableTimer(target.connectTimeoutMs, () => {
+      this.#fail(explainTimeout(target, this.#reached, this.#received))
+    })
     this.#login = new Ssh2Login(target, sources, {
       hold: async (question) => {
         this.#limit.pause()
@@ -126,6 +128,12 @@ class Dialing {
     const socket = new Socket()
     // else every step waits 40 ms for a delayed acknowledgement; as an option of `connect` it would be ignored
     socket.setNoDelay(true)
+    if (isIP(this.#target.address) === 0) {
+      this.#stage = 'lookup'
+      socket.once('lookup', () => {
+        this.#stage = 'dial'
+      })
+    }
     socket.connect({ host: this.#target.address, port: this.#target.port })
     return socket
   }
@@ -171,8 +179,12 @@ class Dialing {
 
   #break(cause: unknown): void {
     if (this.#settled) return
-    if (this.#stage === 'banner' && /(^|\n)SSH-/.test(this.#received.toString('latin1'))) this.#stage = 'handshake'
-    this.#fail(explainBroken(this.#target, { stage: this.#stage, cause, received: this.#received }))
+    this.#fail(explainBroken(this.#target, { stage: this.#reached, cause, received: this.#received }))
+  }
+
+  /** The library tells of no banner. */
+  get #reached(): Stage {
+    return this.#stage === 'banner' && /(^|\n)SSH-/.test(this.#received.toString('latin1')) ? 'handshake' : this.#stage
   }
 
   #finish(): Ssh2Connection {

@@ -1,8 +1,13 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { ProcessError } from '../../src/errors.js'
+import { explainBroken } from '../../src/ssh/connect-errors.js'
 import type { SshConnection, SshPrompts, SshTarget } from '../../src/ssh/connection.js'
 import { fingerprintOf } from '../../src/ssh/known-hosts.js'
 import { Ssh2Connector } from '../../src/ssh/ssh2-connector.js'
@@ -252,9 +257,9 @@ describe('keys that log in', () => {
 
   it('passes over a private key that others can read, and says so', async () => {
     await using server = await startFakeServer()
-    const open = file(defaultUserKey().private, 0o644)
-    const error = await refusal(new Ssh2Connector().connect(targetOf(server, { keyFiles: [open] })))
-    expect(error).toMatchObject({ code: 'E_LOGIN_REFUSED', message: expect.stringContaining(`${open} (its permissions 0644`) })
+    const readable = file(defaultUserKey().private, 0o644)
+    const error = await refusal(new Ssh2Connector().connect(targetOf(server, { keyFiles: [readable] })))
+    expect(error).toMatchObject({ code: 'E_LOGIN_REFUSED', message: expect.stringContaining(`${readable} (its permissions 0644`) })
     expect(server.logins).toBe(0)
   })
 })
@@ -382,7 +387,49 @@ describe('what does not become a connection', () => {
     expect(error.message).toContain(`node1 (127.0.0.1:${server.port})`)
     expect(error.message).not.toContain('\n')
     expect(error.data['retry'] ?? false).toBe(retry)
+    expect(error.suggestions).not.toEqual([])
     await expect.poll(() => (options.answer === 'silent' ? server.open : 0)).toBe(0)
+  })
+
+  it('a server whose last words are meant for the terminal', () => {
+    const target = makeTarget({ address: '::1', port: 22 }, { knownHostsFiles: [], keyFiles: [] })
+    const cause = new Error('Too many authentication failures\x1b]0;x\x07\n')
+    expect(explainBroken(target, { stage: 'login', cause, received: Buffer.alloc(0) })).toMatchObject({
+      code: 'E_LOGIN_REFUSED',
+      message: 'node1 ([::1]:22) ended the login: Too many authentication failures.]0;x.',
+      suggestions: [expect.stringContaining('keyFiles')],
+    })
+  })
+
+  it.each(['ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EMFILE', 'EPERM'])('%s: says what to try', (code) => {
+    const target = makeTarget({ address: '::1', port: 22 }, { knownHostsFiles: [], keyFiles: [] })
+    const cause = Object.assign(new Error(code), { code })
+    expect(explainBroken(target, { stage: 'dial', cause, received: Buffer.alloc(0) }).suggestions).toHaveLength(1)
+  })
+
+  it('a server that says no more after its banner', async () => {
+    await using server = await startFakeServer()
+    const mute = createServer((socket) => socket.resume().write('SSH-2.0-OpenSSH_9.2\r\n')).listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const { port } = mute.address() as { port: number }
+    const error = await refusal(new Ssh2Connector().connect(targetOf(server, { port, connectTimeoutMs: 300 })))
+    expect(error).toMatchObject({
+      code: 'E_HOST_TIMEOUT',
+      message: expect.stringContaining('did not finish the key exchange within 0.3 s'),
+    })
+    mute.close()
+  })
+
+  it.skipIf(process.platform === 'win32')('a name whose lookup does not come to an end', async () => {
+    await using server = await startFakeServer()
+    // all threads that could look a name up wait for somebody who writes
+    const pipes = Array.from({ length: 4 }, (_, index) => join(directory, `pipe${index}`))
+    execFileSync('mkfifo', pipes)
+    const opened = pipes.map((path) => open(path, 'r'))
+    const error = await refusal(new Ssh2Connector().connect(targetOf(server, { address: 'localhost', connectTimeoutMs: 300 })))
+    for (const path of pipes) closeSync(openSync(path, constants.O_RDWR))
+    for (const pipe of await Promise.all(opened)) await pipe.close()
+    expect(error).toMatchObject({ code: 'E_HOST_NAME', message: expect.stringContaining('could not be looked up within 0.3 s') })
   })
 
   it('a port where nothing listens', async () => {
