@@ -9,6 +9,8 @@ export interface QuestionEvents {
   onAsking(asking: boolean): void
   /** Nobody answered a question without which there is no login. Called before ssh hears of it. */
   onSilence(): void
+  /** False when it is the server that asks: it may ask in the words with which ssh asks for a passphrase. */
+  mayAskForKey(): boolean
 }
 
 /** So long a question that nobody answered is not put again. */
@@ -107,7 +109,7 @@ export class Askpass implements AsyncDisposable {
     if (question.kind === 'none') return ''
     const again = asker.asked.has(text)
     asker.asked.add(text)
-    const isPassphrase = isAboutKey(text)
+    const isPassphrase = isAboutKey(text) && asker.events.mayAskForKey()
     const key = isPassphrase ? text : `${asker.target}\n${text}`
     if (again) {
       if (asker.questioner.unanswered.includes(text)) return undefined

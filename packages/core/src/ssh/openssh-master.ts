@@ -5,7 +5,7 @@ import { isAborted, settlesWithin, startTimer } from '../util/async.js'
 import type { Askpass, Questioner } from './askpass.js'
 import type { SshTarget } from './connection.js'
 import { MuxControl } from './mux-control.js'
-import { explainFailure, explainSilence, reasonOfForward } from './openssh-messages.js'
+import { explainFailure, explainSilence, methodOf, reasonOfForward } from './openssh-messages.js'
 
 /** A master that nobody holds ends by itself after so long; we hold ours as long as we live. */
 const PERSIST_S = 10
@@ -53,7 +53,11 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
   const readLog = (): string => readText(log)
   const wayMark = way?.master.markLog() ?? 0
   const limit = makeLimit(target.connectTimeoutMs + EXTRA_MS)
-  const questioner = settings.askpass?.open(target.name, { onAsking: limit.pause, onSilence: () => child.kill('SIGKILL') })
+  const questioner = settings.askpass?.open(target.name, {
+    onAsking: limit.pause,
+    onSilence: () => child.kill('SIGKILL'),
+    mayAskForKey: () => ['publickey', undefined].includes(methodOf(readLog())),
+  })
   const child = spawn(settings.program, masterWords(target, settings, log), {
     // No stdout either: the master lives on in the background and would hold it.
     stdio: ['ignore', 'ignore', 'ignore'],

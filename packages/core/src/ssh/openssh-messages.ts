@@ -274,6 +274,11 @@ export function stageOf(log: string): Stage {
   return /^debug1: Connection established/m.test(log) ? 'banner' : 'dial'
 }
 
+/** With what it is trying to log in. */
+export function methodOf(log: string): string | undefined {
+  return [...log.matchAll(/^debug1: Next authentication method: (\S+)/gm)].at(-1)?.[1]
+}
+
 /** Why a connection that was open is no more. */
 export function explainEnd(target: SshTarget, log: string): ProcessError {
   const silent = /^Timeout, server .* not responding/m.exec(log)

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -114,6 +114,28 @@ describe.skipIf(!hasSsh)(`questions of ssh${hasSsh ? '' : ' (needs ssh)'}`, () =
     expect(server.connections).toBe(1)
     await connect('inner4', true)
     expect(server.connections).toBe(2)
+  })
+
+  it('gives no server a passphrase that was typed before, in whatever words it asks', async () => {
+    // a client that says who it talks to, and asks: clients before 8.5 hand on the words of a server as they are
+    const program = join(directory, 'ssh-8.4')
+    const log = 'for word; do test "$last" = -E && log=$word; last=$word; done'
+    const ask = `$SSH_ASKPASS "Enter passphrase for key '/home/alice/.ssh/id': "`
+    const method = 'case $last in evil) m=keyboard-interactive;; *) m=publickey;; esac'
+    const tell = 'echo "debug1: Next authentication method: $m" >> "$log"'
+    const answer = `echo "$last $(${ask})" >> ${join(directory, 'answers')}`
+    writeFileSync(program, `#!/bin/sh\n${[log, method, tell, answer, 'exit 255'].join('\n')}\n`, { mode: 0o700 })
+    const asked: string[] = []
+    connector = new OpensshConnector({
+      program,
+      prompts: { ask: async ({ target }) => (asked.push(target) === 1 ? 'secret' : undefined) },
+    })
+    for (const address of ['good', 'better', 'evil']) {
+      const found = await resolveTarget({ address }, connectionSchema.parse({ sshConfig: false, connector: 'openssh' }))
+      await expect(connector.connect(found.target)).rejects.toThrow()
+    }
+    expect(asked).toEqual(['good', 'evil'])
+    expect(readFileSync(join(directory, 'answers'), 'utf8')).toBe('good secret\nbetter secret\n')
   })
 
   it('says that the answer was wrong', async () => {
