@@ -22,8 +22,6 @@ const LEASE_MS = 3000
 const KEEP_ALIVE_MS = 500
 /** How much later than promised something may be on a loaded machine. */
 const SLACK_MS = 15_000
-/** So long a system client stays here after its last session. */
-const PERSIST_MS = 10_000
 const controller = fileURLToPath(new URL('orphans/controller.mjs', import.meta.url))
 
 /** A process that goes on until somebody ends it; it ignores what it can when it is stubborn. */
@@ -91,29 +89,30 @@ async function runAll(bed, plans, verdict, log) {
     `${bed.hosts.length} hosts, each ${bed.isIsolated ? 'in namespaces of its own; a cut pulls its cable' : 'on a loopback address; a cut stops its sshd'}`,
   )
   const took = new Map()
-  await Promise.all(
-    bed.hosts.map(async ({ name }) => {
-      const canary = await startCanary(bed, name)
-      for (let plan = plans.shift(); plan !== undefined; plan = plans.shift()) {
-        const { problems, leftMs } = await runCase(bed, name, plan).catch((error) => ({ problems: [String(error?.stack ?? error)] }))
-        verdict.cases++
-        if (leftMs !== undefined) took.set(plan.fault, [...(took.get(plan.fault) ?? []), leftMs])
-        if (processesWith(canary).length === 0) {
-          verdict.lost++
-          problems.push('lost: the canary on the host died')
-          await startCanary(bed, name, canary)
-        }
-        // The same process may be complained of twice.
-        verdict.wrong += new Set(problems.map((problem) => /^orphan [^:]*: (\d+)/.exec(problem)?.[1]).filter(Boolean)).size
-        for (const problem of problems) {
-          if (problem.startsWith('lost: a command beside')) verdict.lost++
-          if (verdict.failures.length < 20) verdict.failures.push(`case ${plan.number} (${describe(plan)}) on ${name}: ${problem}`)
-        }
-        const ending = problems.length > 0 ? problems.join('; ') : `gone after ${leftMs} ms`
-        log(`case ${plan.number}: ${describe(plan)}: ${ending}`)
+  const lane = async (name) => {
+    const canary = await startCanary(bed, name)
+    for (let plan = plans.shift(); plan !== undefined; plan = plans.shift()) {
+      const { problems, leftMs } = await runCase(bed, name, plan).catch((error) => ({ problems: [String(error?.stack ?? error)] }))
+      verdict.cases++
+      if (leftMs !== undefined) took.set(plan.fault, [...(took.get(plan.fault) ?? []), leftMs])
+      if (processesWith(canary).length === 0) {
+        verdict.lost++
+        problems.push('lost: the canary on the host died')
+        await startCanary(bed, name, canary)
       }
-    }),
-  )
+      // The same process may be complained of twice.
+      verdict.wrong += new Set(problems.map((problem) => /^orphan [^:]*: (\d+)/.exec(problem)?.[1]).filter(Boolean)).size
+      for (const problem of problems) {
+        if (problem.startsWith('lost: a command beside')) verdict.lost++
+        if (verdict.failures.length < 20) verdict.failures.push(`case ${plan.number} (${describe(plan)}) on ${name}: ${problem}`)
+      }
+      const ending = problems.length > 0 ? problems.join('; ') : `gone after ${leftMs} ms`
+      log(`case ${plan.number}: ${describe(plan)}: ${ending}`)
+    }
+  }
+  // A lane that cannot go on is a failure, and no end for the others.
+  const given = (name) => (error) => void verdict.failures.push(`the lane of ${name} ended: ${error?.stack ?? error}`)
+  await Promise.all(bed.hosts.map(({ name }) => lane(name).catch(given(name))))
   for (const [fault, times] of took) log(`${fault}: everything gone after at most ${Math.max(...times)} ms`)
 }
 
@@ -151,10 +150,10 @@ function planCases(cases, seed) {
 
 /** Started by hand, as it were: same user, same host, no Cahier. Returns its token. */
 async function startCanary(bed, name, token = `${TOKENS}canary-${name}.`) {
-  const script = `DRILL_TOKEN=${token} setsid ${loop(true)} ${quiet} & echo up`
-  const ssh = spawn('ssh', ['-F', bed.sshConfig, name, script], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await Promise.all([once(ssh.stdout, 'data'), once(ssh, 'exit')])
-  await until(() => processesWith(token).length > 0, 5000)
+  const script = `DRILL_TOKEN=${token} setsid ${loop(true)} ${quiet} &`
+  const ssh = spawn('ssh', ['-F', bed.sshConfig, name, script], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const [code] = await once(ssh, 'exit')
+  if (!(await until(() => processesWith(token, true).length > 0, SLACK_MS))) throw new Error(`no canary on ${name}: ssh ended with ${code}`)
   return token
 }
 
@@ -211,6 +210,12 @@ while :; do sleep 1; done`
     else if (fault === 'cut') bed.cutHost(name)
     else if (fault !== 'time limit') child.kill('SIGKILL')
 
+    if (FAULTS[fault] === undefined) {
+      // What it had started here, such as ssh, goes with it, whatever still runs on the host.
+      const here = () => processesWith(local)
+      await untilLasting(() => here().length === 0, SLACK_MS)
+      for (const pid of here()) problems.push(`orphan here: ${pid} ${commandLine(pid)}`)
+    }
     const endsAll = fault === 'cut' || FAULTS[fault] === undefined
     const leaseMs = endsAll ? LEASE_MS : 0
     const left = (anew) => [...processesWith(`${token}.`, anew), ...(endsAll ? processesWith(beside) : [])]
@@ -248,7 +253,7 @@ while :; do sleep 1; done`
         .filter(([pid, text]) => text.includes('SSH_CONNECTION=') && !text.includes(TOKENS) && !commandLine(pid).startsWith('sshd'))
         .map(([pid]) => pid)
     const anywhere = () => [...[`${token}.`, beside, local].flatMap((each) => processesWith(each)), ...runners()]
-    await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + PERSIST_MS + SLACK_MS)
+    await untilLasting(() => anywhere().length === 0, leaseMs + plan.graceMs + SLACK_MS)
     for (const pid of anywhere()) problems.push(`orphan at the end: ${pid} ${commandLine(pid)}`)
     return { problems, leftMs }
   } finally {
