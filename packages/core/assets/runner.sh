@@ -390,17 +390,20 @@ _take() {
   done
 }
 
+_not_forked() {
+  : >"$_dir/p.$_starting"
+  echo "F $_starting fork EAGAIN the shell cannot fork" >&8
+}
+
 _link_ended() {
   trap - EXIT
-  if [ -n "$_starting" ]; then
-    : >"$_dir/p.$_starting"
-    echo "F $_starting fork EAGAIN the shell cannot fork" >&8
-  fi
+  [ -z "$_starting" ] || _not_forked
   [ "$_lease" -gt 0 ] || [ "$1" != ended ] || _over
   echo "$1 $_links" 1<>"$_dir/main"
   exit
 }
 
+# What it starts is not its child: under busybox, a child that ends makes read forget the part of a line that has come.
 _listen() {
   _dead= _starting= _n=0
   trap - PIPE HUP
@@ -428,10 +431,8 @@ _listen() {
           _starting=$_id
           echo '0 - - starting' >"$_dir/p.$_id"
           [ -z "$8" ] || : >"$_dir/$_id.q"
-          _command "$@" </dev/null 4<&- &
+          (_command "$@" </dev/null 4<&- &) || _not_forked
           _starting=
-          # Those that have ended are let go.
-          jobs
         fi
         ;;
       w)
@@ -457,18 +458,16 @@ _listen() {
         ;;
       k)
         _taken
-        if _settled_now "$_id"; then _signal_group "$_id" "$2"; else _signal_group "$_id" "$2" & fi
+        if _settled_now "$_id"; then _signal_group "$_id" "$2"; else (_signal_group "$_id" "$2" &); fi
         ;;
       K)
         _taken
-        _signal_tree "$_id" "$2" &
-        jobs
+        (_signal_tree "$_id" "$2" &)
         ;;
       t)
         _n=$((_n + 1))
         _taken
-        _tell_tree "$_id" "$_links.$_n" &
-        jobs
+        (_tell_tree "$_id" "$_links.$_n" &)
         ;;
       d)
         _taken
@@ -492,7 +491,6 @@ _listen() {
         ;;
       p)
         _taken
-        jobs
         echo 'P 0' >&8
         ;;
       q)
@@ -595,7 +593,8 @@ _sweep() {
 
 # Who has ended while a stream is open gets a moment: its last words may be on their way.
 _arm() {
-  [ -n "$_armed" ] || { { _pause; echo y >&8; } & }
+  # It is no child of the keeper: under busybox, a child that ends breaks off what its parent is just writing.
+  [ -n "$_armed" ] || ({ _pause; echo y >&8; } &)
   _armed=1
 }
 

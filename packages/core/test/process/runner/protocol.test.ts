@@ -223,6 +223,18 @@ for (const program of programs) {
       expect(runner.output(3).toString()).toBe('/usr\nstill here\n')
     })
 
+    it('takes a request that comes in two parts while a command ends', async ({ run }) => {
+      const runner = await run(program)
+      const request = runner.encode('t', 77)
+      runner.start(1, { words: shell('read x; exit 3'), pipe: true })
+      await runner.said('S', 1)
+      runner.write(1, Buffer.from('go\n'))
+      runner.sendPart(request.subarray(0, 3))
+      await runner.ended(1)
+      runner.sendPart(request.subarray(3))
+      expect(await runner.said('T', 77)).toBe('')
+    })
+
     it('gives text to stdin, and nothing when there is none', async ({ run }) => {
       const runner = await run(program)
       const text = randomBytes(300_000)
