@@ -30,11 +30,25 @@ export function countHosts(processes: readonly HostProcess[]): ExecCounts {
   return { hosts: processes.length, ok: count('ok'), failed: count('failed'), unreachable: count('unreachable') }
 }
 
-export function formatProgress({ hosts, ok, failed, unreachable }: ExecCounts): string {
+/** Names of hosts that are said when no more than these are waited for. */
+const FEW = 3
+
+/** What stands on the live line: how many are done, and at the end who is waited for. */
+export function formatProgress(processes: readonly HostProcess[]): string {
+  const { hosts, ok, failed, unreachable } = countHosts(processes)
+  const open = hosts - ok - failed - unreachable
   const parts = [
     `${ok + failed + unreachable}/${hosts} done`,
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(unreachable > 0 ? [`${unreachable} unreachable`] : []),
+    ...(open > 0 && open <= FEW && open < hosts
+      ? [
+          `waiting for ${processes
+            .filter((one) => kindOf(one) === 'open')
+            .map(({ host }) => String(host))
+            .join(', ')}`,
+        ]
+      : []),
   ]
   return parts.join(', ')
 }

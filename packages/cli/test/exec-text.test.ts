@@ -184,8 +184,12 @@ describe('formatProgress and formatEnd', () => {
   ]
 
   it('count what has ended, and how', () => {
-    expect(formatProgress(countHosts(processes))).toBe('3/4 done, 1 failed, 1 unreachable')
-    expect(formatProgress(countHosts([ended('a')]))).toBe('1/1 done')
+    expect(formatProgress(processes)).toBe('3/4 done, 1 failed, 1 unreachable, waiting for d')
+    expect(formatProgress([ended('a')])).toBe('1/1 done')
+    expect(formatProgress(processes.slice(-1))).toBe('0/1 done')
+    expect(
+      formatProgress([...'efgh'].map((host) => ({ host, ok: true, killed: false, result: undefined })).concat(processes as never)),
+    ).toBe('3/8 done, 1 failed, 1 unreachable')
     expect(formatEnd(countHosts(processes))).toBe('4 hosts: 1 ok, 1 failed, 1 not reached, 1 not begun')
     expect(formatEnd(countHosts([ended('a')]))).toBe('1 host: 1 ok')
   })

@@ -160,12 +160,12 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       one.lifecycleHandlers.push({
         end: () => {
           if (this.jsonEnabled()) this.logJson(hostJson(one))
-          live.set(formatProgress(countHosts(remote.processes)))
+          live.set(formatProgress(remote.processes))
         },
       })
       if (!flags.gather && !this.jsonEnabled()) show.follow(one, asItIs)
     }
-    live.set(formatProgress(countHosts(remote.processes)))
+    live.set(formatProgress(remote.processes))
     const release = flags.pty ? joinTerminal(remote.processes[0] as SshProcess) : undefined
     this.#begun = true
     await remote.run()
