@@ -242,3 +242,29 @@ export function treeScript(
   lines.push(`case "$cahier_rows" in *"$$ "*) printf "\\n%s T%s\\n" ${token} "$cahier_found" ;; esac`, 'exit 0', token, '')
   return lines.join('\n')
 }
+
+/**
+ * A program for a host whose runner was killed: ends what carries one of these marks, and all descendants, with SIGTERM, the grace,
+ * SIGKILL; then says who lives on.
+ */
+export function sweepScript(token: string, markers: readonly string[], graceSeconds: number): string {
+  const look = `cahier_tree none none ${shellQuote(markers.join('\n'))} none ""`
+  const signal = (name: string): string => `[ -z "$cahier_found" ] || kill -s ${name} $cahier_found 2>/dev/null`
+  return `${TREE}
+${look}
+cahier_known=$(echo $cahier_found | wc -w)
+${signal('TERM')}
+${signal('CONT')}
+cahier_left=${graceSeconds + 3}
+${look}
+while [ "$cahier_left" -gt 0 ] && [ -n "$cahier_found" ]; do
+  [ "$cahier_left" -gt 3 ] || kill -s KILL $cahier_found 2>/dev/null
+  sleep 1
+  cahier_left=$((cahier_left - 1))
+  ${look}
+done
+case "$cahier_rows" in *"$$ "*) printf "\\n%s T %s%s\\n" ${token} "$((cahier_known))" "$cahier_found" ;; esac
+exit 0
+${token}
+`
+}

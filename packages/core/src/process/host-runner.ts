@@ -6,6 +6,7 @@ import type { ConnectionPool } from '../ssh/connection-pool.js'
 import type { PooledConnection } from '../ssh/pooled-connection.js'
 import { settlesWithin } from '../util/async.js'
 import { SharedTask } from '../util/shared-task.js'
+import { sweepHost } from './plain-channel.js'
 import { bootstrapRelay, bootstrapRunner, makeToken } from './runner/bootstrap.js'
 import { ChannelTransport } from './runner/channel-transport.js'
 import { RunnerClient, type RunnerLoss } from './runner/runner-client.js'
@@ -147,9 +148,10 @@ export class HostRunner {
         if (found === true) return
         last = found
         if (!pooled.lost && tries > 1) {
+          const left = await this.#sweep(client, pooled)
           this.#lose(client, {
             code: 'E_RUNNER',
-            message: `The runner on ${this.#name} is gone, so nobody saw how its commands ended: ${last}`,
+            message: `The runner on ${this.#name} is gone, so nobody saw how its commands ended: ${last}; ${left}`,
           })
           return
         }
@@ -161,6 +163,14 @@ export class HostRunner {
     }
     const message = `The connection to ${this.#name} was cut while commands ran there, and could not be taken up again within ${lease / 1000} s: ${last}`
     this.#lose(client, { code: 'E_CONNECTION_LOST', message })
+  }
+
+  /** What was killed cannot end its commands. Ends them, and says so. */
+  async #sweep(client: RunnerClient, pooled: PooledConnection): Promise<string> {
+    const swept = client.markers.length === 0 ? { found: 0, left: [] } : await sweepHost(pooled, client.markers, LAST_GRACE_SECONDS)
+    if (swept === undefined) return 'what they left there could not be looked for, and may still run'
+    if (swept.left.length > 0) return `these processes of theirs could not be ended: ${swept.left.join(' ')}`
+    return swept.found === 0 ? 'nothing of them runs there any more' : 'what still ran of them was ended'
   }
 
   /** @returns true, or why not */

@@ -5,7 +5,16 @@ import type { OutputStream, RunningProcess, StartOptions } from '../ports/proces
 import type { ChannelEnd, SshChannel } from '../ssh/connection.js'
 import type { PooledConnection } from '../ssh/pooled-connection.js'
 import { makeDeferred, settlesWithin, startTimer } from '../util/async.js'
-import { type ChannelLeader, channelCommand, channelInput, channelScript, INPUT_END, inputPieces, treeScript } from './channel-script.js'
+import {
+  type ChannelLeader,
+  channelCommand,
+  channelInput,
+  channelScript,
+  INPUT_END,
+  inputPieces,
+  sweepScript,
+  treeScript,
+} from './channel-script.js'
 import { explainStartError, makeMarker, type StartError } from './command.js'
 import { EndMark, explainStatus } from './end-mark.js'
 import { MarkedOutput } from './marked-output.js'
@@ -14,6 +23,8 @@ import { DEFAULT_GRACE_MS, endedProcess, type ProcessControls, SupervisedProcess
 
 /** How long the second channel that signals a tree may take. */
 const TREE_PATIENCE_MS = 10_000
+/** How long the channel that ends what a killed runner left may take: the grace, and many looks at a loaded host. */
+const SWEEP_PATIENCE_MS = 30_000
 /** A host that is short of processes or sessions is asked again. */
 const TREE_TRIES = 10
 const SIGNAL_TRIES = 2
@@ -242,8 +253,29 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
   }
 }
 
+/**
+ * Ends what a runner that was killed has left on its host.
+ *
+ * @param markers - of its commands
+ * @returns how many processes were found, and those that could not be ended; undefined when nobody could be asked
+ */
+export async function sweepHost(
+  pooled: PooledConnection,
+  markers: readonly string[],
+  graceSeconds: number,
+): Promise<{ readonly found: number; readonly left: readonly number[] } | undefined> {
+  const answer = await askTree(pooled, (token) => sweepScript(token, markers, graceSeconds), SWEEP_PATIENCE_MS)
+  if (answer === undefined) return undefined
+  const [found = 0, ...left] = answer
+  return { found, left }
+}
+
 /** @returns the living processes of a tree, undefined when nobody could be asked */
-async function askTree(pooled: PooledConnection, script: (token: string) => string): Promise<readonly number[] | undefined> {
+async function askTree(
+  pooled: PooledConnection,
+  script: (token: string) => string,
+  patienceMs = TREE_PATIENCE_MS,
+): Promise<readonly number[] | undefined> {
   const token = makeToken()
   let channel: SshChannel
   try {
@@ -264,6 +296,6 @@ async function askTree(pooled: PooledConnection, script: (token: string) => stri
   })
   channel.write(Buffer.from(script(token))).catch(() => {})
   channel.end()
-  if (!(await settlesWithin(channel.closed, TREE_PATIENCE_MS))) channel.close()
+  if (!(await settlesWithin(channel.closed, patienceMs))) channel.close()
   return found
 }

@@ -183,14 +183,21 @@ describe('RemoteBackend whose connection is cut', () => {
 })
 
 describe('RemoteBackend', () => {
-  it('says of commands whose runner was killed that nobody saw their end, and brings a new one', async () => {
-    const { run, pool } = await host()
-    const killed = await run('echo begun; kill -9 $PPID; sleep 5')
+  it('says of commands whose runner was killed that nobody saw their end, and ends what they left', async () => {
+    const { run, pool } = await host({}, { runner: 'perl' })
+    const pids = join(directory, 'left')
+    const stubborn = `setsid sh -c 'trap "" TERM; echo $$ >>${pids}; while :; do sleep 0.1; done'`
+    const wait = `while [ $(wc -l <${pids}) -lt 2 ]; do sleep 0.05; done`
+    const killed = await run(`sleep 1000 & echo $! $$ >>${pids}; ${stubborn} & ${wait}; kill -9 $PPID; sleep 1000`)
     expect(killed).toMatchObject({ outcome: 'unreachable', error: { code: 'E_RUNNER' } })
     expect(killed.error?.message).toContain('node1')
+    expect(killed.error?.message).toContain('what still ran of them was ended')
+    const left = readFileSync(pids, 'utf8').split(/\s+/).filter(Boolean).map(Number)
+    expect(left).toHaveLength(3)
+    expect(left.filter(alive)).toEqual([])
     expect(await run('echo again')).toMatchObject({ exitCode: 0, stdout: { text: 'again\n' } })
     expect(pool.logins).toBe(1)
-  })
+  }, 60_000)
 
   it('takes sh where there is no perl, and channels where there is neither, and remembers it', async () => {
     const fakes = join(directory, 'no-perl')

@@ -74,6 +74,11 @@ export class RunnerClient {
     return this.#link.lost
   }
 
+  /** What is in the environment of its commands that run, or were being started, and are to end with the runner. */
+  get markers(): readonly string[] {
+    return [...this.#entries.values()].filter(({ spec }) => spec.detach !== true).map(({ marker }) => marker)
+  }
+
   /** Waits for a place and for the hello. Always resolves; `not-started`, `unreachable` and `canceled` are results. */
   async start(spec: ProcessSpec, options: StartOptions = {}): Promise<RunningProcess> {
     const wrong = checkSpec(spec)
