@@ -825,13 +825,18 @@ _remaining() {
 _end() {
   trap '' TERM INT HUP
   kill "$_listener" $_watcher
-  _told=' ' _passed=0
+  _told=' ' _limit=
+  # Rounds are no measure: to look at all processes takes its time, too.
+  if [ "$_grace" -gt 0 ]; then
+    sleep "$_grace" 7>&- &
+    _limit=$!
+  fi
   while :; do
     _remaining
     _pids=
     [ -z "$_left" ] || _pids=$(_tree $_left)
     [ -n "$_pids$_begun" ] || break
-    [ "$_passed" -lt $((_grace * 10)) ] || break
+    [ -n "$_limit" ] && kill -s 0 "$_limit" || break
     for _pid in $_pids; do
       case $_told in
         *" $_pid "*) ;;
@@ -842,7 +847,7 @@ _end() {
           ;;
       esac
     done
-    if sleep 0.1; then _passed=$((_passed + 1)); else sleep 1; _passed=$((_passed + 10)); fi
+    _pause
   done
   for _round in 1 2 3 4 5 6 7 8 9; do
     [ -n "$_pids" ] || break
@@ -850,6 +855,7 @@ _end() {
     _remaining
     _pids=$(_tree $_left)
   done
+  [ -z "$_limit" ] || kill "$_limit"
   if [ -n "$_own_group" ]; then
     _kill_group TERM "$$"
   else
