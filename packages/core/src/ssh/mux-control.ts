@@ -46,9 +46,12 @@ export class MuxControl {
 
   /**
    * @param timeoutMs - a master that does not answer within it counts as none
-   * @returns undefined when no master listens there
+   * @returns undefined when no master of ours listens there
    */
-  static open(path: string, timeoutMs = 3000): Promise<MuxControl | undefined> {
+  static async open(path: string, timeoutMs = 3000): Promise<MuxControl | undefined> {
+    // Where there is nothing, as almost always, no socket is made. In a shared folder anybody can wait for our commands.
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (found === undefined || found.uid !== process.getuid?.()) return undefined
     return new Promise((resolve) => {
       const socket = createConnection(path)
       let got = Buffer.alloc(0)
@@ -80,8 +83,6 @@ export class MuxControl {
 
   /** True when a master answers at this path. */
   static async isLive(path: string): Promise<boolean> {
-    // Where there is nothing, as almost always, no socket is made.
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) return false
     const control = await MuxControl.open(path)
     control?.close()
     return control !== undefined
