@@ -67,13 +67,13 @@ interface Way {
 type Found = { readonly target: SshTarget; readonly need: (Need & { readonly host: string }) | undefined }
 
 async function resolveHost(host: HostSpec, connection: Connection, context: Context, way: Way): Promise<Found> {
-  checkNames(host)
   const isJump = way.passed.length > 0
-  const destination = isJump ? host.address : rewrite(host.address, connection.hostRewrite)
-  if (destination !== host.address) checkNames({ ...host, address: destination })
   const user = host.user ?? (isJump ? undefined : connection.user)
+  checkNames({ address: host.address, user })
+  const destination = isJump ? host.address : rewrite(host.address, connection.hostRewrite)
+  if (destination !== host.address) checkNames({ address: destination })
   const port = host.port ?? (isJump ? undefined : connection.port)
-  const config = await sshConfigOf(connection.sshConfig).ask(destination, { user, port }, context)
+  const config = await sshConfigOf(configFileOf(connection)).ask(destination, { user, port }, context)
 
   const jumps = await resolveJumps(destination, config, connection, context, way)
   const controlPath = controlPathOf(destination, config)
@@ -132,7 +132,7 @@ function rewrite(address: string, rule: Connection['hostRewrite']): string {
 }
 
 /** Names reach a shell where ProxyCommand or Match exec use them. @source ssh.c valid_hostname, valid_ruser of OpenSSH 9.6 */
-function checkNames(host: HostSpec): void {
+function checkNames(host: Pick<HostSpec, 'address' | 'user'>): void {
   const wrong = (text: string, what: string): ConfigError =>
     new ConfigError('E_ARGUMENT', `${JSON.stringify(text)} is not the name of a ${what}`, {
       suggestions: [what === 'host' ? 'Write it like node1, user@node1 or user@node1:2222' : 'Write it as the host knows it'],
@@ -185,7 +185,7 @@ function makeTarget(
     connectTimeoutMs: connection.connectTimeout,
     keepAliveMs: connection.keepAlive,
     openssh: {
-      configFile: connection.sshConfig,
+      configFile: configFileOf(connection),
       destination,
       options: [
         ...(given.user === undefined ? [] : [`User=${given.user}`]),
@@ -209,6 +209,10 @@ function makeTarget(
       ],
     },
   }
+}
+
+function configFileOf({ sshConfig }: Connection): string | false | undefined {
+  return typeof sshConfig === 'string' ? expandTilde(sshConfig) : sshConfig
 }
 
 /** Paths that `ssh -G` printed on one line, without quotes. */

@@ -157,6 +157,14 @@ describe.skipIf(!hasSsh)(`resolveTarget${hasSsh ? '' : ' (needs ssh)'}`, () => {
 
   it.each(['-l', 'a;b', "o'brien", 'x\ny'])('refuses %j as a user', async (user) => {
     await expect(resolve({ address: 'a', user }, '')).rejects.toMatchObject({ code: 'E_ARGUMENT' })
+    await expect(resolve('a', '', { user })).rejects.toMatchObject({ code: 'E_ARGUMENT' })
+  })
+
+  it('takes ~ in the name of a configuration for the home folder', async () => {
+    await expect(resolve('a', '', { sshConfig: '~/no/such/file' })).rejects.toMatchObject({
+      code: 'E_SSH_CONFIG',
+      message: expect.stringContaining(`${userInfo().homedir}/no/such/file`),
+    })
   })
 
   it('refuses a rule for addresses that is no regular expression', async () => {
