@@ -37,7 +37,8 @@ Hosts where the command failed, and hosts that were not reached, are listed at t
 Standard input is not given to the commands, unless --stdin is.
 Ctrl-C ends the commands on all hosts (SIGTERM, then SIGKILL after 5 s); twice: leave now, and the hosts end them by themselves.
 The exit code is 0 when all went well, else the largest one: that of a command, 124 for a time limit, 128 and its number for a signal,
-255 for a host that was not reached or a command that could not be started; 130 after Ctrl-C.`
+255 for a host that was not reached or a command that could not be started; 130 after Ctrl-C.
+2 also when the command line or cahier.config cannot be understood: then no host was asked.`
   static override usage = 'exec -w HOSTS [flags] -- COMMAND...'
   static override examples = [
     { description: 'On 64 hosts, what is the same told once', command: `<%= config.bin %> exec -w 'node[1-64]' -b -- uname -r` },
