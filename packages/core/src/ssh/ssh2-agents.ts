@@ -2,6 +2,8 @@ import ssh2, { type BaseAgent, type ParsedKey, type SignCallback, type SigningRe
 
 /** How long a list of keys is good for: many hosts are reached at the same moment, and people add keys while a program runs. */
 const FRESH_MS = 5000
+/** An agent that has not listed its keys by then has none for us: it hangs, or is at the far end of a connection that died. */
+const PATIENCE_MS = 2000
 
 /** The agents of this program; the keys of one are asked for once for all hosts that are reached at the same moment. */
 export class Agents {
@@ -24,7 +26,11 @@ export class Agents {
 
 function listKeys(agent: BaseAgent<ParsedKey>): Promise<readonly ParsedKey[]> {
   return new Promise((resolve) => {
-    agent.getIdentities((error, keys) => resolve(error == null ? ((keys ?? []) as ParsedKey[]) : []))
+    const late = setTimeout(resolve, PATIENCE_MS, [])
+    agent.getIdentities((error, keys) => {
+      clearTimeout(late)
+      resolve(error == null ? ((keys ?? []) as ParsedKey[]) : [])
+    })
   })
 }
 

@@ -255,6 +255,16 @@ describe('keys that log in', () => {
     expect(error).toMatchObject({ code: 'E_LOGIN_NEEDED', message: expect.stringContaining('the passphrase of file') })
   })
 
+  it('goes on without an agent that does not answer', async () => {
+    const agent = join(directory, 'agent')
+    const mute = createServer((socket) => socket.on('error', () => {}).resume()).listen(agent)
+    await once(mute, 'listening')
+    await using server = await startFakeServer()
+    await using connection = await new Ssh2Connector().connect(targetOf(server, { agent, connectTimeoutMs: 10_000 }))
+    expect(connection.target.agent).toBe(agent)
+    mute.close()
+  })
+
   it('passes over a private key that others can read, and says so', async () => {
     await using server = await startFakeServer()
     const readable = file(defaultUserKey().private, 0o644)
