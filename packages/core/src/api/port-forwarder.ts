@@ -109,7 +109,8 @@ export class PortForwarder implements AsyncDisposable {
     const server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket))
     this.#server = server
     return new Promise((resolve, reject) => {
-      server.once('error', (error) => {
+      // Also later, when the system takes a connection and cannot give it: then it says nothing to anybody any more.
+      server.on('error', (error) => {
         const why = systemCodeOf(error) === 'EADDRINUSE' ? 'another program has the port' : messageOf(error)
         const suggestions = ['Leave localPort out: the system then chooses a free port']
         reject(
