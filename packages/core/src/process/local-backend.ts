@@ -38,6 +38,7 @@ export class LocalBackend implements ProcessBackend {
     let child: ChildProcess
     try {
       const output = openOutputs(spec, files)
+      if (wasShort) checkDescriptors()
       child = spawn(words[0] as string, words.slice(1), {
         env: environmentOf(spec, marker),
         cwd: spec.cwd,
@@ -51,6 +52,8 @@ export class LocalBackend implements ProcessBackend {
       for (const file of files) closeSync(file)
     }
     if (child.pid === undefined) {
+      // Of another failure there are streams.
+      wasShort ||= (child.stdio as unknown) === undefined
       // Without descriptors there are not even streams: nothing of the child may be touched but this event.
       const error = await new Promise<Error>((resolve) => child.once('error', resolve))
       return failureOf(spec, systemCodeOf(error) ?? 'UNKNOWN', error.message)
@@ -111,6 +114,26 @@ function environmentOf(spec: ProcessSpec, marker: string): Record<string, string
   const environment: Record<string, string | undefined> = { ...process.env, ...spec.env, [MARKER_VARIABLE]: markerValue(marker) }
   for (const name of Object.keys(spec.env ?? {})) if (environment[name] === undefined) delete environment[name]
   return environment as Record<string, string>
+}
+
+/** What a start takes for a moment: two for each pipe, two to learn how it went, one in the child. */
+const DESCRIPTORS_OF_A_START = 9
+/** Descriptors have run out in this program. */
+let wasShort = false
+
+/**
+ * Node never closes the pipes of a child whose start fails for want of descriptors: each such failure would cost some for ever. So once
+ * they have run out, they are counted first.
+ *
+ * @throws Error EMFILE or ENFILE
+ */
+function checkDescriptors(): void {
+  const files: number[] = []
+  try {
+    while (files.length < DESCRIPTORS_OF_A_START) files.push(openSync('/dev/null', 'r'))
+  } finally {
+    for (const file of files) closeSync(file)
+  }
 }
 
 function openOutputs(spec: ProcessSpec, files: number[]): [number, number] | undefined {
