@@ -8,6 +8,8 @@ import type { RunnerTransport, TransportEnd } from './transport.js'
 
 /** What was taken in is acknowledged, and what was sent is asked about, at least every so many bytes. */
 const ACKNOWLEDGE_BYTES = 262_144
+/** Signs of life that are asked for in the time of a lease. */
+const BEATS = 4
 /** The runner ends what it started before it ends itself. */
 const CLOSE_MS = 15_000
 /** Of what was said instead of a hello, in the message. */
@@ -76,6 +78,8 @@ export class RunnerLink {
   /** How much had been sent with each ping that is not answered. */
   #pings: number[] = []
   #heartbeat: NodeJS.Timeout | undefined
+  /** Beats since something came. */
+  #unanswered = 0
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options
@@ -225,10 +229,19 @@ export class RunnerLink {
     if (this.#holds > 0) this.#transport.pause()
     const { leaseMs } = this.#options
     if (leaseMs === 0) return
+    this.#unanswered = 0
     this.#heartbeat = setInterval(() => {
+      if (this.#holds > 0) this.#unanswered = 0
+      else if (this.#unanswered >= BEATS) {
+        // A runner that was stopped, or hangs: its channel would stay open for ever.
+        this.#transport.close()
+        this.#fail({ reason: `it has said nothing for ${leaseMs / 1000} s`, stderr: '' }, '')
+        return
+      }
+      this.#unanswered += 1
       this.#pingWanted = true
       this.send((out) => this.#acknowledge(out))
-    }, leaseMs / 4)
+    }, leaseMs / BEATS)
     this.#heartbeat.unref()
   }
 
@@ -282,6 +295,7 @@ export class RunnerLink {
   #read(bytes: Buffer): void {
     if (bytes.length === 0 || this.#state !== 'open') return
     this.#received += bytes.length
+    this.#unanswered = 0
     this.#reader.push(bytes)
     if (this.#options.leaseMs > 0 && this.#received - this.#acknowledged >= ACKNOWLEDGE_BYTES) this.send((out) => this.#acknowledge(out))
   }

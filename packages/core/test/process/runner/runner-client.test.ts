@@ -236,6 +236,22 @@ describe('a lost link', () => {
     await client.close()
   })
 
+  it('is one over which nothing comes for the time of the lease', async () => {
+    const { client, losses } = openRunner({}, { leaseMs: 1_000 })
+    const { pid } = await client.ready
+    const running = await client.start({ command: ['sleep', '300'] })
+    await pause(2_500)
+    expect(losses).toEqual([])
+    process.kill(pid, 'SIGSTOP')
+    await until(() => losses.length > 0)
+    expect(losses).toMatchObject([{ what: 'link', reason: expect.stringContaining('said nothing for 1 s') }])
+    process.kill(pid, 'SIGCONT')
+    await client.resume(await relayTo(client))
+    running.kill()
+    expect(await running.result).toMatchObject({ outcome: 'signaled' })
+    await client.close()
+  })
+
   it('is taken up once: who tried before, and who tries when it was given up, is told', async () => {
     const { client, transport } = openRunner()
     const running = await client.start({ command: ['sleep', '300'] })
