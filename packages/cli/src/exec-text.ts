@@ -64,6 +64,15 @@ interface Fault {
   readonly unreachable: boolean
 }
 
+/** Hosts on which the same went wrong. */
+interface Cause {
+  readonly fault: Fault
+  readonly hosts: string[]
+  readonly texts: Set<string>
+  readonly code: string
+  readonly suggestions: readonly string[]
+}
+
 function faultOf(process: HostProcess): Fault | undefined {
   const { result, killed } = process
   const plain = (text: string): Fault => ({ key: text, text, common: text, example: '', unreachable: false })
@@ -98,42 +107,38 @@ function faultOf(process: HostProcess): Fault | undefined {
 
 /**
  * The lines about hosts on which something went wrong: commands that failed, then hosts that were not reached; hosts with the same
- * cause on one line.
+ * cause on one line, and below it what would help.
  */
 export function formatFaults(
   processes: readonly HostProcess[],
   core: { foldHosts(names: readonly string[]): string; explain(code: string): string },
 ): readonly string[] {
-  const faults = new Map<string, { readonly fault: Fault; readonly hosts: string[]; readonly texts: Set<string>; readonly code: string }>()
+  const faults = new Map<string, Cause>()
   for (const process of processes) {
     const fault = faultOf(process)
     if (fault === undefined) continue
     const host = String(process.host)
     const known = faults.get(fault.key)
     if (known === undefined) {
-      faults.set(fault.key, { fault, hosts: [host], texts: new Set([fault.text]), code: process.result?.error?.code ?? '' })
+      const { code = '', suggestions = [] } = process.result?.error ?? {}
+      faults.set(fault.key, { fault, hosts: [host], texts: new Set([fault.text]), code, suggestions })
     } else {
       known.hosts.push(host)
       known.texts.add(fault.text)
     }
   }
-  const lines = [...faults.values()]
+  const said = new Set<string>()
+  return [...faults.values()]
     .sort((one, other) => Number(one.fault.unreachable) - Number(other.fault.unreachable))
-    .map(({ fault, hosts, texts, code }) => {
+    .flatMap(({ fault, hosts, texts, code, suggestions }) => {
       const meaning = core.explain(code)
       // What differs is often no more than the name of the host: the first one tells of the user, the key, the port, the gateway.
       const text = texts.size === 1 ? fault.text : `${fault.common}${meaning === '' ? '' : `: ${meaning}`} ${fault.example}`
-      return `${foldNames(hosts, core)}: ${text.trimEnd()}`
+      // Those of the first host stand for all: what differs is its name.
+      const tips = suggestions.filter((tip) => !said.has(tip))
+      for (const tip of tips) said.add(tip)
+      return [`${foldNames(hosts, core)}: ${text.trimEnd()}`, ...tips.map((tip) => `  Try: ${tip}`)]
     })
-  const codes = new Set([...faults.values()].map(({ code }) => code))
-  return [...lines, ...[...codes].flatMap((code) => HINTS[code] ?? []).map((hint) => `  Try: ${hint}`)]
-}
-
-/** What helps, in the flags of this command. */
-const HINTS: Readonly<Record<string, string>> = {
-  E_HOST_KEY_UNKNOWN: '--accept-new, if you may trust what answers there now: it takes the key down',
-  E_HOST_KEY_CHANGED: 'When the host was installed anew: ssh-keygen -R HOST, then --accept-new. Otherwise somebody else may answer there',
-  E_LOGIN_REFUSED: 'Another user with -l, or another key with -i',
 }
 
 /** Of which hosts not everything is shown. */

@@ -228,9 +228,26 @@ describe('formatFaults', () => {
     ])
   })
 
-  it('says which flag helps, once', () => {
-    const refused = ['n1', 'n2'].map((host) => unreachable(host, 'E_HOST_KEY_UNKNOWN'))
-    expect(formatFaults(refused, core).slice(1)).toEqual([expect.stringMatching(/^ {2}Try: --accept-new/)])
+  it('says what helps below each cause, once', () => {
+    const refused = (host: string, code: string, ...suggestions: string[]): HostProcess =>
+      ended(host, { outcome: 'unreachable', exitCode: undefined, error: { code, message: 'no', suggestions } })
+    const lines = formatFaults(
+      [
+        refused('n1', 'E_HOST_KEY_UNKNOWN', 'Take down the key of n1', 'Or --accept-new'),
+        refused('n2', 'E_HOST_KEY_UNKNOWN', 'Take down the key of n2', 'Or --accept-new'),
+        refused('n3', 'E_HOST_REFUSED', 'Look at n3', 'Or --accept-new'),
+        unreachable('n4', 'E_HOST_TIMEOUT'),
+      ],
+      core,
+    )
+    expect(lines).toEqual([
+      'n[1-2]: not reached, E_HOST_KEY_UNKNOWN: no',
+      '  Try: Take down the key of n1',
+      '  Try: Or --accept-new',
+      'n3: not reached, E_HOST_REFUSED: no',
+      '  Try: Look at n3',
+      'n4: not reached, E_HOST_TIMEOUT: Cannot reach n4: no answer',
+    ])
   })
 
   it('says nothing of hosts where all went well', () => {

@@ -99,7 +99,9 @@ describe.skipIf(reason !== undefined)(`cahier exec${reason === undefined ? ' (ne
     await bed.startHost('h3')
     expect(code).toBe(255)
     expect(sorted(stdout)).toEqual(['h1: here', 'h2: here', 'h4: here'])
-    const lines = stderr.split('\n')
+    const all = stderr.split('\n')
+    expect(all.filter((line) => line.startsWith('  Try: Look whether'))).toHaveLength(2)
+    const lines = all.filter((line) => !line.startsWith('  Try: '))
     expect(lines.slice(0, 2).sort()).toEqual([
       expect.stringMatching(/^h3: not reached, E_HOST_REFUSED: .*h3/),
       expect.stringMatching(/^nowhere\[1-2\]\.invalid: not reached, E_HOST_NAME: /),
@@ -150,7 +152,7 @@ describe.skipIf(reason !== undefined)(`cahier exec${reason === undefined ? ' (ne
     expect(objects.find(({ host }) => host === 'nowhere.invalid')).toMatchObject({
       outcome: 'unreachable',
       exitCode: null,
-      error: { code: 'E_HOST_NAME', message: expect.stringContaining('nowhere.invalid') },
+      error: { code: 'E_HOST_NAME', message: expect.stringContaining('nowhere.invalid'), suggestions: [expect.stringContaining('ssh -G')] },
     })
     expect(objects.at(-1)).toEqual({ hosts: 3, ok: 0, failed: 2, unreachable: 1, exitCode: 255 })
   })

@@ -55,6 +55,6 @@ export interface ProcessResult {
   readonly forced: boolean
   /** Processes of the tree that could not be stopped. */
   readonly survivors: readonly number[]
-  /** Why it did not start or was not reached. */
-  readonly error?: { readonly code: string; readonly message: string }
+  /** Why it did not start or was not reached, and what would mend it, most likely first. */
+  readonly error?: { readonly code: string; readonly message: string; readonly suggestions?: readonly string[] }
 }

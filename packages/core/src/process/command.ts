@@ -1,12 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { isCampaignError, messageOf } from '../errors.js'
 import type { ProcessResult, ProcessSpec } from '../model/process.js'
 import type { RunningProcess } from '../ports/process-backend.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { MARKER_VARIABLE } from './process-tree.js'
 
 export type StartError = NonNullable<ProcessResult['error']>
+
+/** What was thrown, as the error of a result. @param code - of what carries none of ours */
+export function startErrorOf(error: unknown, code: string): StartError {
+  if (!isCampaignError(error)) return { code, message: messageOf(error) }
+  const { message, suggestions } = error
+  return { code: error.code, message, ...(suggestions.length > 0 ? { suggestions } : {}) }
+}
 
 /** How one try to start a process went. */
 export type Started =

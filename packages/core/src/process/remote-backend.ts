@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events'
-import { isCampaignError, messageOf } from '../errors.js'
 import type { Connection } from '../model/connection.js'
 import { formatHost, type HostSpec } from '../model/host.js'
 import type { ProcessOutcome, ProcessResult, ProcessSpec } from '../model/process.js'
@@ -7,7 +6,7 @@ import type { ProcessBackend, RunningProcess, StartOptions, StopOptions } from '
 import type { ConnectionPool } from '../ssh/connection-pool.js'
 import type { PooledConnection } from '../ssh/pooled-connection.js'
 import { isAborted } from '../util/async.js'
-import { checkSpec, type StartError } from './command.js'
+import { checkSpec, type StartError, startErrorOf } from './command.js'
 import { type HostRunner, shareRunner } from './host-runner.js'
 import { startOnChannel } from './plain-channel.js'
 import { checkRaw, startRaw } from './raw-channel.js'
@@ -78,7 +77,7 @@ export class RemoteBackend implements ProcessBackend {
       return named(await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs }), this.#name)
     } catch (error) {
       if (signal.aborted) return this.#ended('canceled')
-      return this.#ended('unreachable', { code: isCampaignError(error) ? error.code : 'E_CONNECTION_LOST', message: messageOf(error) })
+      return this.#ended('unreachable', startErrorOf(error, 'E_CONNECTION_LOST'))
     }
   }
 

@@ -119,6 +119,7 @@ for (const runner of RUNNERS) {
       const result = await run('true')
       expect(result).toMatchObject({ outcome: 'unreachable', host: 'node1', error: { code: 'E_HOST_REFUSED' } })
       expect(result.error?.message).toContain('node1')
+      expect(result.error?.suggestions).toEqual([expect.stringContaining('Look whether sshd runs there')])
     })
   })
 }
