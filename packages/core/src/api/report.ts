@@ -76,7 +76,10 @@ function addRows(rows: string[][], stats: ExecutionStatistics, columns: Columns,
 }
 
 function rowOf(stats: ExecutionStatistics, columns: Columns, depth: number): string[] {
-  const name = '  '.repeat(depth) + (stats.name.length > NAME_WIDTH ? `${stats.name.slice(0, NAME_WIDTH - 3)}...` : stats.name)
+  // The same command on many hosts: only the host tells the rows apart.
+  const isProcess = stats.members.length === 0 && stats.processes === 1
+  const full = isProcess && stats.hosts.length === 1 ? `${stats.hosts[0]}: ${stats.name}` : stats.name
+  const name = '  '.repeat(depth) + (full.length > NAME_WIDTH ? `${full.slice(0, NAME_WIDTH - 3)}...` : full)
   const { startDate, endDate } = stats
   const length =
     startDate !== undefined && endDate !== undefined ? `${((endDate.getTime() - startDate.getTime()) / 1000).toFixed(1)} s` : ''

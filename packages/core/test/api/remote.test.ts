@@ -216,6 +216,8 @@ describe('Remote', () => {
     const report = new Report([all])
     const [head = '', ...lines] = report.toString().split('\n')
     expect(head).toMatch(/ hosts +started +ended +errors +unreachable /)
+    const rows = lines.flatMap((line) => /^ +(\S+: true) /.exec(line)?.[1] ?? [])
+    expect(rows.sort()).toEqual(['dead1: true', 'node1: true', 'node1: true'])
     expect(lines.at(-1)).toMatch(/ s +2 +3 +3 +1 +1 +0 /)
     expect(JSON.parse(JSON.stringify(report))).toMatchObject({ hosts: ['dead1', 'node1'], unreachable: 1, processes: 3 })
   })
