@@ -142,6 +142,7 @@ class HostBackend implements ProcessBackend {
  * all of its time once it runs.
  */
 async function startWithin(limit: number, backend: RemoteBackend, spec: ProcessSpec, options: StartOptions): Promise<RunningProcess> {
+  const asked = performance.now()
   const late = new AbortController()
   const cancel = startTimer(limit, () => late.abort())
   const signal = options.signal === undefined ? late.signal : AbortSignal.any([options.signal, late.signal])
@@ -151,7 +152,7 @@ async function startWithin(limit: number, backend: RemoteBackend, spec: ProcessS
     const { outcome, host } = await running.result
     if (outcome !== 'canceled') return running
     const message = `${host ?? formatHost(backend.host)} was not reached within ${formatDuration(limit)}, the time limit of the process`
-    return endedProcess('unreachable', { code: 'E_HOST_TIMEOUT', message })
+    return endedProcess('unreachable', { code: 'E_HOST_TIMEOUT', message }, performance.now() - asked)
   } finally {
     cancel()
   }

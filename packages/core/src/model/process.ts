@@ -49,6 +49,7 @@ export interface ProcessResult {
   readonly stderr: CapturedText
   readonly startedAt: number | undefined
   readonly endedAt: number | undefined
+  /** From its start to its end; of one that was never started, how long that was tried: a host that did not answer for 3 s has 3,000. */
   readonly durationMs: number
   readonly host: string | undefined
   /** True when SIGKILL had to follow. */

@@ -60,34 +60,33 @@ export class RemoteBackend implements ProcessBackend {
   }
 
   async #start(spec: ProcessSpec, options: StartOptions): Promise<RunningProcess> {
+    const asked = performance.now()
+    const named = (running: RunningProcess): RunningProcess => new NamedProcess(running, this.#name, asked)
+    const ended = (outcome: ProcessOutcome, error?: StartError): RunningProcess => named(endedProcess(outcome, error))
     const raw = this.#connection.runner === 'raw'
     const wrong = checkSpec(spec) ?? (raw ? checkRaw(spec) : undefined)
-    if (wrong !== undefined) return this.#ended('not-started', wrong)
-    if (isAborted(options.signal) || this.#end.signal.aborted) return this.#ended('canceled')
+    if (wrong !== undefined) return ended('not-started', wrong)
+    if (isAborted(options.signal) || this.#end.signal.aborted) return ended('canceled')
     // The usual case, without anything that is made for each command.
     const ready = spec.pty === true ? undefined : this.#shared?.runner.client
-    if (ready !== undefined) return named(await ready.start(spec, options), this.#name)
+    if (ready !== undefined) return named(await ready.start(spec, options))
     const signal = options.signal === undefined ? this.#end.signal : AbortSignal.any([options.signal, this.#end.signal])
     try {
       const pooled = await this.#pool.connect(this.host, this.#connection, { signal })
-      if (raw) return named(await startRaw(pooled, spec, options, this.#name), this.#name)
+      if (raw) return named(await startRaw(pooled, spec, options, this.#name))
       const client = spec.pty === true || this.#connection.runner === 'none' ? undefined : await this.#runner(pooled).open(signal)
-      if (client !== undefined) return named(await client.start(spec, options), this.#name)
+      if (client !== undefined) return named(await client.start(spec, options))
       const patienceMs = this.#connection.connectTimeout
-      return named(await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs }), this.#name)
+      return named(await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs }))
     } catch (error) {
-      if (signal.aborted) return this.#ended('canceled')
-      return this.#ended('unreachable', startErrorOf(error, 'E_CONNECTION_LOST'))
+      if (signal.aborted) return ended('canceled')
+      return ended('unreachable', startErrorOf(error, 'E_CONNECTION_LOST'))
     }
   }
 
   #runner(pooled: PooledConnection): HostRunner {
     this.#shared ??= shareRunner(this.#pool, pooled.key, this.host, this.#connection)
     return this.#shared.runner
-  }
-
-  #ended(outcome: ProcessOutcome, error?: StartError): RunningProcess {
-    return named(endedProcess(outcome, error), this.#name)
   }
 
   /** Ends what runs there through this backend and was not detached; the last backend of the host ends the runner. */
@@ -98,18 +97,17 @@ export class RemoteBackend implements ProcessBackend {
   }
 }
 
-/** The result names the host as its user wrote it. */
-function named(running: RunningProcess, host: string): RunningProcess {
-  return new NamedProcess(running, host)
-}
-
+/** The result names the host as its user wrote it, and says of a command that never ran how long that was tried. */
 class NamedProcess implements RunningProcess {
   readonly result: Promise<ProcessResult>
   readonly #running: RunningProcess
 
-  constructor(running: RunningProcess, host: string) {
+  constructor(running: RunningProcess, host: string, asked: number) {
     this.#running = running
-    this.result = running.result.then((result) => (result.host === host ? result : { ...result, host }))
+    this.result = running.result.then((result) => {
+      if (result.startedAt === undefined) return { ...result, host, durationMs: performance.now() - asked }
+      return result.host === host ? result : { ...result, host }
+    })
   }
 
   /** Undefined for what has no number that we know. */

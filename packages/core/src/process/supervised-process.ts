@@ -317,8 +317,8 @@ export class SupervisedProcess implements RunningProcess {
   }
 }
 
-/** A process that never was. */
-export function endedProcess(outcome: ProcessOutcome, error?: NonNullable<ProcessResult['error']>): RunningProcess {
+/** A process that never was. @param durationMs - how long it was tried */
+export function endedProcess(outcome: ProcessOutcome, error?: NonNullable<ProcessResult['error']>, durationMs = 0): RunningProcess {
   const result: ProcessResult = {
     outcome,
     exitCode: undefined,
@@ -327,7 +327,7 @@ export function endedProcess(outcome: ProcessOutcome, error?: NonNullable<Proces
     stderr: NO_TEXT,
     startedAt: undefined,
     endedAt: undefined,
-    durationMs: 0,
+    durationMs,
     host: undefined,
     forced: false,
     survivors: [],

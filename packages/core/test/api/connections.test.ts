@@ -104,6 +104,7 @@ describe('the connections of the program', () => {
     const one = await new SshProcess('true', at(server), options).run()
     expect(one).toMatchObject({ unreachable: true, timedOut: false, killed: false })
     expect(one.errorReason).toMatchObject({ code: 'E_HOST_TIMEOUT', message: expect.stringContaining('the time limit of the process') })
+    expect(one.result?.durationMs).toBeGreaterThanOrEqual(190)
   })
 
   it('leave the time of a command alone', async () => {

@@ -245,7 +245,9 @@ describe('RemoteBackend', () => {
 
   it('a host that never answers is unreachable after its time, and its command can be given up before', async () => {
     const { run, backend } = await host({ answer: 'silent' }, { connectTimeout: '500ms' })
-    expect(await run('true')).toMatchObject({ outcome: 'unreachable', error: { code: 'E_HOST_TIMEOUT' } })
+    const result = await run('true')
+    expect(result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_HOST_TIMEOUT' }, startedAt: undefined })
+    expect(result.durationMs).toBeGreaterThanOrEqual(490)
     const control = new AbortController()
     const started = backend.start({ command: ['true'] }, { signal: control.signal })
     control.abort()
