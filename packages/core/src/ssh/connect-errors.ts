@@ -267,12 +267,23 @@ export function explainLogin(target: SshTarget, attempt: LoginAttempt): ProcessE
   return makeError(
     target,
     'E_LOGIN_REFUSED',
-    `does not let ${target.user} in: ${wrong}${over}; it would accept ${accepts.join(', ') || 'nothing'}`,
+    `does not let ${target.user} in: ${wrong}${over}; it accepts ${waysIn(accepts, tried.length > 0)}`,
     {
       data,
-      suggestions: [...suggestions, `Add your public key to ~${target.user}/.ssh/authorized_keys there, or name the right key or user`],
+      suggestions: [
+        ...suggestions,
+        `Add your public key to ~${target.user}/.ssh/authorized_keys there, or name the right key (keyFiles, -i) or user (-l)`,
+      ],
     },
   )
+}
+
+/** In words, so that a key that was refused does not stand beside "publickey". @param refused - it refused keys that we showed */
+function waysIn(accepts: readonly string[], refused: boolean): string {
+  const others = accepts.filter((method) => method !== 'publickey')
+  if (!accepts.includes('publickey')) return others.join(', ') || 'nothing else'
+  if (others.length === 0) return refused ? 'keys only, and none of ours' : 'keys only'
+  return `${refused ? 'keys, but none of ours' : 'keys'}; or ${others.join(', ')}`
 }
 
 /** Who logs in by program cannot choose a new password. */

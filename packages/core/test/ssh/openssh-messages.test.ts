@@ -29,6 +29,19 @@ const at = 'node7 (10.0.0.7:22)'
 
 describe('explainFailure', () => {
   it.each([
+    ['publickey', true, 'it refused the key /k; it accepts keys only, and none of ours'],
+    ['publickey,gssapi-with-mic', true, 'it refused the key /k; it accepts keys, but none of ours; or gssapi-with-mic'],
+    ['publickey', false, 'we have no key to show; it accepts keys only'],
+    ['publickey,hostbased', false, 'we have no key to show; it accepts keys; or hostbased'],
+    ['hostbased', false, 'we have no key to show; it accepts hostbased'],
+    ['', false, 'we have no key to show; it accepts nothing else'],
+  ])('of a login says what is accepted: %s, key shown: %s', (methods, shown, end) => {
+    const offer = shown ? 'debug1: Offering public key: /k ED25519 SHA256:abc explicit\n' : ''
+    const error = explainFailure(target, `${offer}alice@10.0.0.7: Permission denied (${methods}).\n`)
+    expect(error).toMatchObject({ code: 'E_LOGIN_REFUSED', message: `${at} does not let alice in: ${end}` })
+  })
+
+  it.each([
     ['refused', 'E_HOST_REFUSED', `${at} refused the connection: nothing listens there`],
     ['unknown-name', 'E_HOST_NAME', `${at} has a name that this machine does not know`],
     ['timed-out', 'E_HOST_TIMEOUT', `${at} did not answer within 2 s`],
@@ -50,13 +63,17 @@ describe('explainFailure', () => {
       'E_HOST_KEY_REVOKED',
       `${at} shows the ssh-ed25519 key SHA256:jKDbW+yd2LKRVEpWcm4V3a3E/Fpts5kkAL28121lqGY, which the known hosts revoke`,
     ],
-    ['denied', 'E_LOGIN_REFUSED', `${at} does not let alice in: it refused the key /tmp/recorded/id; it would accept publickey`],
+    [
+      'denied',
+      'E_LOGIN_REFUSED',
+      `${at} does not let alice in: it refused the key /tmp/recorded/id; it accepts keys only, and none of ours`,
+    ],
     ['passphrase', 'E_LOGIN_NEEDED', `${at} wants the passphrase of enc of alice, and nobody can be asked`],
     ['too-many-keys', 'E_LOGIN_REFUSED', `${at} does not let alice in: too many keys were tried (k1, k2)`],
     [
       'open-key-file',
       'E_LOGIN_REFUSED',
-      `${at} does not let alice in: we have no key to show; passed over: /tmp/recorded/idp (bad permissions); it would accept publickey`,
+      `${at} does not let alice in: we have no key to show; passed over: /tmp/recorded/idp (bad permissions); it accepts keys only`,
     ],
     ['no-key-exchange', 'E_HOST_PROTOCOL', `${at} shares no key exchange method with us`],
     ['not-ssh', 'E_HOST_PROTOCOL', `${at} does not speak ssh: it said "HTTP/1.1 400 Bad Request"`],
