@@ -15,7 +15,7 @@ export const ERROR_CODES = {
   E_FACTOR_VALUE: 'A level has a value that cannot be part of a combination.',
   E_NOT_FOUND: 'The run, work item or name asked for does not exist.',
   E_NOT_SUPPORTED: 'This adapter or driver does not offer what was asked.',
-  E_SITE_INVALID: 'The description of a site does not fit the schema.',
+  E_SITE_INVALID: 'A cahier.config cannot be loaded, or what it says does not fit the schema.',
   E_TEMPLATE: 'A template cannot be read or rendered.',
   E_TEMPLATE_NAME: 'A template uses a name that the combination does not have.',
   E_TEMPLATE_UNSAFE: 'A value cannot be written safely at this place of a template.',

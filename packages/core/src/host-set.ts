@@ -19,6 +19,8 @@ export interface HostSetOptions {
   readonly group?: ((name: string) => readonly string[] | undefined) | undefined
   /** Names of groups, for error messages. */
   readonly groupNames?: readonly string[]
+  /** Where groups were looked for, in words, for error messages. */
+  readonly groupPlaces?: string | undefined
 }
 
 /**
@@ -152,14 +154,14 @@ function readTerm(reader: Reader, options: HostSetOptions): readonly string[] {
   return names
 }
 
-function readGroup(reader: Reader, { group, groupNames = [] }: HostSetOptions): readonly string[] {
+function readGroup(reader: Reader, { group, groupNames = [], groupPlaces }: HostSetOptions): readonly string[] {
   const start = reader.position
   const name = reader.take(/@[A-Za-z0-9_.:*-]*/y).slice(1)
   const hosts = group?.(name)
   if (hosts?.some((host) => host.startsWith('-'))) throw reader.error(start, `a host of the group ${name} begins with "-"`)
   if (hosts !== undefined) return hosts
   const near = nearestName(name, groupNames)
-  throw reader.error(start, `there is no group ${JSON.stringify(name)}`, [
+  throw reader.error(start, `there is no group ${JSON.stringify(name)}${groupPlaces === undefined ? '' : ` (${groupPlaces})`}`, [
     near === undefined ? 'Write hosts, or describe the group in the configuration' : `Did you mean @${near}?`,
   ])
 }

@@ -15,10 +15,16 @@ export interface HostsOptions {
 }
 
 let known: HostGroups = {}
+let knownPlaces: string | undefined
 
-/** Says what `@name` stands for in the host sets of this program. */
-export function setHostGroups(groups: HostGroups): void {
+/**
+ * Says what `@name` stands for in the host sets of this program.
+ *
+ * @param places - where the groups come from, for the message about one that is not there
+ */
+export function setHostGroups(groups: HostGroups, places?: string): void {
   known = groups
+  knownPlaces = places
 }
 
 /**
@@ -55,7 +61,11 @@ const BRACKETED = /^(?:[^@\s,[\]]+@)?\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*\](?::\d+
 
 function unfold(text: string, groups: HostGroups, within: readonly string[] = []): string[] {
   if (BRACKETED.test(text)) return [text]
-  return parseHostSet(text, { groupNames: Object.keys(groups), group: (name) => readGroup(name, groups, within) })
+  return parseHostSet(text, {
+    groupNames: Object.keys(groups),
+    groupPlaces: groups === known ? knownPlaces : undefined,
+    group: (name) => readGroup(name, groups, within),
+  })
 }
 
 function readGroup(name: string, groups: HostGroups, within: readonly string[]): string[] | undefined {

@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { z } from 'zod'
 import { describeIssues, formatPath } from '../engine/campaign-issues.js'
-import { ConfigError } from '../errors.js'
+import { ConfigError, isCampaignError } from '../errors.js'
 import type { ConnectionOptions } from '../model/connection.js'
 import { type Site, type SiteConfig, siteConfigSchema, siteSchema } from '../model/site.js'
 import { nearestName } from '../util/nearest.js'
 import { mergeConnections, setConnectionDefaults } from './connections.js'
 import { setHostGroups } from './hosts.js'
-import { LOADABLE, loadFile } from './load-module.js'
+import { LOADABLE, type LoadedFile, loadFile } from './load-module.js'
 
 /** A site by its name. */
 export type NamedSite = Site & { readonly name: string }
@@ -23,12 +23,12 @@ export function userConfigDirectory(environment: NodeJS.ProcessEnv = process.env
  * Reads the sites that a campaign can use: `cahier.config.{ts,js,yaml}` beside the campaign, then that of the user's
  * configuration folder. `local`, this machine, is always there.
  *
- * @throws ConfigError `E_SITE_INVALID`, `E_CAMPAIGN_UNREADABLE`
+ * @throws ConfigError `E_SITE_INVALID`
  */
 export async function readSites(directory: string): Promise<SiteConfig> {
   const configs: SiteConfig[] = []
   for (const folder of [directory, userConfigDirectory()]) {
-    const file = LOADABLE.map((extension) => join(folder, `cahier.config${extension}`)).find((path) => existsSync(path))
+    const file = configIn(folder)
     if (file !== undefined) configs.push(await readSiteConfig(file))
   }
   const [near, far] = configs
@@ -39,6 +39,17 @@ export async function readSites(directory: string): Promise<SiteConfig> {
     groups: { ...far?.groups, ...near?.groups },
     ...(Object.keys(connection).length > 0 ? { connection } : {}),
   }
+}
+
+function configIn(folder: string): string | undefined {
+  return LOADABLE.map((extension) => join(folder, `cahier.config${extension}`)).find((path) => existsSync(path))
+}
+
+/** Where a group was looked for, for somebody who is in another folder than they think. */
+function placesOf(directory: string): string {
+  const folders = [resolve(directory), userConfigDirectory()]
+  const places = folders.map((folder) => configIn(folder) ?? `${join(folder, 'cahier.config')} (${LOADABLE.join(' ')}), which is not there`)
+  return `looked for in ${places.join(' and in ')}; not in the folders above`
 }
 
 export interface UseConfigurationOptions {
@@ -59,15 +70,16 @@ export interface UseConfigurationOptions {
  * @throws ConfigError `E_SITE_INVALID`, `E_NOT_FOUND`
  */
 export async function useConfiguration(options: UseConfigurationOptions = {}): Promise<SiteConfig> {
-  const config = await readSites(options.directory ?? process.cwd())
+  const directory = options.directory ?? process.cwd()
+  const config = await readSites(directory)
   const site = options.site === undefined ? undefined : siteOf(config, options.site)
   setConnectionDefaults(mergeConnections(config.connection, site?.connection))
-  setHostGroups(config.groups)
+  setHostGroups(config.groups, placesOf(directory))
   return config
 }
 
 async function readSiteConfig(file: string): Promise<SiteConfig> {
-  const { value, lineOf } = await loadFile(file)
+  const { value, lineOf } = await loadConfig(file)
   const checked = siteConfigSchema.safeParse(value ?? {})
   if (checked.success) return asWritten(checked.data, value as ConnectionsWritten | undefined)
   const issues = describeIssues(checked.error, siteConfigSchema)
@@ -77,6 +89,17 @@ async function readSiteConfig(file: string): Promise<SiteConfig> {
   throw new ConfigError('E_SITE_INVALID', `${file} does not fit the schema: ${tell.join('; ')}`, {
     suggestions: issues.flatMap((issue) => issue.suggestion ?? []),
   })
+}
+
+async function loadConfig(file: string): Promise<LoadedFile> {
+  try {
+    return await loadFile(file)
+  } catch (error) {
+    // It is no campaign that cannot be read.
+    if (!isCampaignError(error) || !error.code.startsWith('E_CAMPAIGN_')) throw error
+    const { message, suggestions, data, cause } = error
+    throw new ConfigError('E_SITE_INVALID', message, { suggestions, data, cause })
+  }
 }
 
 interface ConnectionsWritten {

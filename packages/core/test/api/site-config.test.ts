@@ -61,6 +61,30 @@ describe('the configuration', () => {
     expect(await readSites(folder)).toMatchObject({ defaultSite: 'local', groups: {}, sites: { local: { scheduler: 'local' } } })
   })
 
+  it('says of a group that is not there where it was looked for', async () => {
+    mkdirSync(join(folder, 'below'))
+    near('groups: { compute: "node[1-2]" }')
+    far('groups: { login: a }')
+    await useConfiguration({ directory: join(folder, 'below') })
+    expect(() => hosts('@compute')).toThrow(
+      expect.objectContaining({
+        code: 'E_HOST_SET',
+        message: expect.stringMatching(
+          /no group "compute" \(looked for in \/.*\/below\/cahier\.config \(\.ts .*\.json\), which is not there and in \/.*\/cahier\/cahier\.config\.yaml; not in the folders above\)/,
+        ),
+      }),
+    )
+    expect(() => hosts('@compute', { groups: {} })).toThrow(expect.objectContaining({ message: expect.not.stringContaining('looked for') }))
+  })
+
+  it.each([
+    ['cahier.config.yaml', 'groups: [1\nsites: {}\n', /cahier\.config\.yaml, line \d/],
+    ['cahier.config.mjs', 'const a = 1\nthrow new Error("no such table")\n', /cahier\.config\.mjs cannot be loaded: no such table/],
+  ])('refuses %s that cannot be loaded', async (name, text, message) => {
+    writeFileSync(join(folder, name), text)
+    await expect(readSites(folder)).rejects.toMatchObject({ code: 'E_SITE_INVALID', message: expect.stringMatching(message) })
+  })
+
   it.each([
     ['connection: { usr: bob }', 'usr', 'Did you mean user?'],
     ['sites: { a: { connection: { connectTimeout: soon } } }', 'connectTimeout', undefined],
