@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ProcessError } from '../errors.js'
 import type { ProcessSpec } from '../model/process.js'
 import type { OutputStream, RunningProcess, StartOptions } from '../ports/process-backend.js'
+import { printable } from '../ssh/connect-errors.js'
 import type { ChannelEnd, SshChannel } from '../ssh/connection.js'
 import type { PooledConnection } from '../ssh/pooled-connection.js'
 import { makeDeferred, settlesWithin, startTimer } from '../util/async.js'
@@ -31,6 +32,8 @@ const SIGNAL_TRIES = 2
 const TREE_PAUSE_MS = 200
 /** After the exit, silence for so long means that somebody else holds the output open. */
 const HELD_OUTPUT_MS = 1_000
+/** Of what was said instead of a command's begin, in the message. */
+const MOST_NOISE = 500
 /** End of file, typed on a terminal. */
 const EOT = '\x04'
 
@@ -87,10 +90,14 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
   const stdout = new MarkedOutput(token, onLine, onOutput('stdout'))
   const ending = new EndMark(token, (status) => exited?.resolve(explainStatus(status)), onOutput('stderr'))
   const stderr = new MarkedOutput(token, () => {}, watched ? (chunk) => ending.push(chunk) : onOutput('stderr'))
-  let noise = ''
+  // Said before the command begins: by start-up files, or by what stands in the place of a shell.
+  const noise: Record<OutputStream, string> = { stdout: '', stderr: '' }
+  const note = (stream: OutputStream, chunk: Buffer): void => {
+    if (noise[stream].length < MOST_NOISE) noise[stream] += chunk.toString('utf8', 0, MOST_NOISE)
+  }
   const take = (stream: OutputStream, chunk: Buffer): void => {
     const marked = stream === 'stdout' ? stdout : stderr
-    if (!marked.found && stream === 'stderr' && noise.length < 500) noise += chunk.toString('utf8', 0, 500)
+    if (!marked.found) note(stream, chunk)
     if (!marked.push(chunk)) channel.close()
   }
   if (pty) {
@@ -102,6 +109,7 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
     )
     // What a terminal shows is all stdout; on stderr a client may say good-bye.
     channel.listen((stream, chunk) => {
+      if (!ready.found) note(stream, chunk)
       if (stream === 'stdout' && !ready.push(chunk)) channel.close()
     })
   } else {
@@ -122,8 +130,9 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
   options.signal?.addEventListener('abort', onAbort, { once: true })
   void channel.closed.then(({ lost, exitCode }) => {
     ending.flush()
-    const said = noise.trim()
-    const message = `No command could be started on ${host}: its login shell ended with exit code ${exitCode ?? 'unknown'}${said && `: ${said.slice(0, 500)}`}`
+    const lines = `${noise.stdout}\n${noise.stderr}`.split(/[\r\n]+/).filter((line) => line.trim() !== '')
+    const said = printable(lines.map((line) => line.trim()).join('; '))
+    const message = `No command could be started on ${host}: its login shell ended with exit code ${exitCode ?? 'unknown'}${said && `, saying ${JSON.stringify(said.slice(0, MOST_NOISE))}`}`
     began.resolve(endedProcess('unreachable', lost === undefined ? { code: 'E_RUNNER', message } : lost))
   })
   try {
@@ -169,6 +178,7 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
   let told: Ending | undefined
   /** The last signal that we sent. */
   let sent: NodeJS.Signals | undefined
+  let seen: readonly number[] = leader === undefined ? [] : [leader.pid]
   let pieces = 0
   const close = (): void => {
     closed = true
@@ -195,10 +205,14 @@ export function superviseChannel(process: ChannelProcess): SupervisedChannel {
     living: async (leaderEnded) => {
       for (let tries = 0; leader !== undefined && !pooled.lost && tries < TREE_TRIES; tries += 1) {
         const found = await ask(undefined, leaderEnded)
-        if (found !== undefined) return found
+        if (found !== undefined) {
+          seen = found
+          return found
+        }
         await pause(TREE_PAUSE_MS)
       }
-      return []
+      // Nobody could be asked: whoever was there last may be there still.
+      return pooled.lost ? [] : seen
     },
     write: async (data) => {
       if (ended) throw new ProcessError('E_STDIN', `The command on ${host} has ended`)

@@ -220,6 +220,20 @@ describe('RemoteBackend', () => {
     expect(result.error?.message).toContain('no perl here')
   })
 
+  it.each([false, true])('quotes what an account without a shell says, with a terminal: %s', async (pty) => {
+    const { run } = await host({
+      run: (_command, channel) => {
+        channel.stderr.write('Could not chdir to home directory /nowhere\r\n')
+        channel.write('This account is currently not available.\r\n')
+        channel.exit(1)
+        channel.end()
+      },
+    })
+    const result = await run({ command: { script: 'true' }, pty })
+    expect(result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_RUNNER' } })
+    expect(result.error?.message).toMatch(/exit code 1, saying "This account is currently not available\.; Could not chdir .*nowhere"$/)
+  })
+
   it('shares one runner between backends, and names the host as each wrote it', async () => {
     const { pool, connection, backend, run, server } = await host()
     const other = new RemoteBackend(pool, { address: 'node1', user: 'tester' }, connection)
