@@ -16,6 +16,10 @@ interface Issue {
   readonly keys?: readonly string[]
   readonly errors?: readonly (readonly Issue[])[]
   readonly values?: readonly unknown[]
+  readonly origin?: string
+  readonly minimum?: number | bigint
+  readonly maximum?: number | bigint
+  readonly inclusive?: boolean
 }
 
 interface Definition {
@@ -66,7 +70,7 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
             issue.errors
               .flat()
               .flatMap(leaves)
-              .map((one) => one.message),
+              .map((one) => tellSize(one) ?? one.message),
           ),
           suggestion: undefined,
         },
@@ -74,6 +78,8 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
     }
     return best.flatMap((one) => describe(one, path, root))
   }
+  const size = tellSize(issue)
+  if (size !== undefined) return [{ path, message: size, suggestion: undefined }]
   const words = (issue.values ?? []).filter((value) => typeof value === 'string')
   return [
     {
@@ -82,6 +88,15 @@ function describe(issue: Issue, base: readonly (string | number)[], root: Schema
       suggestion: words.length > 1 ? `One of: ${words.join(', ')}` : undefined,
     },
   ]
+}
+
+/** Too little or too much of something. */
+function tellSize({ code, origin = '', minimum, maximum, inclusive = true }: Issue): string | undefined {
+  const isNumber = origin === 'number' || origin === 'int'
+  if (code === 'too_small' && isNumber) return `expected ${inclusive ? `at least ${minimum}` : `more than ${minimum}`}`
+  if (code === 'too_big' && isNumber) return `expected ${inclusive ? `at most ${maximum}` : `less than ${maximum}`}`
+  if (code !== 'too_small') return undefined
+  return Number(minimum) === 1 ? 'this is empty: leave it out, or write something' : `expected at least ${minimum} of these`
 }
 
 /** The issues at the ends of nested unions. */

@@ -28,14 +28,14 @@ export const connectionSchema = z.strictObject({
   user: z.string().min(1).optional().meta({ description: 'login name' }),
   port: z.int().min(1).max(65_535).optional().meta({ description: 'of the ssh server' }),
   keyFiles: z
-    .array(z.string())
+    .array(z.string().min(1))
     .optional()
     .meta({ description: 'private keys, tried in this order, instead of those of the ssh configuration' }),
   agent: z
     .union([z.string(), z.literal(false)])
     .optional()
     .meta({ description: 'socket of an ssh agent, or false for none; default SSH_AUTH_SOCK' }),
-  jump: z.string().optional().meta({ description: 'hosts on the way, as ProxyJump writes them; none for no jump' }),
+  jump: z.string().min(1).optional().meta({ description: 'hosts on the way, as ProxyJump writes them; none for no jump' }),
   hostKeys: z.enum(['strict', 'accept-new']).optional().meta({
     description:
       'strict (default): a host without a known key is refused. accept-new: its key is taken down at the first contact; a changed key is refused all the same',
@@ -45,7 +45,7 @@ export const connectionSchema = z.strictObject({
     .optional()
     .meta({ description: 'files of known host keys, instead of those of the ssh configuration; new keys go into the first' }),
   sshConfig: z
-    .union([z.string(), z.literal(false)])
+    .union([z.string().min(1), z.literal(false)])
     .optional()
     .meta({ description: 'an ssh configuration file instead of the usual ones, or false for none' }),
   connectTimeout: duration('15s').meta({ description: 'limit for connection and login of one host; default 15s' }),

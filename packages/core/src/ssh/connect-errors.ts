@@ -149,6 +149,13 @@ function quote(received: Buffer): string {
       )
 }
 
+/** What helps when a host does not lead on. @param to - `host:port` as seen from there */
+export function hintsForForward(reason: string, to: string): readonly string[] {
+  if (/prohibited/i.test(reason)) return ['Allow it in the sshd_config there: AllowTcpForwarding, PermitOpen']
+  if (/refused/i.test(reason)) return [`Look whether a program listens at ${to}, as seen from there`]
+  return [`Look whether ${to} can be reached from there`]
+}
+
 function explainForward(target: SshTarget, cause: ProcessError): ProcessError {
   if (cause.code !== 'E_FORWARD') return cause
   const reason = String(cause.data['reason'] ?? cause.message)

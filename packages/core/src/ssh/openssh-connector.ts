@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { isCampaignError, ProcessError } from '../errors.js'
 import { isAborted, makeDeferred } from '../util/async.js'
 import { Askpass } from './askpass.js'
-import { explainLost, placeOf } from './connect-errors.js'
+import { explainLost, hintsForForward, placeOf } from './connect-errors.js'
 import type { ChannelEnd, Connector, SshChannel, SshConnection, SshPrompts, SshTarget } from './connection.js'
 import { keyOf } from './connection-keys.js'
 import { type ControlDirectory, openControlDirectory } from './control-directory.js'
@@ -306,6 +306,7 @@ class OpensshConnection implements SshConnection {
     const reason = reasonOfForward(this.#master.readLog().slice(mark), host, port)
     throw new ProcessError('E_FORWARD', `${placeOf(this.target)} could not connect to ${place}: ${reason ?? 'it refused'}`, {
       data: { host: this.target.name, reason: reason ?? 'refused', to: place },
+      suggestions: hintsForForward(reason ?? 'refused', place),
     })
   }
 

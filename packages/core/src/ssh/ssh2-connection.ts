@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { messageOf, ProcessError } from '../errors.js'
 import { isAborted, makeDeferred, settlesWithin } from '../util/async.js'
-import { explainLost, placeOf, printable } from './connect-errors.js'
+import { explainLost, hintsForForward, placeOf, printable } from './connect-errors.js'
 import type { SshChannel, SshConnection, SshTarget } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { Ssh2Channel } from './ssh2-channel.js'
@@ -104,7 +104,8 @@ export class Ssh2Connection implements SshConnection {
           const reason = printable(messageOf(error).replace(/^\(SSH\) Channel open failure: /, ''))
           const data = { host: this.target.name, reason }
           const message = `${placeOf(this.target)} does not forward to ${host}:${port}: ${reason}`
-          reject(this.#lostError ?? new ProcessError('E_FORWARD', message, { data, cause: error }))
+          const suggestions = hintsForForward(reason, `${host}:${port}`)
+          reject(this.#lostError ?? new ProcessError('E_FORWARD', message, { data, suggestions, cause: error }))
         },
         (stream) => {
           stream.on('error', () => undefined)

@@ -67,6 +67,21 @@ describe('setConnectionDefaults', () => {
   })
 })
 
+describe('connection options', () => {
+  it.each([
+    [{ user: '' }, 'user: this is empty: leave it out, or write something'],
+    [{ jump: '' }, 'jump: this is empty: leave it out, or write something'],
+    [{ keyFiles: [''] }, 'keyFiles[0]: this is empty: leave it out, or write something'],
+    [{ sshConfig: '' }, 'sshConfig: this is empty: leave it out, or write something'],
+    [{ port: 0 }, 'port: expected at least 1'],
+    [{ sessions: 2000 }, 'sessions: expected at most 1000'],
+  ])('that cannot be used are told in words: %j', (connection, text) => {
+    expect(() => new SshProcess('true', 'node1', { connection })).toThrow(
+      expect.objectContaining({ code: 'E_ARGUMENT', message: `the connection options cannot be used: ${text}` }),
+    )
+  })
+})
+
 describe('Remote', () => {
   it('runs one process for each host, in the order of the hosts, values by position', async () => {
     const all = await new Remote('echo {{host}} {{x}}', 'node[1-4]', local({ values: { x: ['a b', 'c', '$d'] } })).run()

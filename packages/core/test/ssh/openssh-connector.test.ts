@@ -178,6 +178,7 @@ describe.skipIf(reason !== undefined)(`the openssh connector${why}`, () => {
     await expect(connection.forwardOut('127.0.0.1', 1)).rejects.toMatchObject({
       code: 'E_FORWARD',
       message: expect.stringContaining('Connection refused'),
+      suggestions: ['Look whether a program listens at 127.0.0.1:1, as seen from there'],
     })
   })
 

@@ -311,6 +311,7 @@ describe('a forwarded port', () => {
     await expect(bed.connection.forwardOut('127.0.0.1', port)).rejects.toMatchObject({
       code: 'E_FORWARD',
       message: expect.stringContaining(`does not forward to 127.0.0.1:${port}`),
+      suggestions: [expect.stringContaining(`127.0.0.1:${port}`)],
     })
   })
 })
