@@ -5,7 +5,7 @@ export type OutputStream = 'stdout' | 'stderr'
  * Shown each piece of output as it arrives. It must not block; a promise that it returns holds further output back until it settles,
  * so that a slow reader makes the process wait and not the memory grow. Other processes of the same host may wait with it.
  */
-export type ChunkListener = (stream: OutputStream, chunk: Uint8Array) => void | Promise<void>
+export type ChunkListener = (stream: OutputStream, chunk: Uint8Array) => unknown
 
 export interface StopOptions {
   /** Default `SIGTERM`. */

@@ -239,15 +239,18 @@ export class SupervisedProcess implements RunningProcess {
   async #finishTree(): Promise<void> {
     const signalled = new Set<number>()
     const leaderEnded = this.#exit?.code !== undefined || this.#exit?.signal !== undefined
+    let emptyLooks = 0
     for (let wait = 5; ; wait = Math.min(100, wait * 2)) {
       const rest = await this.#controls.living(leaderEnded)
-      if (rest.length === 0) break
+      // One look may come between the end of a parent and the birth of its child.
+      emptyLooks = rest.length === 0 ? emptyLooks + 1 : 0
+      if (emptyLooks === 2) break
       const now = performance.now()
-      if (now >= this.#killAt + AFTER_KILL_MS) {
+      if (rest.length > 0 && now >= this.#killAt + AFTER_KILL_MS) {
         this.#survivors = rest
         break
       }
-      if (now >= this.#killAt) {
+      if (rest.length > 0 && now >= this.#killAt) {
         this.#forced ||= this.#stopSignal !== 'SIGKILL'
         void this.#controls.signalTree('SIGKILL', leaderEnded, rest)
       } else {
