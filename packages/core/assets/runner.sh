@@ -95,6 +95,16 @@ _look_for() {
   done
 }
 
+# Waits, for a moment, until a process leads a group of its own.
+_apart() {
+  for _x in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    read -r _line <"/proc/$1/stat" || return
+    set -- "$1" ${_line##*) }
+    [ "$4" != "$1" ] || return
+    _pause
+  done
+}
+
 # Runs in a fork: starts the command, waits for its end.
 _command() {
   trap - PIPE HUP INT TERM
@@ -164,6 +174,8 @@ _command() {
   "$@" <&5 >&6 2>&7 5<&- 6>&- 7>&- 3>&- 4<&- 8>&- &
   _pid=$!
   trap - EXIT
+  # Before that, the end of the runner would take it along.
+  [ -z "$_detach" ] || _apart "$_pid"
   exec 5<&- 6>&- 7>&- 2>"$_b.x"
   echo "$_pid ${_mark:--} ${_detach:--} running" >"$_dir/p.$_id"
   echo "S $_id $_pid $_streams" >&8
