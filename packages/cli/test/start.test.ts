@@ -37,6 +37,16 @@ describe('cahier', () => {
     expect(code).toBe(EXIT_CODES.unknownCommand.code)
     expect(stdout).toBe('')
     expect(stderr).toContain('frobnicate is not a cahier command')
+    expect(stderr).not.toContain('Did you mean')
+  })
+
+  it.each([
+    [['exce', '-w', 'node1'], 'exec'],
+    [['sweep', 'shwo'], 'sweep show'],
+  ])('suggests the nearest command for %j', async (args, nearest) => {
+    const { code, stderr } = await cahier(args, { cwd: makeFolder() })
+    expect(code).toBe(EXIT_CODES.unknownCommand.code)
+    expect(stderr).toContain(`Did you mean cahier ${nearest}?`)
   })
 
   it('refuses a flag that does not exist with the nearest one', async () => {
