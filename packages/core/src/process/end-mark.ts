@@ -7,6 +7,7 @@ export class EndMark {
   readonly #onStatus: (status: number) => void
   readonly #onOutput: (chunk: Buffer) => void
   #kept: Buffer = Buffer.alloc(0)
+  #found = false
 
   constructor(token: string, onStatus: (status: number) => void, onOutput: (chunk: Buffer) => void) {
     this.#mark = Buffer.from(`${END_MARK}${token} X `)
@@ -15,6 +16,10 @@ export class EndMark {
   }
 
   push(chunk: Buffer): void {
+    if (this.#found) {
+      this.#onOutput(chunk)
+      return
+    }
     const data = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk])
     this.#kept = Buffer.alloc(0)
     let at = data.indexOf(this.#mark)
@@ -30,6 +35,7 @@ export class EndMark {
       this.#keep(data, at)
       return
     }
+    this.#found = true
     if (at > 0) this.#onOutput(data.subarray(0, at))
     this.#onStatus(Number(data.toString('latin1', at + this.#mark.length, end)))
     // What somebody who outlived the command says.

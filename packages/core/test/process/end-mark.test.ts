@@ -20,6 +20,7 @@ describe('EndMark', () => {
     ['out\x01TOKEN X 7\n', [7], 'out'],
     ['\x01TOKEN X 0\nlater', [0], 'later'],
     ['\x01TOK\x01TOKEN X 143\n', [143], '\x01TOK'],
+    ['\x01TOKEN X 1\n\x01TOKEN X 3\n', [1], '\x01TOKEN X 3\n'],
     ['TOKEN X 7\n', [], 'TOKEN X 7\n'],
     ['\x01TOKEN Y 7\n', [], '\x01TOKEN Y 7\n'],
     ['\x01TOKEN X', [], '\x01TOKEN X'],
@@ -41,6 +42,7 @@ describe('EndMark', () => {
         }
         expect(feed(pieces)).toEqual(feed([whole]))
       }),
+      { examples: [[['\x01', 'TOKEN', ' X 1'], [0]]] },
     )
   })
 })
