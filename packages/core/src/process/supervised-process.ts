@@ -16,6 +16,8 @@ const PIPE_CAPACITY = 1 << 20
 const READER_AFTER_STOP_MS = 50
 /** After SIGKILL, how long a process that cannot die (or is not ours to kill) is waited for. */
 const AFTER_KILL_MS = 3_000
+/** A host that has given no sign of life for so long, although it was asked, is no longer waited for. */
+const NOBODY_MS = 5_000
 const ASKS_FOR_THE_END = new Set<NodeJS.Signals>(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGKILL'])
 
 /** What a backend knows how to do with one started process. */
@@ -47,6 +49,10 @@ export interface ProcessControls {
   pauseUntil(stream: OutputStream, ready: Promise<void>): void
   /** Nothing comes now, because somebody's reader is slow or the link is cut: silence means nothing. */
   held(): boolean
+  /** Asks its host for a sign of life; absent for this machine. */
+  readonly probe?: () => void
+  /** For how long a sign of life that was asked for has not come. */
+  readonly silentMs?: () => number
 }
 
 type Why = 'timed-out' | 'canceled' | 'killed'
@@ -216,6 +222,7 @@ export class SupervisedProcess implements RunningProcess {
       if (signal !== 'SIGKILL') this.#cancelKill = startTimer(grace, () => this.#force(true))
     }
     if (this.#exit !== undefined) return
+    this.#controls.probe?.()
     if (signal === 'SIGKILL') this.#force(false)
     else {
       void this.#controls.signalTree(signal, false)
@@ -226,13 +233,40 @@ export class SupervisedProcess implements RunningProcess {
 
   #force(followed: boolean): void {
     if (this.#exit !== undefined) return
+    const { held, silentMs } = this.#controls
+    if (followed && held() && (silentMs?.() ?? 0) > 0) {
+      this.#giveUp()
+      return
+    }
     this.#forced ||= followed
     void this.#controls.signalTree('SIGKILL', false)
     this.#cancelKill?.()
-    this.#cancelKill = startTimer(AFTER_KILL_MS, () => {
-      // Not reaped: it cannot die now, or it is not ours to kill. It is reported, and no longer waited for.
-      this.takeExit(undefined, undefined)
-    })
+    this.#cancelKill = startTimer(AFTER_KILL_MS, () => void this.#afterKill())
+  }
+
+  /** Not reaped: it cannot die now, it is not ours to kill, or nobody is there. It is reported, and no longer waited for. */
+  async #afterKill(): Promise<void> {
+    // Two turns of the loop, so that a loop that was busy until now hears what has come.
+    await nextTurn()
+    await nextTurn()
+    const silent = this.#controls.silentMs?.() ?? 0
+    if (silent === 0) this.takeExit(undefined, undefined)
+    else if (silent >= NOBODY_MS) this.#giveUp()
+    else this.#cancelKill = startTimer(NOBODY_MS - silent + 1, () => void this.#afterKill())
+  }
+
+  /** It was to end, and its host does not answer: its way there is dead, and nobody knows more before the lease is over. */
+  #giveUp(): void {
+    if (this.#exit !== undefined || this.#concluded) return
+    const { host } = this.#controls
+    const when = this.#why === 'timed-out' ? 'when the time limit of its command had passed' : 'when its command was told to end'
+    const fate = this.#spec.detach === true ? 'it was detached and may still run' : 'it ends when its lease has passed'
+    const message = `${host} gave no sign of life ${when}, so nobody saw how process ${this.pid} ended; ${fate}`
+    this.#error = { code: 'E_CONNECTION_LOST', message }
+    this.#exit = { code: undefined, signal: undefined }
+    this.#endedAt = Date.now()
+    this.#durationMs = performance.now() - this.#origin
+    void this.#conclude()
   }
 
   /** After the leader's end, waits for the rest of its tree, and kills what does not go. */

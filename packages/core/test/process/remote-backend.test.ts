@@ -7,7 +7,7 @@ import type { ProcessSpec } from '../../src/model/process.js'
 import { RemoteBackend } from '../../src/process/remote-backend.js'
 import type { SshTarget } from '../../src/ssh/connection.js'
 import { ConnectionPool } from '../../src/ssh/connection-pool.js'
-import { defaultUserKey, type FakeServer, type FakeServerOptions, makeTarget, startFakeServer } from '../ssh/fake-server.js'
+import { defaultUserKey, type FakeServerOptions, makeTarget, startFakeServer } from '../ssh/fake-server.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'cahier-remote-'))
 const keyFile = join(directory, 'id')
@@ -125,6 +125,24 @@ for (const runner of RUNNERS) {
 }
 
 describe('RemoteBackend whose connection is cut', () => {
+  it.each(['perl', 'sh'] as const)(
+    'with runner %s: reports a command that was to end soon after its grace, and leaves at once',
+    async (runner) => {
+      const { server, backend } = await host({}, { runner })
+      const running = await backend.start({ command: ['sleep', '1000'], timeoutMs: 700, graceMs: 300 })
+      const begun = performance.now()
+      server.freeze()
+      const result = await running.result
+      expect(result).toMatchObject({ outcome: 'unreachable', host: 'node1', error: { code: 'E_CONNECTION_LOST' } })
+      expect(result.error?.message).toMatch(/^node1 gave no sign of life when the time limit .* it ends when its lease has passed$/)
+      expect(performance.now() - begun).toBeGreaterThan(4_900)
+      await backend[Symbol.asyncDispose]()
+      // Without the bound: forty seconds until the connection is known to be dead, and fifteen for the runner's good-bye.
+      expect(performance.now() - begun).toBeLessThan(14_000)
+      server.thaw()
+    },
+  )
+
   for (const runner of ['perl', 'sh'] as const) {
     it(`takes up again with runner ${runner}: every byte, nothing twice`, async () => {
       const { run, server, pool } = await host({}, { runner })

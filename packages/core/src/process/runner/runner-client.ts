@@ -217,6 +217,7 @@ export class RunnerClient {
       },
       pauseUntil: (_stream, ready) => link.pauseUntil(ready),
       held: () => link.held,
+      ...(host === undefined ? {} : { probe: () => link.probe(), silentMs: () => link.silentMs }),
     }
     return new SupervisedProcess(entry.spec, entry.marker, controls, entry.options, entry.spec.outputFiles === undefined ? 2 : 0)
   }

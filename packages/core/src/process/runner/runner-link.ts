@@ -12,6 +12,8 @@ const ACKNOWLEDGE_BYTES = 262_144
 const BEATS = 4
 /** The runner ends what it started before it ends itself. */
 const CLOSE_MS = 15_000
+/** A runner that has not answered for so long is not waited for once everything is to end. */
+const NOBODY_MS = 5_000
 /** Of what was said instead of a hello, in the message. */
 const NOISE_SHOWN = 300
 
@@ -68,6 +70,8 @@ export class RunnerLink {
   #resuming: Deferred<void> | undefined
   #flushing = false
   #pingWanted = false
+  /** Since when a sign of life is waited for. */
+  #askedAt: number | undefined
   #referenced = false
   #holds = 0
   #received = 0
@@ -123,6 +127,19 @@ export class RunnerLink {
     })
   }
 
+  /** Asks for a sign of life, which `silentMs` then waits for. */
+  probe(): void {
+    if (this.#options.leaseMs === 0) return
+    this.#askedAt ??= performance.now()
+    this.#pingWanted = true
+    this.send(() => {})
+  }
+
+  /** For how long a sign of life that `probe` asked for has not come. */
+  get silentMs(): number {
+    return this.#askedAt === undefined || this.#holds > 0 ? 0 : performance.now() - this.#askedAt
+  }
+
   /** No more is asked about a command. What has come is acknowledged with it, so that a runner without commands keeps nothing. */
   forget(id: number): void {
     this.send((out) => {
@@ -137,6 +154,7 @@ export class RunnerLink {
     if (this.#state === 'open') this.#transport.pause()
     void ready.then(() => {
       this.#holds -= 1
+      if (this.#askedAt !== undefined) this.#askedAt = performance.now()
       if (this.#holds === 0 && this.#state === 'open') this.#transport.resume()
     })
   }
@@ -208,7 +226,8 @@ export class RunnerLink {
 
   /** Lets the runner end what it started, and itself. */
   async close(): Promise<void> {
-    if (this.#state !== 'open') {
+    // Nobody is there who could end anything: its lease does.
+    if (this.#state !== 'open' || this.silentMs >= NOBODY_MS) {
       this.giveUp()
       return
     }
@@ -295,6 +314,7 @@ export class RunnerLink {
   #read(bytes: Buffer): void {
     if (bytes.length === 0 || this.#state !== 'open') return
     this.#received += bytes.length
+    this.#askedAt = undefined
     this.#unanswered = 0
     this.#reader.push(bytes)
     if (this.#options.leaseMs > 0 && this.#received - this.#acknowledged >= ACKNOWLEDGE_BYTES) this.send((out) => this.#acknowledge(out))
