@@ -65,7 +65,7 @@ export class HelperStarter implements JobStarter {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear()
-    await this.#link?.close()
+    await this.#link?.close({ patient: true })
   }
 
   #open(): RunnerLink | undefined {

@@ -87,7 +87,7 @@ function native(): Subject {
       void link.ready.then(() => link?.send((out) => requests.job?.(out, request)))
       return { pid, ended }
     },
-    close: async () => await link?.close(),
+    close: async () => await link?.close({ patient: true }),
   }
 }
 

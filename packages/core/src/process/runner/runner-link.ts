@@ -224,8 +224,8 @@ export class RunnerLink {
     this.#resuming?.reject(error)
   }
 
-  /** Lets the runner end what it started, and itself. */
-  async close(): Promise<void> {
+  /** Lets the runner end what it started, and itself; `patient`: and waits for that. */
+  async close({ patient }: { readonly patient: boolean }): Promise<void> {
     // Nobody is there who could end anything: its lease does.
     if (this.#state !== 'open' || this.silentMs >= NOBODY_MS) {
       this.giveUp()
@@ -238,7 +238,7 @@ export class RunnerLink {
     this.requests.quit(this.#out)
     this.#flush()
     this.#transport.end()
-    await settlesWithin(gone, CLOSE_MS)
+    if (patient) await settlesWithin(gone, CLOSE_MS)
     this.giveUp()
   }
 
