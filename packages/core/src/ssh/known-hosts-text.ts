@@ -1,4 +1,5 @@
 import { HashedNames } from './hashed-name.js'
+import { matchesPatterns } from './patterns.js'
 
 export interface KnownHostsLine {
   readonly marker: 'revoked' | 'cert-authority' | undefined
@@ -51,7 +52,7 @@ export class KnownHostsText {
     if (before !== undefined) return before
     const numbers = [
       ...(this.#names.get(name) ?? []),
-      ...this.#patterns.filter((pattern) => matches(pattern.names, name)).map((pattern) => pattern.line),
+      ...this.#patterns.filter((pattern) => matchesPatterns(name, pattern.names)).map((pattern) => pattern.line),
       ...this.#hashed.find(name).map((index) => this.#hashedLines[index]!),
     ]
     const lines = [...new Set(numbers)]
@@ -97,39 +98,4 @@ function parseLine(text: string, file: string, line: number): KnownHostsLine | u
   const length = key.length < 5 ? -1 : key.readUInt32BE(0)
   if (length !== type.length || key.length <= 4 + length || key.toString('latin1', 4, 4 + length) !== type) return undefined
   return { marker: marker as KnownHostsLine['marker'], type, key, file, line }
-}
-
-/** @source ssh_config(5) PATTERNS: `*` and `?`; a negated pattern that matches rules the line out. */
-function matches(patterns: readonly string[], name: string): boolean {
-  let found = false
-  for (const pattern of patterns) {
-    if (pattern.startsWith('!')) {
-      if (wildcardMatches(pattern.slice(1), name)) return false
-    } else found ||= wildcardMatches(pattern, name)
-  }
-  return found
-}
-
-/** Without a regular expression: `*a*a*a*` must not take exponential time. */
-function wildcardMatches(pattern: string, name: string): boolean {
-  let at = 0
-  let star = -1
-  let resume = 0
-  let index = 0
-  while (at < name.length) {
-    if (index < pattern.length && pattern[index] === '*') {
-      star = index
-      resume = at
-      index += 1
-    } else if (index < pattern.length && (pattern[index] === '?' || pattern[index] === name[at])) {
-      index += 1
-      at += 1
-    } else if (star !== -1) {
-      index = star + 1
-      resume += 1
-      at = resume
-    } else return false
-  }
-  while (pattern[index] === '*') index += 1
-  return index === pattern.length
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { listGlob } from './glob.js'
+import { matchesPatterns } from './patterns.js'
 
 /** One line of an ssh configuration: a keyword in lower case with its words, or what an `Include` stands for. */
 export type ConfigLine =
@@ -151,7 +152,7 @@ export function matchBlocks(text: ConfigText, host: string): Matching | undefine
       }
       if (line.keyword === 'host' || line.keyword === 'match') {
         const matches =
-          line.keyword === 'host' ? matchesHostLine(line.words, host) : matchesMatchLine(line.words, host, first.get('hostname'))
+          line.keyword === 'host' ? matchesPatterns(host, line.words) : matchesMatchLine(line.words, host, first.get('hostname'))
         if (matches === undefined) followed = false
         active = entered && matches === true
         signature += active ? '1' : '0'
@@ -172,18 +173,6 @@ export function matchBlocks(text: ConfigText, host: string): Matching | undefine
   return { signature, templates }
 }
 
-/** @source ssh_config(5) Host: a negated pattern that matches ends the line's match */
-function matchesHostLine(patterns: readonly string[], host: string): boolean {
-  let matches = false
-  for (const pattern of patterns) {
-    const negated = pattern.startsWith('!')
-    if (!matchesPattern(host, negated ? pattern.slice(1) : pattern)) continue
-    if (negated) return false
-    matches = true
-  }
-  return matches
-}
-
 /** `all`, `host` and `originalhost`; undefined for every other criterion. */
 function matchesMatchLine(words: readonly string[], host: string, template: string | undefined): boolean | undefined {
   if (words.length === 1 && words[0]!.toLowerCase() === 'all') return true
@@ -197,41 +186,7 @@ function matchesMatchLine(words: readonly string[], host: string, template: stri
       if (template !== undefined && /%[^h%]/.test(template)) return undefined
       name = template === undefined ? host : template.replace(/%[h%]/g, (token) => (token === '%h' ? host : '%'))
     } else if (criterion !== 'originalhost') return undefined
-    if (matchesPatternList(name.toLowerCase(), words[i + 1]!.toLowerCase()) === negated) matches = false
+    if (matchesPatterns(name.toLowerCase(), words[i + 1]!.toLowerCase().split(',')) === negated) matches = false
   }
   return matches
-}
-
-/** A list with commas, as in `Match host` and in known_hosts. */
-export function matchesPatternList(name: string, list: string): boolean {
-  let matches = false
-  for (const item of list.split(',')) {
-    const negated = item.startsWith('!')
-    if (!matchesPattern(name, negated ? item.slice(1) : item)) continue
-    if (negated) return false
-    matches = true
-  }
-  return matches
-}
-
-/** `*` any text, `?` one character, everything else itself. */
-export function matchesPattern(name: string, pattern: string): boolean {
-  let at = 0
-  let star = -1
-  let resume = 0
-  let p = 0
-  while (at < name.length) {
-    if (p < pattern.length && pattern[p] === '*') {
-      star = p++
-      resume = at
-    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[at])) {
-      p++
-      at++
-    } else if (star >= 0) {
-      p = star + 1
-      at = ++resume
-    } else return false
-  }
-  while (pattern[p] === '*') p++
-  return p === pattern.length
 }

@@ -4,8 +4,9 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listGlob } from '../../src/ssh/glob.js'
+import { matchesPattern, matchesPatterns } from '../../src/ssh/patterns.js'
 import { defaultConfig, parseAnswer, SshConfig } from '../../src/ssh/ssh-config.js'
-import { matchBlocks, matchesPattern, matchesPatternList, parseLine, readConfigText } from '../../src/ssh/ssh-config-file.js'
+import { matchBlocks, parseLine, readConfigText } from '../../src/ssh/ssh-config-file.js'
 import { expandTilde, expandTokens } from '../../src/ssh/ssh-tokens.js'
 
 const hasSsh = spawnSync('ssh', ['-V']).status === 0
@@ -80,7 +81,7 @@ describe('patterns', () => {
     ['b', '!a,*', true],
     ['a', '!b', false],
   ])('%j in the list %j: %j', (name, list, expected) => {
-    expect(matchesPatternList(name, list)).toBe(expected)
+    expect(matchesPatterns(name, list.split(','))).toBe(expected)
   })
 
   it('files are found by shell patterns, sorted', async () => {
