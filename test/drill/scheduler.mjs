@@ -66,7 +66,7 @@ async function oneQueue(folder, kills, random, verdict) {
       process.kill(pid, 'SIGKILL')
       verdict.cases += 1
       // The next question starts the next daemon, which has to find out where it is.
-      if (random() < 0.7) await scheduler.find([jobs[0].tag])
+      if (random() < 0.7) await scheduler.find([jobs[0]])
     }
     await finish(scheduler, jobs, await handles, ledger, verdict)
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { ExitRecord, JobHandle, JobObservation, JobSpec, SubmitOutcome } from '../../packages/core/src/model/job.js'
+import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, SubmitOutcome } from '../../packages/core/src/model/job.js'
 import type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from '../../packages/core/src/ports/scheduler.js'
 
 /** A correct scheduler behind which each mutant hides its one fault. */
@@ -25,8 +25,8 @@ class Honest implements Scheduler {
     return this.inner.submit(jobs, options)
   }
 
-  find(tags: readonly string[], options?: CallOptions): Promise<ReadonlyMap<string, JobHandle>> {
-    return this.inner.find(tags, options)
+  find(jobs: readonly JobPlace[], options?: CallOptions): Promise<ReadonlyMap<string, JobHandle>> {
+    return this.inner.find(jobs, options)
   }
 
   observe(handles: readonly JobHandle[], options?: CallOptions): Promise<readonly JobObservation[]> {
@@ -139,8 +139,9 @@ export const schedulerMutants: readonly Mutant[] = [
     caughtBy: 'find-exact',
     make: (inner) =>
       new (class extends Honest {
-        override async find(tags: readonly string[], options?: CallOptions) {
-          const found = new Map(await super.find([...tags, ...tags.map((tag) => `${tag}0`)], options))
+        override async find(jobs: readonly JobPlace[], options?: CallOptions) {
+          const tags = jobs.map(({ tag }) => tag)
+          const found = new Map(await super.find([...jobs, ...jobs.map((job) => ({ ...job, tag: `${job.tag}0` }))], options))
           for (const tag of tags) {
             const longer = found.get(`${tag}0`)
             if (longer !== undefined) found.set(tag, longer)

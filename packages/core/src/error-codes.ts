@@ -55,11 +55,15 @@ export const ERROR_CODES = {
   // SchedulerError
   E_JOB_INVALID: 'The scheduler would never accept this job.',
   E_SCHEDULER_BREAKER: 'Several jobs failed in the same way, so no more were started.',
+  E_SCHEDULER_MISSING: 'The commands of the scheduler are not on the machine through which the site is used.',
   E_SCHEDULER_SILENT: 'The scheduler does not answer.',
   E_SUBMIT_REJECTED: 'The scheduler did not take the job; nothing was queued.',
   E_SUBMIT_UNCERTAIN: 'A submission failed in a way that leaves open whether a job was queued.',
   E_SUBMIT_UNREADABLE: 'The scheduler answered a submission, but not with a job id.',
+  E_UPSTREAM_FAILED: 'A job that this one depends on has ended in a way that never lets it start.',
   // TransferError
+  E_FETCH: 'The results of a job could not be brought home.',
+  E_STAGE: 'Input files could not be brought to a site.',
   E_TRANSFER: 'Files could not be copied.',
   // StoreError
   E_CLAIM_LOST: 'The right to a combination expired and went to another worker.',

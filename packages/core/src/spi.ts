@@ -11,6 +11,7 @@ export {
   StoreError,
   TransferError,
 } from './errors.js'
+export { type BatchOptions, batchOptionFields } from './model/batch-options.js'
 export type {
   DependencyKind,
   ExitRecord,
@@ -18,6 +19,7 @@ export type {
   JobHandle,
   JobObservation,
   JobOutcome,
+  JobPlace,
   JobResources,
   JobResult,
   JobSpec,
@@ -25,10 +27,26 @@ export type {
   SubmitOutcome,
 } from './model/job.js'
 export type { CapturedText, Command, ProcessOutcome, ProcessResult, ProcessSpec } from './model/process.js'
+export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
 export type { AdapterHost, AdapterModule } from './ports/adapter.js'
 export { ADAPTER_API } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
 export type { ProcessBackend, RunningProcess, StartOptions, StopOptions } from './ports/process-backend.js'
-export type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from './ports/scheduler.js'
+export type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports, SchedulerTiming } from './ports/scheduler.js'
+export type {
+  CommandAnswer,
+  JobRow,
+  OrderAnswer,
+  RowsAnswer,
+  SchedulerDialect,
+  SiteCommand,
+  Submission,
+  SubmitAnswer,
+  UserDirectives,
+} from './ports/scheduler-dialect.js'
+export type { FileWatch, SiteFiles, SmallFile } from './ports/site-files.js'
 export type { Transfer, TransferRequest, TransferResult } from './ports/transfer.js'
+export { formatDuration, formatSize, parseDuration, parseSizeMiB } from './units.js'
+export { nearestName } from './util/nearest.js'
+export { shellQuote } from './util/shell-quote.js'

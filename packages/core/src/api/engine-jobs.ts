@@ -182,7 +182,7 @@ export class EngineJobs {
     const { clock, store } = this.#deps
     for (let asked = 0; asked < 2; asked += 1) {
       if (asked > 0) await clock.sleep(scheduler.supports.push ? SETTLE_PUSH_MS : SETTLE_MS, { signal })
-      const handle = (await scheduler.find([tag])).get(tag)
+      const handle = (await scheduler.find([{ tag, directory }])).get(tag)
       const isOver = handle === undefined && (await scheduler.exitRecord({ directory, tag })) !== undefined
       if (handle === undefined && !isOver) continue
       const nativeId = handle?.nativeId ?? ''

@@ -21,6 +21,7 @@ const BY_END: Readonly<Record<NonNullable<JobObservation['end']>, JobOutcome | u
   'node-failed': 'killed',
   preempted: 'killed',
   'upstream-failed': 'upstream-failed',
+  refused: 'not-submitted',
 }
 
 const SIGNALS: Readonly<Record<number, string>> = { 1: 'SIGHUP', 2: 'SIGINT', 6: 'SIGABRT', 9: 'SIGKILL', 11: 'SIGSEGV', 15: 'SIGTERM' }
@@ -96,6 +97,8 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     if (observation.end === 'upstream-failed') {
       return { ...facts, outcome: 'upstream-failed', proof: 'queue', detail: `not run: a job that it depends on failed (${words})` }
     }
+    if (observation.end === 'refused')
+      return { ...facts, outcome: 'not-submitted', proof: 'queue', detail: `it would never have been started (${words})` }
     if (observation.end === 'canceled' && observation.startedAt === undefined) {
       return { ...facts, outcome: 'canceled', proof: 'queue', detail: `canceled before it started (${words})` }
     }

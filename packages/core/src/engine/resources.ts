@@ -17,6 +17,7 @@ export function planResources(resources: Resources | undefined, combination: Com
   const spec = typeof resources === 'function' ? callResources(resources, combination) : resources
   return {
     ...(spec.cores === undefined ? {} : { cores: spec.cores }),
+    ...(spec.tasks === undefined ? {} : { tasks: spec.tasks }),
     ...(spec.memory === undefined ? {} : { memoryMiB: parseSizeMiB(spec.memory) }),
     ...(spec.walltime === undefined ? {} : { walltimeMs: parseDuration(spec.walltime) }),
     ...(spec.nodes === undefined ? {} : { nodes: spec.nodes }),

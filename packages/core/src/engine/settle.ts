@@ -43,7 +43,7 @@ export class Settling {
     const now = clock.monotonic()
     const due = [...this.#open.values()].filter((open) => open.nextAt <= now)
     if (due.length === 0) return
-    const found = await scheduler.find(due.map((open) => open.watch.tag))
+    const found = await scheduler.find(due.map((open) => open.watch))
     const events: RunJournalEvent[] = []
     for (const open of due) {
       const { watch } = open

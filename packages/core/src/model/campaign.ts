@@ -57,7 +57,10 @@ const duration = z.string().meta({ description: 'a duration with units: 90s, 10m
 const size = z.string().meta({ description: 'a size with units: 500MB, 4GiB' })
 
 export const resourcesSchema = z.strictObject({
-  cores: z.int().positive().optional().meta({ description: 'cores of one job; default 1' }),
+  cores: z.int().positive().optional().meta({ description: 'cores of one job on each of its machines; default 1' }),
+  tasks: z.int().positive().optional().meta({
+    description: 'processes that the job starts on all its machines together (MPI ranks); default: one program that uses the cores',
+  }),
   memory: size.optional(),
   walltime: duration.optional(),
   nodes: z.int().positive().optional().meta({ description: 'machines of one job; default 1' }),
@@ -96,6 +99,15 @@ export const jobSpecSchema = z.strictObject({
   resources: resources.optional().meta({ description: 'what one job asks for, or a function of the combination' }),
   queue: z.string().optional().meta({ description: 'where the jobs wait (partition, class); default: that of the site' }),
   account: z.string().optional().meta({ description: 'who is charged (project); default: that of the site' }),
+  options: z
+    .union([z.record(z.string(), z.unknown()), fn<(combination: Combination) => Readonly<Record<string, unknown>>>()])
+    .optional()
+    .meta({ description: 'what only the scheduler of the site knows, over the options of the site: { qos: long, constraint: ib }' }),
+  pack: z
+    .int()
+    .positive()
+    .optional()
+    .meta({ description: 'so many short jobs share one place in the queue, one after the other; default 1' }),
 })
 
 /** Done once, or once per combination of the levels of `by`, before the jobs that need it: a compilation, a mesh. */
@@ -107,6 +119,10 @@ export const prepareSchema = z.strictObject({
   by: z.array(z.string()).optional().meta({ description: 'factors for whose levels it is done again; default: once for the campaign' }),
   ...commandOrScript,
   resources: resources.optional(),
+  options: z
+    .union([z.record(z.string(), z.unknown()), fn<(combination: Combination) => Readonly<Record<string, unknown>>>()])
+    .optional()
+    .meta({ description: 'what only the scheduler of the site knows' }),
 })
 
 /** Where one result comes from. `pattern` takes its first group, else the whole match. */
@@ -236,9 +252,16 @@ export const campaignSchema = z.strictObject({
     .meta({ description: 'a function from the table of results to sentences for the report' }),
   report: z.array(figureSchema).default([]).meta({ description: 'the figures' }),
   site: z
-    .string()
+    .union([z.string(), z.array(z.string()).min(1)])
     .optional()
-    .meta({ description: 'where the jobs run: a site of cahier.config; default: its defaultSite, else this machine' }),
+    .meta({
+      description:
+        'where the jobs run: a site of cahier.config, or several that share the work; default: its defaultSite, else this machine',
+    }),
+  fetch: z.array(z.string().min(1)).optional().meta({
+    description:
+      'what comes home from a site that does not see our files: names and patterns (*.dat) below the job directory; default: all that the job left',
+  }),
   maxInFlight: z.int().positive().default(1000).meta({ description: 'jobs given to the scheduler and not ended' }),
   retry: z
     .strictObject({

@@ -2,14 +2,21 @@ import { z } from 'zod'
 
 /** What a job asks for. Absent: the site's default. */
 export interface JobResources {
+  /** Of one node. */
   readonly cores?: number
+  /** Processes that the job starts on all its nodes together (MPI ranks); absent: one program that uses the cores by itself. */
+  readonly tasks?: number
   readonly memoryMiB?: number
   readonly walltimeMs?: number
   readonly nodes?: number
   readonly gpus?: number
 }
 
-export type DependencyKind = 'afterok' | 'afterany' | 'afternotok'
+/**
+ * What a job waits for: `after` the start of others, `afterok` their good end, `afterany` any end, `afternotok` a bad one, `aftercorr` the
+ * good end of the element with its own number.
+ */
+export type DependencyKind = 'after' | 'afterok' | 'afterany' | 'afternotok' | 'aftercorr'
 
 export interface JobDependency {
   readonly kind: DependencyKind
@@ -33,7 +40,18 @@ export interface JobSpec {
   readonly queue?: string
   /** Time between TERM and KILL at the end of the walltime or at a cancel; default 10,000. */
   readonly graceMs?: number
+  /** Absolute, on the site: what the jobs of one run have in common, for files that belong to several of them. Default: the job's own directory. */
+  readonly runDirectory?: string
+  /** What only this kind of scheduler knows (`qos`, `constraint`): checked by its adapter. */
+  readonly options?: Readonly<Record<string, unknown>>
+  /** At most so many jobs of this kind may share one place in the queue, one after the other. Default 1. */
+  readonly pack?: number
+  /** The job leaves a list of its files with their sizes and hashes, without these names: it is to be fetched from another machine. */
+  readonly manifest?: { readonly exclude: readonly string[] }
 }
+
+/** How a job is recognised by what it leaves: its directory on the site, and its tag. */
+export type JobPlace = Pick<JobSpec, 'directory' | 'tag'>
 
 /** The scheduler's name of a job, and ours. */
 export interface JobHandle {
@@ -59,8 +77,17 @@ export interface JobObservation {
   /** From accounting, where there is one. */
   readonly exitCode?: number
   readonly signal?: string
-  /** How the scheduler says that it ended. */
-  readonly end?: 'completed' | 'failed' | 'timed-out' | 'canceled' | 'out-of-memory' | 'node-failed' | 'preempted' | 'upstream-failed'
+  /** How the scheduler says that it ended. `refused`: it was taken, and would never have been started. */
+  readonly end?:
+    | 'completed'
+    | 'failed'
+    | 'timed-out'
+    | 'canceled'
+    | 'out-of-memory'
+    | 'node-failed'
+    | 'preempted'
+    | 'upstream-failed'
+    | 'refused'
   readonly startedAt?: number
   readonly endedAt?: number
   readonly host?: string

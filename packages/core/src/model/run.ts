@@ -30,7 +30,7 @@ export interface RunCounts {
 
 /** Why a run stands still although work remains. */
 export interface RunPause {
-  readonly reason: 'breaker' | 'stopped' | 'disk-full' | 'scheduler-silent'
+  readonly reason: 'breaker' | 'stopped' | 'disk-full' | 'scheduler-silent' | 'login-needed'
   readonly since: number
   readonly detail: string
 }

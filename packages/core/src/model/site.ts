@@ -11,6 +11,9 @@ function isHost(context: z.core.ParsePayload<string>): void {
   }
 }
 
+/** Where runs have their files on a site that does not see ours, when nothing else is said. */
+export const DEFAULT_WORK_DIRECTORY = '~/cahier-runs'
+
 /** One site of `cahier.config.{ts,js,yaml}`. Adapter options stand under `options` and are checked by the adapter's own schema. */
 export const siteSchema = z.strictObject({
   host: z
@@ -19,6 +22,13 @@ export const siteSchema = z.strictObject({
     .optional()
     .meta({ description: 'the machine through which the site is used, user@login:22; absent: this machine' }),
   connection: connectionSchema.optional().meta({ description: 'how its hosts are reached, over the `connection` of the whole file' }),
+  sharedFiles: z
+    .boolean()
+    .optional()
+    .meta({ description: 'true: its jobs see the files of this machine under the same names; default: only when there is no host' }),
+  workDirectory: z.string().min(1).default(DEFAULT_WORK_DIRECTORY).meta({
+    description: 'where runs have their files on a site that does not see ours: ~ and $NAME are those of the site; seen by all its nodes',
+  }),
   scheduler: z.string().default('local').meta({ description: 'name of a scheduler adapter' }),
   account: z.string().optional(),
   queue: z.string().optional(),
@@ -27,7 +37,10 @@ export const siteSchema = z.strictObject({
   modules: z.array(z.string()).default([]),
 })
 /** Connection options stand as they were written: what they leave out comes from elsewhere. */
-export type Site = Omit<z.output<typeof siteSchema>, 'connection'> & { readonly connection?: ConnectionOptions | undefined }
+export type Site = Omit<z.output<typeof siteSchema>, 'connection' | 'workDirectory'> & {
+  readonly connection?: ConnectionOptions | undefined
+  readonly workDirectory?: string | undefined
+}
 
 export const siteConfigSchema = z.strictObject({
   sites: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), siteSchema).prefault({}),

@@ -1,4 +1,5 @@
-import type { ExitRecord, JobHandle, JobObservation, JobSpec, SubmitOutcome } from '../model/job.js'
+import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, SubmitOutcome } from '../model/job.js'
+import type { ListedJob, PlannedSubmission, SchedulerFacts } from '../model/site-report.js'
 
 /** What a scheduler can do; a conformance case asserts the opposite of what is not declared. */
 export interface SchedulerSupports {
@@ -9,6 +10,19 @@ export interface SchedulerSupports {
   readonly push: boolean
   /** Knows the jobs of the machine that it runs on only: elsewhere it can say nothing about them, not even that they are gone. */
   readonly thisMachineOnly?: boolean
+  /** `order` is implemented: jobs can be held, released, and put back into the queue. */
+  readonly hold?: boolean
+}
+
+/** How patient one has to be with a scheduler. */
+export interface SchedulerTiming {
+  /** Between two questions about jobs, at first and at most. One that pushes asks by itself. */
+  readonly pollMs: number
+  readonly pollMaxMs: number
+  /** How long a job without a sign of life may stay without an exit record before it is given up. */
+  readonly graceMs: number
+  /** How long an uncertain submission is looked for before the answer "there is none" counts. */
+  readonly settleGraceMs: number
 }
 
 export interface CancelOutcome {
@@ -33,14 +47,27 @@ export interface CallOptions {
 export interface Scheduler extends AsyncDisposable {
   readonly name: string
   readonly supports: SchedulerSupports
+  /** Absent: that of a program of this machine when it pushes, else of a queue that is asked every half minute. */
+  readonly timing?: SchedulerTiming
   open(options?: CallOptions): Promise<void>
   submit(jobs: readonly JobSpec[], options?: CallOptions): Promise<readonly SubmitOutcome[]>
-  /** Looks jobs up by tag, in every state that the scheduler still shows. Throws when the question was not answered. */
-  find(tags: readonly string[], options?: CallOptions): Promise<ReadonlyMap<string, JobHandle>>
+  /**
+   * Looks jobs up by tag, in every state that the scheduler still shows, and by what was left in their directories when they were
+   * submitted together with others. Throws when the question was not answered.
+   */
+  find(jobs: readonly JobPlace[], options?: CallOptions): Promise<ReadonlyMap<string, JobHandle>>
   observe(handles: readonly JobHandle[], options?: CallOptions): Promise<readonly JobObservation[]>
   cancel(handles: readonly JobHandle[], options?: CallOptions): Promise<readonly CancelOutcome[]>
   /** Resolves when at least one job of this user may have changed since the last `observe`. Only with `supports.push`. */
   changed?(options?: CallOptions): Promise<void>
   /** Reads the exit record through the backend that submitted; `undefined` when there is none (yet). */
-  exitRecord(job: Pick<JobSpec, 'directory' | 'tag'>, options?: CallOptions): Promise<ExitRecord | undefined>
+  exitRecord(job: JobPlace, options?: CallOptions): Promise<ExitRecord | undefined>
+  /** How these jobs would be submitted: exact scripts and commands. Asks nobody, changes nothing. */
+  preview?(jobs: readonly JobSpec[]): readonly PlannedSubmission[]
+  /** What the scheduler said about itself when it was opened. */
+  facts?(): SchedulerFacts
+  /** All jobs of this user that the queue shows. */
+  list?(options?: CallOptions): Promise<readonly ListedJob[]>
+  /** Only with `supports.hold`. As `cancel`: it only asks. */
+  order?(order: 'hold' | 'release' | 'requeue', nativeIds: readonly string[], options?: CallOptions): Promise<void>
 }

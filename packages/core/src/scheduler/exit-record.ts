@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, SchedulerError, systemCodeOf } from '../errors.js'
-import type { ExitRecord, JobSpec } from '../model/job.js'
+import type { ExitRecord, JobPlace } from '../model/job.js'
 import { exitRecordSchema } from '../model/job.js'
 
 /** The file that the wrapper leaves in the job's directory, once and whole. */
@@ -30,7 +30,7 @@ export function parseExitRecord(text: string, tag: string): ExitRecord | undefin
  * @returns `undefined` when there is none (yet)
  * @throws SchedulerError `E_SCHEDULER_SILENT` when the file exists and cannot be read: that says nothing about the job
  */
-export async function readExitRecord(job: Pick<JobSpec, 'directory' | 'tag'>): Promise<ExitRecord | undefined> {
+export async function readExitRecord(job: JobPlace): Promise<ExitRecord | undefined> {
   const file = join(job.directory, EXIT_RECORD_FILE)
   try {
     return parseExitRecord(await readFile(file, 'utf8'), job.tag)

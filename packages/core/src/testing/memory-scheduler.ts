@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SchedulerError } from '../errors.js'
-import type { ExitRecord, JobHandle, JobObservation, JobSpec, JobState, SubmitOutcome } from '../model/job.js'
+import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, JobState, SubmitOutcome } from '../model/job.js'
 import type { CancelOutcome, Scheduler, SchedulerSupports } from '../ports/scheduler.js'
 
 /** What a job of the {@link MemoryScheduler} does when it is run. */
@@ -67,9 +67,10 @@ export class MemoryScheduler implements Scheduler {
     })
   }
 
-  async find(tags: readonly string[]): Promise<ReadonlyMap<string, JobHandle>> {
+  async find(jobs: readonly JobPlace[]): Promise<ReadonlyMap<string, JobHandle>> {
     this.#ask('find')
-    return new Map(this.entries.filter(({ job }) => tags.includes(job.tag)).map(({ job, handle }) => [job.tag, handle]))
+    const tags = new Set(jobs.map(({ tag }) => tag))
+    return new Map(this.entries.filter(({ job }) => tags.has(job.tag)).map(({ job, handle }) => [job.tag, handle]))
   }
 
   async observe(handles: readonly JobHandle[]): Promise<readonly JobObservation[]> {

@@ -114,7 +114,7 @@ export interface SweepChange extends SpaceDifference {
 export async function setSweep(directory: string, options: SetSweepOptions): Promise<SweepChange> {
   const path = checkRunDirectory(directory)
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
   const campaign = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
   if (!options.apply) {
     await using run = await openRun(path, { readOnly: true })

@@ -30,7 +30,7 @@ const SUMMED = 100_000
  */
 export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
   const { site, renderer } = services
   await services.checkScheduler()
   const campaign = prepareCampaign(loaded, renderer, { isLocal: site.scheduler === 'local' })

@@ -69,7 +69,7 @@ export interface RunTiming {
  */
 export async function runCampaign(options: RunCampaignOptions): Promise<RunSummary> {
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
   const prepared = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
   await services.checkScheduler()
   const directory = await chooseDirectory(prepared, options, services)

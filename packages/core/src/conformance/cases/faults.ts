@@ -21,7 +21,7 @@ export const faultCases: readonly SchedulerCase[] = [
       const thaw = await world.lab.freeze?.()
       try {
         await rejects(async () => world.scheduler.observe(handles), isSilent)
-        await rejects(async () => world.scheduler.find([job.tag]), isSilent)
+        await rejects(async () => world.scheduler.find([job]), isSilent)
       } finally {
         await thaw?.()
       }
@@ -37,7 +37,7 @@ export const faultCases: readonly SchedulerCase[] = [
     why: 'A submission that timed out may have been taken: whoever submits again on suspicion runs the job twice.',
     async run(world) {
       const job = await makeJob(world, 'echo ran >>ledger')
-      await world.scheduler.find([job.tag])
+      await world.scheduler.find([job])
       const thaw = await world.lab.freeze?.()
       try {
         const [outcome] = await world.scheduler.submit([job])
@@ -46,7 +46,7 @@ export const faultCases: readonly SchedulerCase[] = [
       } finally {
         await thaw?.()
       }
-      const handle = (await world.scheduler.find([job.tag])).get(job.tag)
+      const handle = (await world.scheduler.find([job])).get(job.tag)
       if (handle === undefined) {
         strictEqual(await runsOf(world, job), 0)
         return
@@ -73,7 +73,7 @@ export const faultCases: readonly SchedulerCase[] = [
       const [after] = await submit(world, stopper)
       ok(after !== undefined)
       await waitUntilEnded(world, [after])
-      deepStrictEqual((await world.scheduler.find([long.tag])).get(long.tag), running)
+      deepStrictEqual((await world.scheduler.find([long])).get(long.tag), running)
       await world.scheduler.cancel([running])
       await waitUntilEnded(world, [running])
       for (const job of [short, stopper]) strictEqual(await runsOf(world, job), 1)
@@ -93,7 +93,7 @@ export const faultCases: readonly SchedulerCase[] = [
       await world.lab.purge?.()
       const observation = await observeOne(world, handle)
       deepStrictEqual([observation.state, observation.end, observation.exitCode], ['not-visible', undefined, undefined])
-      strictEqual((await world.scheduler.find([job.tag])).size, 0)
+      strictEqual((await world.scheduler.find([job])).size, 0)
       strictEqual((await recordOf(world, job)).exitCode, 5)
       deepStrictEqual(await world.scheduler.cancel([handle]), [{ handle, outcome: 'not-known' }])
     },
@@ -111,7 +111,7 @@ export const faultCases: readonly SchedulerCase[] = [
       ok(handle !== undefined)
       await waitForFile(world, job, 'up')
       await first[Symbol.asyncDispose]()
-      deepStrictEqual((await world.scheduler.find([job.tag])).get(job.tag), handle)
+      deepStrictEqual((await world.scheduler.find([job])).get(job.tag), handle)
       await waitUntilEnded(world, [handle])
       strictEqual((await recordOf(world, job)).exitCode, 2)
       strictEqual(await runsOf(world, job), 1)

@@ -92,7 +92,7 @@ export const submitCases: readonly SchedulerCase[] = [
     async run(world) {
       const job = await makeJob(world, 'true')
       await rejects(async () => world.scheduler.submit([job], { signal: AbortSignal.abort() }))
-      strictEqual((await world.scheduler.find([job.tag])).size, 0)
+      strictEqual((await world.scheduler.find([job])).size, 0)
     },
   },
   {
@@ -114,9 +114,9 @@ export const submitCases: readonly SchedulerCase[] = [
       const job = await makeJob(world, 'exit 3')
       const [handle] = await submit(world, job)
       ok(handle !== undefined)
-      deepStrictEqual((await world.scheduler.find([job.tag])).get(job.tag), handle)
+      deepStrictEqual((await world.scheduler.find([job])).get(job.tag), handle)
       await waitUntilEnded(world, [handle])
-      deepStrictEqual((await world.scheduler.find([job.tag])).get(job.tag), handle)
+      deepStrictEqual((await world.scheduler.find([job])).get(job.tag), handle)
     },
   },
   {
@@ -127,7 +127,7 @@ export const submitCases: readonly SchedulerCase[] = [
       const stem = newTag()
       const job = { ...(await makeJob(world, 'true')), tag: `${stem}0` }
       const handles = await submit(world, job)
-      const found = await world.scheduler.find([stem, job.tag, `${job.tag}0`])
+      const found = await world.scheduler.find([stem, job.tag, `${job.tag}0`].map((tag) => ({ ...job, tag })))
       deepStrictEqual([...found.keys()], [job.tag])
       notStrictEqual(found.get(job.tag), undefined)
       await waitUntilEnded(world, handles)

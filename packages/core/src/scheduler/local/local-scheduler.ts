@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { isCampaignError, messageOf, SchedulerError } from '../../errors.js'
-import type { ExitRecord, JobHandle, JobObservation, JobSpec, SubmitOutcome } from '../../model/job.js'
+import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, SubmitOutcome } from '../../model/job.js'
 import type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from '../../ports/scheduler.js'
 import { readExitRecord } from '../exit-record.js'
 import { aborted, ConnectionLost, type DaemonConnection, silent } from './connection.js'
@@ -73,10 +73,10 @@ export class LocalScheduler implements Scheduler {
     }
   }
 
-  async find(tags: readonly string[], { signal }: CallOptions = {}): Promise<ReadonlyMap<string, JobHandle>> {
+  async find(jobs: readonly JobPlace[], { signal }: CallOptions = {}): Promise<ReadonlyMap<string, JobHandle>> {
     signal?.throwIfAborted()
-    if (tags.length === 0) return new Map()
-    const { found } = await this.#ask('find', { signal }, () => ({ tags }))
+    if (jobs.length === 0) return new Map()
+    const { found } = await this.#ask('find', { signal }, () => ({ tags: jobs.map(({ tag }) => tag) }))
     return new Map(Object.entries(found).map(([tag, id]) => [tag, this.#handle(id, tag)]))
   }
 
@@ -109,7 +109,7 @@ export class LocalScheduler implements Scheduler {
     }
   }
 
-  exitRecord(job: Pick<JobSpec, 'directory' | 'tag'>, { signal }: CallOptions = {}): Promise<ExitRecord | undefined> {
+  exitRecord(job: JobPlace, { signal }: CallOptions = {}): Promise<ExitRecord | undefined> {
     signal?.throwIfAborted()
     return readExitRecord(job)
   }

@@ -272,7 +272,7 @@ describe('LocalScheduler', () => {
     await using client = new LocalScheduler({ directory: other, idleMs: 0 })
     await client.open()
     expect(asked).toEqual(['hello', 'retire'])
-    expect(await client.find(['none'])).toEqual(new Map())
+    expect(await client.find([{ tag: 'none', directory: '/' }])).toEqual(new Map())
     await client.shutDown()
   })
 
