@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect as connectTcp, createServer, type Server as NetServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import ssh2, { type Algorithms, type AuthContext, type Connection, type ServerChannel, type Session } from 'ssh2'
 import type { SshTarget } from '../../src/ssh/connection.js'
 
@@ -326,13 +327,20 @@ class Fake implements FakeServer {
     child.stdin.on('error', () => channel.unpipe(child.stdin))
     // one after the other: when both outputs of a channel wait for its window, ssh2's server forgets one of them
     let turn = Promise.resolve()
+    const write = (chunk: Buffer, to: Writable): Promise<void> =>
+      new Promise((resolve) => {
+        to.write(chunk, () => {
+          forgetRest(channel)
+          resolve()
+        })
+      })
     for (const [from, to] of [
       [child.stdout, channel],
       [child.stderr, channel.stderr],
     ] as const) {
       from.on('data', (chunk: Buffer) => {
         from.pause()
-        turn = turn.then(() => new Promise<void>((resolve) => to.write(chunk, () => resolve()))).then(() => void from.resume())
+        turn = turn.then(() => write(chunk, to)).then(() => void from.resume())
       })
     }
     channel.on('error', () => undefined)
@@ -396,6 +404,15 @@ class Fake implements FakeServer {
     await closed
     rmSync(this.home, { recursive: true, force: true })
   }
+}
+
+/**
+ * Forgets what waited for the window, now that it was sent. ssh2 1.17.0 keeps the rest of a chunk for ever (lib/Channel.js), and when the
+ * other output waits later, it sends this rest once more in its place (lib/server.js, CHANNEL_WINDOW_ADJUST). Node sees a write that ends
+ * twice and destroys the channel: the command ends early and without an exit status. Clients have only their input to send, and are safe.
+ */
+function forgetRest(channel: ServerChannel): void {
+  Object.assign(channel, { _chunk: undefined, _chunkcb: undefined, _chunkErr: undefined, _chunkcbErr: undefined })
 }
 
 export function startFakeServer(options: FakeServerOptions = {}): Promise<FakeServer> {
