@@ -1,6 +1,7 @@
 import type { CampaignSpec } from './campaign.js'
 import type { Combination } from './combination.js'
 import type { JobOutcome } from './job.js'
+import type { PlannedSubmission } from './site-report.js'
 
 /** A campaign file that was read and checked against the schema. */
 export interface LoadedCampaign {
@@ -64,6 +65,8 @@ export interface AttemptReport {
   readonly outcome: JobOutcome | 'invalid' | undefined
   readonly detail: string
   readonly nativeId: string | undefined
+  /** Where it was submitted; absent in journals of runs on one site that do not say it. */
+  readonly site?: string
   readonly exitCode: number | undefined
   readonly submittedAt: number | undefined
   readonly startedAt: number | undefined
@@ -101,6 +104,12 @@ export interface RunPlan {
   readonly factors: readonly { readonly name: string; readonly levels: number }[]
   /** The first jobs, exactly as they would be submitted. */
   readonly samples: readonly PlannedJob[]
+  /** The first submissions with their exact scripts and commands, where the scheduler can show them. */
+  readonly submissions: readonly PlannedSubmission[]
+  /** So many work items share one submission (an array, a pack); `undefined` where the scheduler cannot tell. */
+  readonly jobsPerSubmission: number | undefined
+  /** Limits of the site that will be hit, a sentence each. */
+  readonly limits: readonly string[]
   readonly warnings: readonly string[]
 }
 

@@ -94,6 +94,9 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
     coreHours: sumCoreHours(campaign, done, warnings),
     factors: countLevels(campaign),
     samples,
+    submissions: [],
+    jobsPerSubmission: undefined,
+    limits: [],
     warnings,
   }
 }
