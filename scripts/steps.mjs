@@ -86,6 +86,12 @@ const SYSTEM_PROGRAMS = {
   fish: 'fish',
   zsh: 'zsh',
   busybox: 'busybox',
+  slurmctld: 'slurm-wlm',
+  munged: 'munge',
+  slurmdbd: 'slurmdbd',
+  mariadbd: 'mariadb-server-core',
+  mpirun: 'openmpi-bin',
+  python3: 'python3-minimal',
 }
 
 /** Installs the programs of {@link SYSTEM_PROGRAMS} that are missing, when root on a Debian; else says which they are. */

@@ -12,6 +12,9 @@ export const namespaceName = (net, number) => `cahier${net}-${number}`
 /** @param {number} net @param {number} number from 1 */
 export const addressIn = (net, number) => `10.${net}.${Math.floor((number - 1) / 250)}.${((number - 1) % 250) + 1}`
 
+/** This machine, for the hosts. @param {number} net */
+export const gatewayOf = (net) => `10.${net}.255.254`
+
 /** @param {readonly string[]} args @param {readonly string[]} [lines] for `-batch -` */
 function ip(args, lines) {
   const { status, stderr, error } = spawnSync('ip', args, {
@@ -52,7 +55,7 @@ export function claimNetwork() {
  */
 export function buildNetwork(net, rates) {
   const bridge = bridgeName(net)
-  const gateway = `10.${net}.255.254`
+  const gateway = gatewayOf(net)
   const numbers = rates.map((_, index) => index + 1)
   check(
     ip(

@@ -10,14 +10,14 @@
  * With `netns` (root) each has its own network, host name and process ids.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { addressIn, buildNetwork, claimNetwork, namespaceName, removeNetwork, searchPath, setCable } from './network.mjs'
+import { downWithStarter, findProgram, isExecutable, isPortFree } from './bed.mjs'
+import { addressIn, buildNetwork, claimNetwork, gatewayOf, namespaceName, removeNetwork, searchPath, setCable } from './network.mjs'
 import { childrenOf, commandLine, descendantsOf, identify, isAlive, processesWith, stillAlive } from './proc.mjs'
 import { MARK, renderEnter, renderKnownHost, renderSshdConfig, renderSshNames, renderSshOptions } from './ssh-host-files.mjs'
 import { makeSshKey } from './ssh-keys.mjs'
@@ -42,6 +42,8 @@ import { makeSshKey } from './ssh-keys.mjs'
  * @property {string} identity private key that all hosts accept
  * @property {string} user
  * @property {boolean} isIsolated own network, host name and process ids per host
+ * @property {string | undefined} gateway address under which isolated hosts reach this machine
+ * @property {(name: string) => string[]} enter what goes before a command that is to run on an isolated host
  * @property {(name: string) => void} stopHost nobody listens any more: connections are refused; what is connected stays
  * @property {(name: string) => Promise<void>} startHost listens again
  * @property {(name: string) => void} freezeHost connections are taken and never answered; what is connected goes on
@@ -53,21 +55,6 @@ import { makeSshKey } from './ssh-keys.mjs'
  * @property {() => Promise<void>} stop everything that ran on the hosts is ended, everything is removed
  */
 
-const program = (name) =>
-  searchPath
-    .split(delimiter)
-    .map((folder) => join(folder, name))
-    .find(isExecutable)
-
-function isExecutable(file) {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
 /**
  * Why there can be no test hosts here, to be put in brackets behind the title of what is skipped; undefined when there can.
  *
@@ -76,7 +63,7 @@ function isExecutable(file) {
  */
 export function sshHostsUnavailable({ netns = false } = {}) {
   if (process.platform !== 'linux') return 'needs Linux'
-  const missing = ['sshd', 'ssh', ...(netns ? ['ip', 'tc', 'nsenter', 'unshare'] : [])].filter((name) => program(name) === undefined)
+  const missing = ['sshd', 'ssh', ...(netns ? ['ip', 'tc', 'nsenter', 'unshare'] : [])].filter((name) => findProgram(name) === undefined)
   if (missing.length > 0) return `needs ${missing.join(', ')}`
   if (/\/(nologin|false)$/.test(userInfo().shell ?? '')) return 'needs sshd, which refuses users without a login shell'
   if (!netns) return undefined
@@ -161,8 +148,9 @@ class Bed {
   /** @type {Map<string, { host: TestHost, number: number, sshd: number, init: number | undefined, isCut: boolean }>} */
   #states = new Map()
   #net
-  #watcher
-  #sshd = /** @type {string} */ (program('sshd'))
+  /** @type {(() => Promise<void>) | undefined} */
+  #release
+  #sshd = /** @type {string} */ (findProgram('sshd'))
   hosts = /** @type {TestHost[]} */ ([])
 
   constructor(directory, count, options) {
@@ -171,6 +159,7 @@ class Bed {
     this.count = count
     this.user = userInfo().username
     this.isIsolated = options.netns === true
+    this.gateway = undefined
     this.identity = join(directory, 'id')
     this.knownHosts = join(directory, 'known_hosts')
     this.sshConfig = join(directory, 'ssh_config')
@@ -182,9 +171,10 @@ class Bed {
     const names = Array.from({ length: this.count }, (_, index) => `h${index + 1}`)
     const bedFile = join(this.directory, 'bed.json')
     writeFileSync(bedFile, JSON.stringify({ names }))
-    if (!outlive) this.#watch()
+    if (!outlive) this.#release = downWithStarter(fileURLToPath(import.meta.url), this.directory)
     if (netns) {
       this.#net = claimNetwork()
+      this.gateway = gatewayOf(this.#net)
       writeFileSync(bedFile, JSON.stringify({ names, net: this.#net }))
     }
     const port = netns ? 22 : await freePort(loopback(1))
@@ -245,20 +235,6 @@ class Bed {
     write(this.sshConfig, `${renderSshNames(this.hosts)}${shape}`)
   }
 
-  /** Ends the hosts when this program is gone, however it went: then the end of its pipe comes. */
-  #watch() {
-    const command = 'read line || exec "$0" "$1" down "$2"'
-    this.#watcher = spawn('sh', ['-c', command, process.execPath, fileURLToPath(import.meta.url), this.directory], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-      detached: true,
-      cwd: '/',
-      env: { PATH: searchPath },
-    })
-    this.#watcher.stdin.on('error', () => {})
-    this.#watcher.unref()
-    this.#watcher.stdin.unref?.()
-  }
-
   #launch(name) {
     const state = this.#states.get(name)
     const { directory } = state.host
@@ -266,8 +242,7 @@ class Bed {
     const space = this.#net === undefined ? undefined : `/run/netns/${namespaceName(this.#net, state.number)}`
     let command
     if (space === undefined) command = sshd
-    else if (state.init !== undefined && isAlive(state.init))
-      command = ['nsenter', '--target', String(state.init), '--net', '--uts', '--mount', '--pid', ...sshd]
+    else if (state.init !== undefined && isAlive(state.init)) command = [...this.enter(name), ...sshd]
     else {
       // Process 1 of the host does nothing; with SIGCHLD ignored the kernel reaps for it.
       const init = `hostname ${name}; ${sshd.join(' ')} & trap '' CHLD; exec sleep infinity`
@@ -318,6 +293,12 @@ class Bed {
     const state = this.#states.get(name)
     if (state === undefined) throw new Error(`there is no host ${name}`)
     return state
+  }
+
+  enter(name) {
+    const { init } = this.#state(name)
+    if (init === undefined) throw new Error('only isolated hosts can be entered')
+    return ['nsenter', '--target', String(init), '--net', '--uts', '--mount', '--pid']
   }
 
   stopHost(name) {
@@ -387,14 +368,8 @@ class Bed {
 
   async stop() {
     await stopSshHosts(this.directory)
-    if (this.#watcher === undefined) return
-    const gone = new Promise((resolve) => this.#watcher.once('exit', resolve))
-    if (this.#watcher.exitCode === null && this.#watcher.signalCode === null) {
-      this.#watcher.ref()
-      this.#watcher.stdin.end('done\n')
-      await gone
-    }
-    this.#watcher = undefined
+    await this.#release?.()
+    this.#release = undefined
   }
 
   [Symbol.asyncDispose]() {
@@ -408,12 +383,7 @@ const loopback = (number) => `127.0.${Math.floor((number - 1) / 250) + 1}.${((nu
 async function freePort(address) {
   for (let attempt = 0; attempt < 100; attempt++) {
     const port = 20_000 + Math.floor(Math.random() * 12_000)
-    const isFree = await new Promise((resolve) => {
-      const server = createServer()
-      server.once('error', () => resolve(false))
-      server.listen(port, address, () => server.close(() => resolve(true)))
-    })
-    if (isFree) return port
+    if (await isPortFree(port, address)) return port
   }
   throw new Error('no free port for the ssh test hosts')
 }
