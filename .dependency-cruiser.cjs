@@ -7,7 +7,7 @@ const L0 = `${below.util}`
 const L1 = `${L0}|model/`
 const L2 = `${L1}|ports/`
 const L3 = `${L2}|ssh/`
-const drivers = ['process', 'scheduler', 'transfer', 'sweep', 'store', 'template', 'system']
+const drivers = ['process', 'scheduler', 'transfer', 'sweep', 'store', 'template', 'system', 'staging']
 const upper = ['engine', 'report', 'plugins']
 
 const onlyBelow = (name, from, allowed, comment) => ({

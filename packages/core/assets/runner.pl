@@ -573,7 +573,7 @@ sub start_job {
 }
 
 # The job wrapper: the same steps in the same order as the shell program in job-wrapper.ts, which says why. One table of tests
-# holds for both. No file handles of perl's own here: it counts the descriptors that were closed under it as open.
+# holds for both. What only batch systems want (announcements, names for the output, manifests) is not here. No file handles of perl's own here: it counts the descriptors that were closed under it as open.
 sub play_wrapper {
   my $j = shift;
   POSIX::setsid();
@@ -588,7 +588,7 @@ sub play_wrapper {
   $0 = "cahier job $j->{t}";
 
   chdir $j->{d} or POSIX::_exit(125);
-  POSIX::_exit(0) if -f 'exit.json';
+  POSIX::_exit(0) if -f 'exit.json' && !requeued($j->{n});
   $j->{up0} = hundredths();
   delete $ENV{$_} for @{$j->{u}};
   set_variables($j->{e});
@@ -603,11 +603,15 @@ sub play_wrapper {
   $j->{host} = $host;
   my $marker = $j->{marker} = $j->{n} == 1 ? 'running' : "running.$j->{n}";
   put($marker, $NEW_FILE, "$$ $began $host" . birth() . "\n") or POSIX::_exit(111);
-  if (-f 'exit.json') {
+  if (-f 'exit.json' && !requeued($j->{n})) {
     unlink $marker;
     POSIX::_exit(111);
   }
-  if ($j->{n} > 1) { rename $_, $_ . '.' . ($j->{n} - 1) for 'stdout', 'stderr' }
+  if ($j->{n} > 1) {
+    my $last = $j->{n} - 1;
+    rename 'exit.json', "exit.$last.json" if -f 'exit.json';
+    rename $_, "$_.$last" for 'stdout', 'stderr';
+  }
   record($j, 127, 'not-started') unless -x 'job.sh';
   my $out = POSIX::open('stdout', $ANY_FILE, 0666);
   my $err = defined $out ? POSIX::open('stderr', $ANY_FILE, 0666) : undef;
@@ -646,6 +650,14 @@ sub play_wrapper {
     }
   }
   record($j, $? & 127 ? 128 + ($? & 127) : $? >> 8, $reason);
+}
+
+# The record is of an earlier start, which was told to end.
+sub requeued {
+  my $n = shift;
+  return 0 unless $n > 1;
+  my $text = slurp('exit.json');
+  return defined $text && $text !~ /"start":$n\}/ && $text =~ /"reason":"(?:canceled|timeout)"/;
 }
 
 # INT and QUIT are ignored, as in what a shell starts in the background.

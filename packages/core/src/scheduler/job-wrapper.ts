@@ -3,6 +3,7 @@ import type { JobSpec } from '../model/job.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { checkJob } from './check-job.js'
 import { EXIT_RECORD_FILE } from './exit-record.js'
+import { MANIFEST_FILE, renderAnnouncement, renderManifest, renderOutputNames } from './wrapper-extras.js'
 
 /** The user's script in the job's directory; whoever submits writes it there, executable. */
 export const SCRIPT_FILE = 'job.sh'
@@ -28,6 +29,18 @@ export interface WrapperOptions {
    * (`$((${SLURM_RESTART_COUNT:-0} + 1))`). Default 1: a second start is refused.
    */
   readonly startNumber?: string
+  /**
+   * Absolute; once the exit record is in place its line is written here too, by the shell itself. Where the folder is missing nothing
+   * happens: the record is the truth, and this only the news of it.
+   */
+  readonly announce?: string
+  /**
+   * Names that the user wants for the output, from the job's directory, as shell text inside double quotes: `job_${SLURM_JOB_ID}.out`. They
+   * exist beside `stdout` and `stderr` from the start: as hard links, where there are none as symbolic links.
+   */
+  readonly outputNames?: { readonly stdout?: string; readonly stderr?: string }
+  /** The list of the job's files is left in `manifest`, before the exit record; without these names and the wrapper's own. */
+  readonly manifest?: { readonly exclude: readonly string[] }
 }
 
 /** The times of a job as its wrapper counts them, in whole seconds. */
@@ -50,19 +63,22 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  * the script a KILL after the grace. INT is passed on as TERM because a shell starts background processes with INT ignored.
  *
  * It never runs a job twice: with an exit record in the directory it does nothing, and each start has a file that only one
- * wrapper can make. A start that left its file and no exit record was cut off (node failure): the next one runs only when the
- * scheduler itself counts it as another start, and then keeps the earlier output aside as `stdout.<n>`, `stderr.<n>`.
+ * wrapper can make. A start that left its file and no exit record was cut off (node failure), one whose record says `canceled` or `timeout` was
+ * told to end (preemption): the next one runs only when the scheduler itself counts it as another start, and then keeps the earlier
+ * output and record aside as `stdout.<n>`, `stderr.<n>`, `exit.<n>.json`.
  *
  * The environment may give `CAHIER_STARTED_AT` (seconds since 1970) and `CAHIER_HOST`, which saves two commands. The job sees
  * `CAHIER_TAG` and `CAHIER_START`, the number of this start.
  *
  * `assets/runner.pl` does the same steps in the same order for jobs of the local scheduler: a change here is a change there, and
- * the tests of the wrapper run over both.
+ * the tests of the wrapper run over both. Directives, announcements, names for the output and manifests are for batch systems: only here.
  *
- * @returns text with LF line ends; needs `mv`, and where `/proc` is missing `date`
+ * @returns text with LF line ends; needs `mv`, where `/proc` is missing `date`, for names `ln`, for a manifest `find`, `wc` and
+ * `sha256sum` or `cksum`
  * @throws SchedulerError `E_JOB_INVALID` for a job that {@link checkJob} refuses
  */
-export function renderWrapper(job: JobSpec, { directives = [], startNumber = '1' }: WrapperOptions = {}): string {
+export function renderWrapper(job: JobSpec, options: WrapperOptions = {}): string {
+  const { directives = [], startNumber = '1', outputNames } = options
   const fault = checkJob(job)
   if (fault !== undefined) throw new SchedulerError(fault.code, `job ${JSON.stringify(job.tag)} cannot be run: ${fault.message}`)
   const { walltime = '', grace } = wrapperSeconds(job)
@@ -73,7 +89,10 @@ export function renderWrapper(job: JobSpec, { directives = [], startNumber = '1'
     '# Runs job.sh once and leaves exit.json.',
     `cd ${shellQuote(job.directory)} || exit 125`,
     ...settings,
-    BEFORE,
+    renderFunctions(options),
+    renderTaking(options),
+    ...(outputNames === undefined ? [] : renderOutputNames(outputNames)),
+    BEGIN,
     ...renderStart(job.environment ?? {}),
     AFTER,
   ].join('\n')
@@ -89,10 +108,11 @@ function renderStart(environment: Readonly<Record<string, string>>): string[] {
 }
 
 /**
- * The constant parts. Every external command costs as much as the shell itself, so times come from `/proc/uptime` and the host
- * from the environment or `/proc`. Braces around a redirection keep its failure from ending the shell.
+ * Every external command costs as much as the shell itself, so times come from `/proc/uptime` and the host from the environment or
+ * `/proc`. Braces around a redirection keep its failure from ending the shell.
  */
-const BEFORE = `export CAHIER_TAG="$cahier_tag" CAHIER_START="$cahier_start"
+function renderFunctions({ announce, manifest }: WrapperOptions): string {
+  return `export CAHIER_TAG="$cahier_tag" CAHIER_START="$cahier_start"
 cahier_up() {
   cahier_up=
   [ -r /proc/uptime ] || return 0
@@ -110,7 +130,12 @@ cahier_elapsed() {
     cahier_took=$((($(date +%s) - \${cahier_began%.*}) * 100))
   fi
 }
-cahier_record() {
+cahier_line() {
+  printf '{"version":1,"tag":"%s","exitCode":%d,"reason":"%s","startedAt":%d.%s,"endedAt":%d.%02d,"host":"%s","start":%d}\\n' \\
+    "$cahier_tag" "$2" "$3" "\${cahier_began%.*}" "$cahier_part" \\
+    "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >"$1"
+}
+${manifest === undefined ? '' : `${renderManifest(manifest.exclude)}\n`}cahier_record() {
   cahier_elapsed
   case $cahier_began in
   *.*) cahier_part=\${cahier_began#*.}00 ;;
@@ -118,16 +143,14 @@ cahier_record() {
   esac
   while [ "\${#cahier_part}" -gt 2 ]; do cahier_part=\${cahier_part%?}; done
   cahier_total=$((\${cahier_began%.*} * 100 + 1$cahier_part - 100 + cahier_took))
-  cahier_pause=1
-  until printf '{"version":1,"tag":"%s","exitCode":%d,"reason":"%s","startedAt":%d.%s,"endedAt":%d.%02d,"host":"%s","start":%d}\\n' \\
-    "$cahier_tag" "$1" "$2" "\${cahier_began%.*}" "$cahier_part" \\
-    "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >"$cahier_marker" &&
+${manifest === undefined ? '' : '  [ "$2" = not-started ] || { cahier_manifest "$2"; } 2>/dev/null\n'}  cahier_pause=1
+  until cahier_line "$cahier_marker" "$1" "$2" &&
     mv -f "$cahier_marker" ${EXIT_RECORD_FILE}; do
     [ "$cahier_pause" -le 64 ] || exit 74
     sleep "$cahier_pause"
     cahier_pause=$((cahier_pause * 2))
   done
-  exit "$1"
+${announce === undefined ? '' : `${renderAnnouncement(announce)}\n`}  exit "$1"
 }
 cahier_end() {
   [ -z "$cahier_reason" ] || return 0
@@ -141,7 +164,20 @@ cahier_end() {
   cahier_told=yes
   kill -s TERM -- "-$$" 2>/dev/null || kill -s TERM "$cahier_child" 2>/dev/null
 }
-if [ -f ${EXIT_RECORD_FILE} ]; then exit 0; fi
+cahier_requeued() {
+  [ "$cahier_start" -gt 1 ] && read -r cahier_last <${EXIT_RECORD_FILE} || return 1
+  case $cahier_last in
+  *'"start":'"$cahier_start"'}'*) return 1 ;;
+  *'"reason":"canceled"'* | *'"reason":"timeout"'*) return 0 ;;
+  esac
+  return 1
+}`
+}
+
+/** Up to the moment when this start has the job, and its output files. */
+function renderTaking({ manifest }: WrapperOptions): string {
+  const kept = [STDOUT_FILE, STDERR_FILE, ...(manifest === undefined ? [] : [MANIFEST_FILE])]
+  return `if [ -f ${EXIT_RECORD_FILE} ]; then cahier_requeued || exit 0; fi
 cahier_up
 cahier_up0=$cahier_up
 cahier_began=\${CAHIER_STARTED_AT:-}
@@ -162,17 +198,19 @@ cahier_marker=${RUNNING_FILE}
 set -C
 { printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
 set +C
-if [ -f ${EXIT_RECORD_FILE} ]; then
+if [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; then
   rm -f "$cahier_marker"
   exit ${REFUSED_EXIT_CODE}
 fi
 if [ "$cahier_start" -gt 1 ]; then
-  mv -f ${STDOUT_FILE} "${STDOUT_FILE}.$((cahier_start - 1))"
-  mv -f ${STDERR_FILE} "${STDERR_FILE}.$((cahier_start - 1))"
+  [ ! -f ${EXIT_RECORD_FILE} ] || mv -f ${EXIT_RECORD_FILE} "exit.$((cahier_start - 1)).json"
+${kept.map((name) => `  mv -f ${name} "${name}.$((cahier_start - 1))"`).join('\n')}
 fi 2>/dev/null
 [ -x ${SCRIPT_FILE} ] || cahier_record 127 not-started
-{ true >${STDOUT_FILE} && true >${STDERR_FILE}; } 2>/dev/null || cahier_record 126 not-started
-[ -z "$cahier_reason" ] || cahier_record 143 "$cahier_reason"`
+{ true >${STDOUT_FILE} && true >${STDERR_FILE}; } 2>/dev/null || cahier_record 126 not-started`
+}
+
+const BEGIN = `[ -z "$cahier_reason" ] || cahier_record 143 "$cahier_reason"`
 
 /**
  * A `wait` that a signal interrupts returns more than 128, like one whose child was ended by a signal: the second `wait` tells.

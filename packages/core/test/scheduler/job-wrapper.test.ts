@@ -205,6 +205,33 @@ for (const [name, subject] of SUBJECTS) {
       expect(record()?.start).toBe(2)
     })
 
+    const earlier = (fields: object): string =>
+      `${JSON.stringify({ version: 1, tag: 'tag-1', exitCode: 143, reason: 'canceled', startedAt: 1, endedAt: 2, host: 'h', start: 1, ...fields })}\n`
+
+    it.each(['canceled', 'timeout'])('runs again after a start that was told to end (%s), and keeps its record', async (reason) => {
+      const spec = job('echo "start $CAHIER_START"')
+      writeFileSync(join(directory, 'exit.json'), earlier({ reason }))
+      writeFileSync(join(directory, 'stdout'), 'half of the f')
+      expect((await run(spec, { startNumber: '2' })).status).toBe(0)
+      expect(record()).toMatchObject({ exitCode: 0, reason: 'exited', start: 2 })
+      expect(inDirectory('exit.1.json')).toBe(earlier({ reason }))
+      expect(inDirectory('stdout')).toBe('start 2\n')
+      expect(inDirectory('stdout.1')).toBe('half of the f')
+    })
+
+    it.each([
+      ['ended by itself', '2', { reason: 'exited' }],
+      ['never started', '2', { reason: 'not-started' }],
+      ['is the same start', '2', { start: 2 }],
+      ['is no earlier start', '1', {}],
+    ])('does nothing when what was told to end %s', async (_what, startNumber, fields) => {
+      const spec = job('echo ran >>ledger')
+      writeFileSync(join(directory, 'exit.json'), earlier(fields))
+      expect((await run(spec, { startNumber })).status).toBe(0)
+      expect(readdirSync(directory).sort()).toEqual(['exit.json', 'job.sh'])
+      expect(inDirectory('exit.json')).toBe(earlier(fields))
+    })
+
     it('lets one of two that start at the same time run', async () => {
       const spec = job('echo ran >>ledger; sleep 0.2 2>/dev/null || sleep 1')
       const codes = await Promise.all(Array.from({ length: 8 }, async () => (await run(spec)).status))
@@ -325,6 +352,67 @@ fs.writeFileSync('seen', JSON.stringify({ leads: parent === group && parent === 
 wait; wait; exit 6`)
       expect(await signaled(spec, 'SIGTERM')).toBe(6)
       expect(inDirectory('asked')).toBe('asked\n')
+    })
+  })
+}
+
+for (const [name, subject] of SUBJECTS.slice(0, -1)) {
+  const skipped = subject.missing === undefined ? '' : ` (${subject.missing})`
+  describe.skipIf(subject.missing !== undefined)(`the job wrapper of batch systems under ${name}${skipped}`, () => {
+    const run = (spec: JobSpec, options?: WrapperOptions, env?: NodeJS.ProcessEnv) => subject.start(spec, options, env).ended
+
+    it('announces the end of the job with the line of its record', async () => {
+      const announce = join(directory, 'ended', 'tag-1.json')
+      mkdirSync(join(directory, 'ended'))
+      await run(job('exit 3'), { announce })
+      expect(readFileSync(announce, 'utf8')).toBe(inDirectory('exit.json'))
+    })
+
+    it('announces also what did not start', async () => {
+      const announce = join(directory, 'tag-1.news')
+      const spec = job('true')
+      rmSync(join(directory, 'job.sh'))
+      expect((await run(spec, { announce })).status).toBe(127)
+      expect(readFileSync(announce, 'utf8')).toBe(inDirectory('exit.json'))
+    })
+
+    it('leaves its record when the folder for announcements is missing', async () => {
+      const announce = join(directory, 'no such', 'tag-1.json')
+      expect(await run(job('exit 3'), { announce })).toEqual({ status: 3, stdout: '', stderr: '' })
+      expect(record()?.exitCode).toBe(3)
+      expect(existsSync(join(directory, 'no such'))).toBe(false)
+    })
+
+    it('gives the output files the names that the user wants, from the start', async () => {
+      const spec = job('echo out; echo err >&2; cat logs/job_7.out >seen')
+      const outputNames = { stdout: 'logs/job_${ID}.out', stderr: 'job ${ID}.err' }
+      expect((await run(spec, { outputNames }, { ID: '7' })).status).toBe(0)
+      expect(inDirectory('seen')).toBe('out\n')
+      expect(inDirectory('logs/job_7.out')).toBe('out\n')
+      expect(inDirectory('job 7.err')).toBe('err\n')
+      expect(inDirectory('stdout')).toBe('out\n')
+    })
+
+    it.each(['stdout', 'job.sh', './exit.json', 'running', '', 'logs/', '..', 'running.3'])(
+      'keeps its own files when the output is to have the name %j',
+      async (stdout) => {
+        expect((await run(job('echo out'), { outputNames: { stdout } })).status).toBe(0)
+        expect(inDirectory('stdout')).toBe('out\n')
+        expect(readdirSync(directory).sort()).toEqual(['exit.json', 'job.sh', 'stderr', 'stdout'])
+      },
+    )
+
+    it('keeps the error output when both are to have one name', async () => {
+      expect((await run(job('echo out; echo err >&2'), { outputNames: { stdout: 'log', stderr: 'log' } })).status).toBe(0)
+      expect([inDirectory('log'), inDirectory('stdout'), inDirectory('stderr')]).toEqual(['out\n', 'out\n', 'err\n'])
+    })
+
+    it('keeps the output of an earlier start under the name that the user wants', async () => {
+      const options = { outputNames: { stdout: 'job.out' }, startNumber: '$((${RESTARTS:-0} + 1))' }
+      await run(job('echo one; kill -KILL $PPID'), options)
+      expect((await run(job('echo two'), options, { RESTARTS: '1' })).status).toBe(0)
+      expect([inDirectory('job.out'), inDirectory('stdout')]).toEqual(['two\n', 'two\n'])
+      expect([inDirectory('job.out.1'), inDirectory('stdout.1')]).toEqual(['one\n', 'one\n'])
     })
   })
 }

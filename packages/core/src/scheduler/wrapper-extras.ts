@@ -1,0 +1,128 @@
+import { shellQuote } from '../util/shell-quote.js'
+
+/** The list of the files of a job, beside its exit record; `staging/job-manifest.ts` reads it. */
+export const MANIFEST_FILE = 'manifest'
+/** What a submission of several jobs leaves in the directory of each. */
+export const SUBMISSION_FILE = 'submission'
+export const WRAPPER_FILE = 'wrapper.sh'
+/** What the scheduler itself had to say about a job. */
+export const SCHEDULER_LOG_FILE = 'scheduler.log'
+
+/** Files of the wrapper and of the scheduler in the directory of a job, as patterns of the shell: none of them is a result. */
+const OWN_FILES = [
+  'job.sh',
+  WRAPPER_FILE,
+  'exit.json',
+  'exit.[0-9]*.json',
+  'running',
+  'running.[0-9]*',
+  MANIFEST_FILE,
+  `${MANIFEST_FILE}.[0-9]*`,
+  SUBMISSION_FILE,
+  SCHEDULER_LOG_FILE,
+]
+
+/** Shell commands that write the exit record's line to another file too, when the folder of that file is there. No process is started. */
+export function renderAnnouncement(file: string): string {
+  return `  { cahier_line ${shellQuote(file)} "$1" "$2"; } 2>/dev/null`
+}
+
+/**
+ * Shell commands that give the output files a second name. What had the name in an earlier start is kept under that start's number,
+ * like `stdout.<n>`; names of the wrapper's own files are left alone.
+ */
+export function renderOutputNames({ stdout, stderr }: { readonly stdout?: string; readonly stderr?: string }): string[] {
+  const lines = [OUTPUT_NAME]
+  if (stdout !== undefined) lines.push(`cahier_name stdout "${stdout}" 2>/dev/null`)
+  if (stderr !== undefined) lines.push(`cahier_name stderr "${stderr}" 2>/dev/null`)
+  return lines
+}
+
+const OUTPUT_NAME = `cahier_named=
+cahier_name() {
+  case $2 in
+  /*) ;;
+  *) set -- "$1" "./$2" ;;
+  esac
+  case $2 in
+  */ | */. | */.. | "$cahier_named" | ./stdout | ./stderr | ${OWN_FILES.map((name) => `./${name}`).join(' | ')}) return 0 ;;
+  esac
+  cahier_named=$2
+  [ -d "\${2%/*}" ] || mkdir -p "\${2%/*}"
+  if [ "$cahier_start" -gt 1 ] && [ -f "$2" ] && [ ! -h "$2" ]; then mv -f "$2" "$2.$((cahier_start - 1))"; fi
+  case $2 in
+  ./*/* | /*) ln -f "$1" "$2" || ln -sf "$PWD/$1" "$2" ;;
+  *) ln -f "$1" "$2" || ln -sf "$1" "$2" ;;
+  esac
+}`
+
+/** Lists one file whose name holds a line break, which no program lists in one line. \`$0\` is the program for the hash, or nothing. */
+const ODD_NAMES = `LC_ALL=C
+nl="
+"
+for file do
+  rest=$file name=
+  while [ -n "$rest" ]; do
+    part=\${rest%%[\\\\"$nl"]*}
+    name=$name$part
+    rest=\${rest#"$part"}
+    case $rest in
+    \\\\*) name="$name\\\\\\\\" ;;
+    "$nl"*) name="$name\\\\n" ;;
+    esac
+    rest=\${rest#?}
+  done
+  case $0 in
+  cksum) set -- $(cksum <"$file") && printf "\\\\\\\\%s %s %s\\n" "$1" "$2" "$name" ;;
+  *)
+    printf "\\\\\\\\%d %s\\n" "$(wc -c <"$file")" "$name"
+    if [ -n "$0" ]; then set -- $($0 <"$file") && printf "\\\\\\\\%s  %s\\n" "$1" "$name"; fi
+    ;;
+  esac
+done`
+
+/**
+ * Shell functions, of which \`cahier_manifest <reason>\` leaves the list of the job's files: sizes and hashes of all regular files below its
+ * directory, without these names and the wrapper's own.
+ *
+ * Three processes whatever the number of files. Hashes take time: a job that was told to end has none to lose, and its list has sizes only;
+ * so has one that is told to end while the list is made. A list without its last line is not whole.
+ */
+export function renderManifest(exclude: readonly string[]): string {
+  const literal = exclude.map((name) => name.replaceAll(/[\\*?[\]]/g, '\\$&'))
+  const patterns = [...OWN_FILES, ...literal].map((name) => `-path ${shellQuote(`./${name}`)}`)
+  return `cahier_files() {
+  exec find . \\( ${patterns.join(' -o ')} \\) -prune -o -type f \\( -path '*
+*' -exec /bin/sh -c ${shellQuote(ODD_NAMES)} "$cahier_hash" {} + -o "$@" \\)
+}
+cahier_list() {
+  case $cahier_hash in
+  '') set -- -exec wc -c {} + ;;
+  cksum) set -- -exec cksum {} + ;;
+  *) set -- -exec wc -c {} + -exec "$cahier_hash" {} + ;;
+  esac
+  printf 'cahier-manifest 1\\n' >${MANIFEST_FILE} || return 1
+  (cahier_files "$@") </dev/null >>${MANIFEST_FILE} &
+  cahier_lister=$!
+  [ -z "$cahier_cut" ] || kill -s TERM "$cahier_lister"
+  wait "$cahier_lister"
+  cahier_listed=$?
+}
+cahier_manifest() {
+  cahier_hash= cahier_cut= cahier_lister=
+  if [ "$1" = exited ]; then
+    trap 'cahier_cut=yes; [ -z "$cahier_lister" ] || kill -s TERM "$cahier_lister"' TERM INT USR1
+    cahier_hash=sha256sum
+    command -v sha256sum >/dev/null || cahier_hash=cksum
+  fi
+  cahier_list
+  if [ -n "$cahier_cut" ]; then
+    trap '' TERM INT USR1
+    cahier_hash= cahier_cut=
+    rm -f ${MANIFEST_FILE}
+    cahier_list
+  fi
+  trap '' TERM INT USR1
+  printf 'end %d\\n' "$cahier_listed" >>${MANIFEST_FILE}
+}`
+}
