@@ -11,7 +11,7 @@ import { isDirectory } from './job-files.js'
 import { JobRunner } from './job-runner.js'
 import type { JobStarter } from './job-starter.js'
 import { type Job, JobTable } from './job-table.js'
-import type { DaemonSettings, JobEnd, ObservedJob, SubmitAnswer } from './protocol.js'
+import type { DaemonSettings, JobEnd, ObservedJob, QueuedJob, SubmitAnswer } from './protocol.js'
 import { Spool, type SpoolEntry } from './spool.js'
 
 const DEFAULT_IDLE_MS = 60_000
@@ -139,6 +139,10 @@ export class LocalDaemon {
     return { seq: this.#table.seq, whole: changed !== undefined, jobs: [...wanted].map((id) => this.#table.observe(id)) }
   }
 
+  list(): QueuedJob[] {
+    return [...this.#table.all()].map(({ id, spec }) => ({ ...this.#table.observe(id), t: spec.tag, name: spec.name }))
+  }
+
   async cancel(wanted: readonly { readonly id: string; readonly tag: string }[]): Promise<('requested' | 'ended' | 'not-known')[]> {
     const entries: SpoolEntry[] = []
     const outcomes = wanted.map(({ id, tag }) => {
@@ -213,7 +217,8 @@ export class LocalDaemon {
     if (nodes > 1) return invalid(`it asks for ${nodes} nodes, and the local scheduler has this machine only`)
     if (gpus > 0) return invalid(`it asks for ${gpus} GPUs, and the local scheduler does not count GPUs`)
     if (!isDirectory(spec.directory)) return invalid(`its directory ${spec.directory} does not exist`)
-    for (const { on } of spec.dependencies ?? []) {
+    for (const { kind, on } of spec.dependencies ?? []) {
+      if (kind === 'after') return invalid('the local scheduler does not know the dependency "after": afterok, afterany, afternotok')
       if (this.#table.select(on.nativeId, on.tag).length === 0) {
         return {
           outcome: 'rejected',

@@ -260,5 +260,5 @@ function arrayOf(id: string): string | undefined {
 function isMet(kind: JobDependency['kind'], end: JobEnd): boolean {
   if (kind === 'afterany') return true
   const ok = end.end === 'completed'
-  return kind === 'afterok' ? ok : !ok
+  return kind === 'afternotok' ? !ok : ok
 }

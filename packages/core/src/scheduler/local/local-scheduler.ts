@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { isCampaignError, messageOf, SchedulerError } from '../../errors.js'
 import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, SubmitOutcome } from '../../model/job.js'
+import type { ListedJob } from '../../model/site-report.js'
 import type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from '../../ports/scheduler.js'
 import { readExitRecord } from '../exit-record.js'
 import { aborted, ConnectionLost, type DaemonConnection, silent } from './connection.js'
@@ -94,6 +95,22 @@ export class LocalScheduler implements Scheduler {
       jobs: handles.map(({ nativeId, tag }) => ({ id: nativeId, tag })),
     }))
     return handles.map((handle, index) => ({ handle, outcome: outcomes[index] ?? 'not-known' }))
+  }
+
+  async list({ signal }: CallOptions = {}): Promise<readonly ListedJob[]> {
+    signal?.throwIfAborted()
+    const { jobs } = await this.#ask('list', { signal }, () => ({}))
+    return jobs.map(({ i: nativeId, t: tag, s: state, name, end, reason, startedAt, endedAt }) => ({
+      nativeId,
+      name,
+      tag,
+      state,
+      rawState: (end ?? state).toUpperCase(),
+      elements: 1,
+      ...(reason === undefined ? {} : { reason }),
+      ...(startedAt === undefined ? {} : { startedAt, host: this.#host }),
+      ...(endedAt === undefined ? {} : { endedAt }),
+    }))
   }
 
   async changed({ signal }: CallOptions = {}): Promise<void> {

@@ -4,7 +4,7 @@ import type { JobSpec } from '../../model/job.js'
  * The version of what follows. `hello` and `retire` keep their form for ever, so that a daemon of any version can be asked to
  * make place for a newer one.
  */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 export interface DaemonSettings {
   readonly cores?: number | undefined
@@ -25,6 +25,12 @@ export interface ObservedJob {
   readonly end?: NonNullable<JobEnd['end']>
   readonly startedAt?: number
   readonly endedAt?: number
+}
+
+/** One job of an answer to `list`, with what people call it. */
+export interface QueuedJob extends ObservedJob {
+  readonly t: string
+  readonly name: string
 }
 
 export interface JobEnd {
@@ -60,6 +66,8 @@ export interface Requests {
     readonly ask: { readonly jobs: readonly { readonly id: string; readonly tag: string }[] }
     readonly answer: { readonly outcomes: readonly ('requested' | 'ended' | 'not-known')[] }
   }
+  /** Every job that is still visible, oldest first. */
+  readonly list: { readonly ask: object; readonly answer: { readonly jobs: readonly QueuedJob[] } }
   /** Answered when something changed after `since`. */
   readonly changed: { readonly ask: { readonly since: number }; readonly answer: { readonly seq: number } }
 }

@@ -133,6 +133,8 @@ export class DaemonServer {
         const { ids, since } = ask as Ask<'observe'>
         return this.#daemon.observe(ids, since)
       }
+      case 'list':
+        return { jobs: this.#daemon.list() }
       case 'cancel':
         return { outcomes: await this.#daemon.cancel((ask as Ask<'cancel'>).jobs) }
       case 'changed':

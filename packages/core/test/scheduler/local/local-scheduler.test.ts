@@ -67,6 +67,33 @@ describe('LocalScheduler', () => {
     expect(outcome).toMatchObject({ outcome: 'rejected', code: 'E_SUBMIT_REJECTED' })
   })
 
+  it('refuses a job that is to wait for the start of another', async () => {
+    const [parent] = await submit(world, await makeJob(world, 'true'))
+    const dependencies = [{ kind: 'after' as const, on: parent as NonNullable<typeof parent> }]
+    const [outcome] = await scheduler.submit([await makeJob(world, 'true', { dependencies })])
+    expect(outcome).toMatchObject({ outcome: 'invalid', message: expect.stringContaining('"after"') })
+  })
+
+  it('lists the jobs that it has, those that ended a moment ago included', async () => {
+    const ended = await makeJob(world, 'exit 3')
+    const [first] = await submit(world, ended)
+    await waitUntilEnded(world, [first as NonNullable<typeof first>])
+    const running = await makeJob(world, UNTIL_STOPPED)
+    const [second] = await submit(world, running)
+    await waitForFile(world, running, 'up')
+    expect(await scheduler.list()).toEqual([
+      expect.objectContaining({
+        nativeId: first?.nativeId,
+        tag: ended.tag,
+        name: ended.name,
+        state: 'ended',
+        rawState: 'FAILED',
+        elements: 1,
+      }),
+      expect.objectContaining({ nativeId: second?.nativeId, tag: running.tag, state: 'running', rawState: 'RUNNING' }),
+    ])
+  })
+
   it('runs no more at once than there are cores', async () => {
     const line = 'n=$(ls ../*/on 2>/dev/null | wc -l); : >on; echo $((n + 1)) >seen; sleep 0.1; rm on'
     const jobs = await Promise.all(Array.from({ length: 16 }, () => makeJob(world, line, { resources: { cores: 2 } })))
