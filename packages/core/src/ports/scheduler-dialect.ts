@@ -4,7 +4,8 @@ import type { SchedulerFacts } from '../model/site-report.js'
 /** A command of the scheduler, run on the site without a shell. */
 export interface SiteCommand {
   readonly argv: readonly [string, ...string[]]
-  readonly env?: Readonly<Record<string, string>>
+  /** Added to the environment; `undefined` removes a name, as in a `ProcessSpec`: users set defaults of schedulers there. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   /** Text for its standard input. */
   readonly stdin?: string
 }
