@@ -77,7 +77,7 @@ export async function install() {
   return run(npm('ci', '--no-fund', '--no-audit'))
 }
 
-/** Programs of the system that tests use, and the Debian packages that have them. Without one, its tests are skipped and say so. */
+/** Programs of the system that tests use, and the Debian packages that they need. Without one, its tests are skipped and say so. */
 const SYSTEM_PROGRAMS = {
   sshd: 'openssh-server',
   ssh: 'openssh-client',
@@ -91,6 +91,8 @@ const SYSTEM_PROGRAMS = {
   slurmdbd: 'slurmdbd',
   mariadbd: 'mariadb-server-core',
   mpirun: 'openmpi-bin',
+  // The compiler behind it is only recommended there.
+  mpicc: 'libopenmpi-dev gcc libc6-dev',
   python3: 'python3-minimal',
 }
 
@@ -100,7 +102,7 @@ export async function installSystemPrograms() {
   const isMissing = (name) => !folders.some((folder) => existsSync(join(folder, name)))
   const names = Object.keys(SYSTEM_PROGRAMS).filter(isMissing)
   if (names.length === 0) return { ok: true, detail: 'all there', output: '' }
-  const packages = names.map((name) => SYSTEM_PROGRAMS[name])
+  const packages = names.flatMap((name) => SYSTEM_PROGRAMS[name].split(' '))
   const canInstall = process.getuid?.() === 0 && folders.some((folder) => existsSync(join(folder, 'apt-get')))
   if (!canInstall) {
     process.stdout.write(

@@ -139,15 +139,14 @@ export class Daemon {
   }
 
   get isAlive() {
-    const { pid } = this
-    return pid !== undefined && isAlive(pid)
+    const started = this.#child?.pid
+    return started !== undefined && isAlive(started)
   }
 
   /** Waits for what shows that it is ready. @param {() => boolean | Promise<boolean>} holds */
   async ready(holds, timeoutMs = 30_000) {
     const holdsOrDied = async () => {
-      if (this.#child?.pid === undefined || !isAlive(this.#child.pid))
-        throw new Error(`${this.name} ended while it started\n${lastLines(this.log)}`)
+      if (!this.isAlive) throw new Error(`${this.name} ended while it started\n${lastLines(this.log)}`)
       return holds()
     }
     await waitUntil(holdsOrDied, { what: `${this.name} is ready`, timeoutMs, log: () => lastLines(this.log) })
@@ -156,9 +155,13 @@ export class Daemon {
   /** @param {'SIGTERM' | 'SIGKILL'} how it is gone when this resolves */
   async end(how, timeoutMs = 20_000) {
     const { pid } = this
-    if (pid === undefined || !isAlive(pid)) return
-    signal(pid, how)
-    await waitUntil(() => !isAlive(pid), { what: `${this.name} ends`, timeoutMs, log: () => lastLines(this.log) })
+    if (pid !== undefined) signal(pid, how)
+    // Whoever started it in a namespace ends after it.
+    await waitUntil(() => !this.isAlive && (pid === undefined || !isAlive(pid)), {
+      what: `${this.name} ends`,
+      timeoutMs,
+      log: () => lastLines(this.log),
+    })
   }
 
   /** Stops it without ending it. @returns {() => void} lets it go on */

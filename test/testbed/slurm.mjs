@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Daemon, downWithStarter, findProgram, isPortFree, killAll, lastLines, waitUntil } from './bed.mjs'
 import { searchPath } from './network.mjs'
-import { findProcesses, isAlive, processesWith } from './proc.mjs'
+import { findProcesses, processesWith } from './proc.mjs'
 import { ACCOUNTING_PROGRAMS, startAccounting } from './slurm-accounting.mjs'
 import { COUNTED, MARK, parseCalls, renderCommand, renderEnv, renderSlurmConf, socketOfMunge, UNCOUNTED } from './slurm-config.mjs'
 
@@ -372,7 +372,7 @@ class Bed {
     const holds = async () => {
       for (const name of names) {
         const daemon = this.#slurmd(name)
-        if (!daemon.isAlive && !isAlive(daemon.pid ?? 0)) throw new Error(`the slurmd of ${name} ended\n${lastLines(daemon.log)}`)
+        if (!daemon.isAlive) throw new Error(`the slurmd of ${name} ended\n${lastLines(daemon.log)}`)
       }
       const { stdout } = await this.run(['sinfo', '-h', '-N', '-o', '%N %t', '-n', names.join(',')])
       const states = new Map(
