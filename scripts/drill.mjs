@@ -7,7 +7,7 @@
  */
 import { list, load, readCommandLine } from './harness.mjs'
 
-const { name, known, json, cases, seed = Math.floor(Math.random() * 2 ** 31) } = readCommandLine('drill', ['cases', 'seed'])
+const { name, known, json, cases, seed = Math.floor(Math.random() * 2 ** 31) } = readCommandLine('drill', ['cases', 'seed'], ['shared.mjs'])
 if (name === undefined) {
   await list('drill', known, json)
 } else {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { makeRandom, Verdict } from './shared.mjs'
 
 export const what = 'kills the controller with SIGKILL at random moments of a 300-combination campaign and resumes it'
 
@@ -42,10 +43,9 @@ maxInFlight: 8
  * @param {{ seed: number, cases: number, log: (line: string) => void }} options `cases`: how many times a controller is killed
  */
 export default async function drill({ seed, cases, log }) {
-  const random = mulberry32(seed)
+  const random = makeRandom(seed)
   const folder = mkdtempSync(join(tmpdir(), 'cahier-drill-kill-'))
-  const verdict = { cases: 0, doubled: 0, lost: 0, wrong: 0, failures: [] }
-  let isClean = false
+  const verdict = new Verdict()
   try {
     for (let round = 1; verdict.cases < cases; round++) {
       const before = verdict.cases
@@ -58,11 +58,10 @@ export default async function drill({ seed, cases, log }) {
       )
       if (verdict.failures.length > 0 || verdict.cases === before) break
     }
-    if (verdict.cases < cases && verdict.failures.length === 0) verdict.failures.push(`only ${verdict.cases} controllers could be killed`)
-    isClean = verdict.doubled + verdict.lost + verdict.wrong + verdict.failures.length === 0
+    if (verdict.cases < cases && verdict.failures.length === 0) verdict.fail(`only ${verdict.cases} controllers could be killed`)
   } finally {
     // What went wrong is kept to be looked at. The queue ends by itself.
-    if (isClean) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
+    if (verdict.isClean) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
     else log(`kept for inspection: ${folder}`)
   }
   return verdict
@@ -112,7 +111,7 @@ async function killAgainAndAgain(run, atMost, random, verdict, log) {
     } else if (code === 0) {
       return
     } else {
-      verdict.failures.push(`a resumed controller ended with ${code ?? signal}: ${controller.output().slice(-600)}`)
+      verdict.fail(`a resumed controller ended with ${code ?? signal}: ${controller.output().slice(-600)}`)
       return
     }
   }
@@ -127,30 +126,24 @@ async function ledgerGrows(ledger, lines, thenMs) {
 
 async function finishAndJudge(run, verdict) {
   const last = await runToEnd(run)
-  if (last.code !== 0) verdict.failures.push(`the last controller ended with ${last.code ?? last.signal}: ${last.output.slice(-600)}`)
+  if (last.code !== 0) verdict.fail(`the last controller ended with ${last.code ?? last.signal}: ${last.output.slice(-600)}`)
   const { ends, starts } = count(run.ledger)
   const rows = readResults(join(run.directory, 'results.jsonl'))
   for (let n = 0; n < COMBINATIONS; n++) {
     const runs = ends.get(n) ?? 0
     const found = rows.filter((row) => row.n === n)
-    if (runs > 1) blame('doubled', `${n} ran ${runs} times to its end`)
-    if (runs === 0) blame('lost', `${n} never ran to its end (started ${starts.get(n) ?? 0} times), results ${JSON.stringify(found)}`)
-    else if (found.length === 0) blame('lost', `${n} ran, and its result is not in the table`)
+    if (runs > 1) verdict.blame('doubled', `${n} ran ${runs} times to its end`)
+    if (runs === 0)
+      verdict.blame('lost', `${n} never ran to its end (started ${starts.get(n) ?? 0} times), results ${JSON.stringify(found)}`)
+    else if (found.length === 0) verdict.blame('lost', `${n} ran, and its result is not in the table`)
     if (found.length > 1 || found.some((row) => row.value !== valueFor(n)))
-      blame('wrong', `${n} should give ${valueFor(n)}, not ${JSON.stringify(found)}`)
+      verdict.blame('wrong', `${n} should give ${valueFor(n)}, not ${JSON.stringify(found)}`)
   }
   // A campaign that is finished has nothing left to run.
   const linesBefore = readLines(run.ledger).length
   const again = await runToEnd(run)
   if (again.code !== 0 || readLines(run.ledger).length !== linesBefore) {
-    verdict.failures.push(
-      `a finished campaign was run again: ${readLines(run.ledger).length - linesBefore} new lines, exit code ${again.code}`,
-    )
-  }
-
-  function blame(kind, text) {
-    verdict[kind]++
-    if (verdict[kind] <= 5) verdict.failures.push(`${kind}: ${text}`)
+    verdict.fail(`a finished campaign was run again: ${readLines(run.ledger).length - linesBefore} new lines, exit code ${again.code}`)
   }
 }
 
@@ -188,16 +181,4 @@ function readResults(file) {
     const row = JSON.parse(line)
     return { n: Number(row.n ?? row.combination?.n), value: row.value ?? row.values?.value }
   })
-}
-
-/** A small seeded generator of numbers in [0, 1). */
-function mulberry32(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { commandLine, findProcesses } from '../testbed/proc.mjs'
 import { MARK } from '../testbed/ssh-host-files.mjs'
 import { sshHostsUnavailable, startSshHosts } from '../testbed/ssh-hosts.mjs'
+import { inRounds, makeRandom, pick, Verdict } from './shared.mjs'
 
 export const what = 'ends stubborn process trees on ssh hosts in every way there is, and looks for what is left'
 export const cases = 60
@@ -67,7 +68,7 @@ function processesWith(token, anew = false) {
  * @param {{ seed: number, cases: number, log: (line: string) => void }} options
  */
 export default async function drill({ seed, cases, log }) {
-  const verdict = { cases: 0, doubled: 0, lost: 0, wrong: 0, failures: [] }
+  const verdict = new Verdict()
   const reason = sshHostsUnavailable()
   if (reason !== undefined) {
     log(`there can be no ssh hosts here: ${reason}`)
@@ -104,14 +105,14 @@ async function runAll(bed, plans, verdict, log) {
       verdict.wrong += new Set(problems.map((problem) => /^orphan [^:]*: (\d+)/.exec(problem)?.[1]).filter(Boolean)).size
       for (const problem of problems) {
         if (problem.startsWith('lost: a command beside')) verdict.lost++
-        if (verdict.failures.length < 20) verdict.failures.push(`case ${plan.number} (${describe(plan)}) on ${name}: ${problem}`)
+        verdict.fail(`case ${plan.number} (${describe(plan)}) on ${name}: ${problem}`)
       }
       const ending = problems.length > 0 ? problems.join('; ') : `gone after ${leftMs} ms`
       log(`case ${plan.number}: ${describe(plan)}: ${ending}`)
     }
   }
   // A lane that cannot go on is a failure, and no end for the others.
-  const given = (name) => (error) => void verdict.failures.push(`the lane of ${name} ended: ${error?.stack ?? error}`)
+  const given = (name) => (error) => verdict.fail(`the lane of ${name} ended: ${error?.stack ?? error}`)
   await Promise.all(bed.hosts.map(({ name }) => lane(name).catch(given(name))))
   for (const [fault, times] of took) log(`${fault}: everything gone after at most ${Math.max(...times)} ms`)
 }
@@ -121,21 +122,18 @@ const describe = ({ fault, connector, runner, children, stubborn }) =>
 
 /** All choices are made before anything starts, so that the same seed gives the same cases whoever is faster. */
 function planCases(cases, seed) {
-  const random = mulberry32(seed)
-  const pick = (list) => list[Math.floor(random() * list.length)]
+  const random = makeRandom(seed)
   const ways = ['ssh2', 'openssh'].flatMap((connector) =>
     Object.entries(PROMISED).flatMap(([runner, faults]) => faults.map((fault) => ({ connector, runner, fault }))),
   )
-  let round = []
+  const nextWay = inRounds(random, ways)
   return Array.from({ length: cases }, (_, index) => {
-    // Every way once before any comes again.
-    if (round.length === 0) round = shuffle(ways, random)
     return {
       number: index + 1,
-      ...round.pop(),
+      ...nextWay(),
       stubborn: random() < 0.5,
       children: Array.from({ length: 1 + Math.floor(random() * 4) }, () => ({
-        kind: pick(Object.keys(CHILDREN)),
+        kind: pick(random, Object.keys(CHILDREN)),
         stubborn: random() < 0.6,
       })),
       token: `${TOKENS}${index + 1}`,
@@ -285,25 +283,4 @@ async function untilLasting(holds, withinMs) {
     looks = holds() ? looks + 1 : 0
     return looks === 3
   }, withinMs)
-}
-
-function shuffle(list, random) {
-  const copy = [...list]
-  for (let index = copy.length - 1; index > 0; index--) {
-    const other = Math.floor(random() * (index + 1))
-    ;[copy[index], copy[other]] = [copy[other], copy[index]]
-  }
-  return copy
-}
-
-/** A small seeded generator of numbers in [0, 1). */
-function mulberry32(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }

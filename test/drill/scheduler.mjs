@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LocalScheduler } from '../../packages/core/dist/scheduler/local/local-scheduler.js'
+import { makeRandom, Verdict } from './shared.mjs'
 
 export const what = 'kills the daemon of the local scheduler with SIGKILL at random moments of a 200-job queue'
 export const cases = 50
@@ -30,8 +31,8 @@ const codeFor = (n) => (n % 17 === 0 ? 3 : 0)
  * @param {{ seed: number, cases: number, log: (line: string) => void }} options `cases`: how many times a daemon is killed
  */
 export default async function drill({ seed, cases, log }) {
-  const random = mulberry32(seed)
-  const verdict = { cases: 0, doubled: 0, lost: 0, wrong: 0, failures: [] }
+  const random = makeRandom(seed)
+  const verdict = new Verdict()
   for (let round = 1; verdict.cases < cases && verdict.failures.length === 0; round++) {
     const folder = mkdtempSync(join(tmpdir(), 'cahier-drill-queue-'))
     const before = verdict.doubled + verdict.lost + verdict.wrong
@@ -70,9 +71,9 @@ async function oneQueue(folder, kills, random, verdict) {
     }
     await finish(scheduler, jobs, await handles, ledger, verdict)
   } catch (error) {
-    verdict.failures.push(`${error.message} (${folder})`)
+    verdict.fail(`${error.message} (${folder})`)
   } finally {
-    await scheduler.shutDown().catch((error) => verdict.failures.push(`the queue could not be shut down: ${error.message}`))
+    await scheduler.shutDown().catch((error) => verdict.fail(`the queue could not be shut down: ${error.message}`))
   }
 }
 
@@ -87,7 +88,7 @@ async function submitAll(scheduler, jobs) {
     await sleep(20)
   }
   const missing = jobs.filter(({ tag }) => !handles.has(tag))
-  for (const [tag, handle] of await scheduler.find(missing.map(({ tag }) => tag))) handles.set(tag, handle)
+  for (const [tag, handle] of await scheduler.find(missing)) handles.set(tag, handle)
   return handles
 }
 
@@ -125,16 +126,4 @@ function daemonOf(queue) {
   if (numbers.length === 0) return undefined
   const { pid } = JSON.parse(readFileSync(join(queue, `lock.${Math.max(...numbers)}`), 'utf8'))
   return existsSync(`/proc/${pid}`) ? pid : undefined
-}
-
-/** Random numbers from 0 to 1 that a seed repeats. */
-function mulberry32(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

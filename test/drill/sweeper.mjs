@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ParamSweeper, sweep } from '../../packages/core/dist/index.js'
+import { makeRandom } from './shared.mjs'
 
 export const what = 'four processes share a sweep; SIGKILL at random moments: nothing given twice, nothing acknowledged lost'
 export const cases = 100
@@ -14,17 +15,6 @@ export const cases = 100
 const WORKERS = 4
 const SELF = fileURLToPath(import.meta.url)
 const numbers = (count) => Array.from({ length: count }, (_, i) => i)
-
-/** The same numbers for the same seed. */
-function makeRandom(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** One worker: writes `start` before the work and `acked` when it was told that the end is safe. */
 async function work(directory, ledger, batch) {
