@@ -1,5 +1,7 @@
 /** What an adapter package may import: interfaces, errors, units. No state, nothing compared by identity. */
 
+/** For the schema of the options: a package that takes it from here has core as its one peer and installs without a network. */
+export { z } from 'zod'
 export type { ErrorCode } from './error-codes.js'
 export {
   AdapterError,
