@@ -12,7 +12,10 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { canonicalJson } from '../canonical-json.js'
-import { StoreError, systemCodeOf } from '../errors.js'
+import { systemCodeOf } from '../errors.js'
+import { asStoreError, fullError } from '../util/file-errors.js'
+
+export { asStoreError } from '../util/file-errors.js'
 
 /** A file of the campaign that every job gets. */
 export interface InputFile {
@@ -102,26 +105,6 @@ function placeFile(file: InputFile, to: string): void {
     }
   }
   copyFileSync(file.path, to, fs.COPYFILE_EXCL | fs.COPYFILE_FICLONE)
-}
-
-/** Turns a failure of the file system into what the engine knows: full, or not usable. */
-export function asStoreError(error: unknown, path: string): unknown {
-  const code = systemCodeOf(error)
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return fullError(`there is no room for ${path} (${code})`, error)
-  }
-  if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOTDIR' || code === 'ENOENT') {
-    return new StoreError('E_RUN_DIRECTORY', `${path} cannot be made (${code})`, {
-      suggestions: ['Choose a directory that you may write to with --dir'],
-      cause: error,
-    })
-  }
-  return error
-}
-
-function fullError(message: string, cause?: unknown): StoreError {
-  const suggestions = ['Make room, then run the campaign again in the same directory: it goes on where it stopped']
-  return new StoreError('E_STORE_FULL', message, cause === undefined ? { suggestions } : { suggestions, cause })
 }
 
 /** The end of a file, at most `bytes`; `''` when there is none that can be read. A pipe that a job made is not waited for. */

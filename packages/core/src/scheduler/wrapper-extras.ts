@@ -20,6 +20,8 @@ const OWN_FILES = [
   `${MANIFEST_FILE}.[0-9]*`,
   SUBMISSION_FILE,
   SCHEDULER_LOG_FILE,
+  // What is on its way into the directory.
+  '.cahier-*',
 ]
 
 /** Shell commands that write the exit record's line to another file too, when the folder of that file is there. No process is started. */
@@ -90,10 +92,11 @@ done`
  */
 export function renderManifest(exclude: readonly string[]): string {
   const literal = exclude.map((name) => name.replaceAll(/[\\*?[\]]/g, '\\$&'))
-  const patterns = [...OWN_FILES, ...literal].map((name) => `-path ${shellQuote(`./${name}`)}`)
+  const prunes = [...OWN_FILES, ...literal].map((name) => `-path ${shellQuote(`./${name}`)} -prune -o`)
+  // Without brackets: those of busybox keep what ends with a plus from being executed.
   return `cahier_files() {
-  exec find . \\( ${patterns.join(' -o ')} \\) -prune -o -type f \\( -path '*
-*' -exec /bin/sh -c ${shellQuote(ODD_NAMES)} "$cahier_hash" {} + -o "$@" \\)
+  exec find . ${prunes.join(' ')} -type f -path '*
+*' -exec /bin/sh -c ${shellQuote(ODD_NAMES)} "$cahier_hash" {} + -o -type f "$@"
 }
 cahier_list() {
   case $cahier_hash in

@@ -1,0 +1,22 @@
+import { StoreError, systemCodeOf } from '../errors.js'
+
+const FULL = new Set(['ENOSPC', 'EDQUOT'])
+const UNUSABLE = new Set(['EACCES', 'EROFS', 'EPERM', 'ENOTDIR', 'ENOENT'])
+
+/** Turns a failure of the file system into what those who make the files of a run know: full, or not usable. */
+export function asStoreError(error: unknown, path: string): unknown {
+  const code = systemCodeOf(error)
+  if (code === undefined) return error
+  if (FULL.has(code)) return fullError(`there is no room for ${path} (${code})`, error)
+  return UNUSABLE.has(code) ? unusableError(`${path} cannot be made (${code})`, error) : error
+}
+
+export function fullError(message: string, cause?: unknown): StoreError {
+  const suggestions = ['Make room, then run the campaign again in the same directory: it goes on where it stopped']
+  return new StoreError('E_STORE_FULL', message, cause === undefined ? { suggestions } : { suggestions, cause })
+}
+
+export function unusableError(message: string, cause?: unknown): StoreError {
+  const suggestions = ['Choose a directory that you may write to with --dir']
+  return new StoreError('E_RUN_DIRECTORY', message, cause === undefined ? { suggestions } : { suggestions, cause })
+}
