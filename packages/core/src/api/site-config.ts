@@ -26,19 +26,37 @@ export function userConfigDirectory(environment: NodeJS.ProcessEnv = process.env
  * @throws ConfigError `E_SITE_INVALID`
  */
 export async function readSites(directory: string): Promise<SiteConfig> {
-  const configs: SiteConfig[] = []
-  for (const folder of [directory, userConfigDirectory()]) {
-    const file = configIn(folder)
-    if (file !== undefined) configs.push(await readSiteConfig(file))
-  }
-  const [near, far] = configs
-  const connection = mergeConnections(far?.connection, near?.connection)
+  const [near, far] = await readSiteFiles(directory)
+  const connection = mergeConnections(far?.config.connection, near?.config.connection)
   return {
-    sites: { local: siteSchema.parse({}), ...far?.sites, ...near?.sites },
+    sites: { local: siteSchema.parse({}), ...far?.config.sites, ...near?.config.sites },
     defaultSite: near?.defaultSite ?? far?.defaultSite ?? 'local',
-    groups: { ...far?.groups, ...near?.groups },
+    groups: { ...far?.config.groups, ...near?.config.groups },
     ...(Object.keys(connection).length > 0 ? { connection } : {}),
   }
+}
+
+/** One configuration file. */
+export interface SiteFile {
+  /** Absolute. */
+  readonly file: string
+  readonly config: SiteConfig
+  /** As it was written: a file that says nothing of it leaves the word to the next one. */
+  readonly defaultSite: string | undefined
+}
+
+/**
+ * The configuration files that count for a folder, the nearest first: what stands in the first one wins.
+ *
+ * @throws ConfigError `E_SITE_INVALID`
+ */
+export async function readSiteFiles(directory: string): Promise<readonly SiteFile[]> {
+  const files: SiteFile[] = []
+  for (const folder of new Set([resolve(directory), userConfigDirectory()])) {
+    const file = configIn(folder)
+    if (file !== undefined) files.push(await readSiteConfig(file))
+  }
+  return files
 }
 
 function configIn(folder: string): string | undefined {
@@ -78,10 +96,13 @@ export async function useConfiguration(options: UseConfigurationOptions = {}): P
   return config
 }
 
-async function readSiteConfig(file: string): Promise<SiteConfig> {
+async function readSiteConfig(file: string): Promise<SiteFile> {
   const { value, lineOf } = await loadConfig(file)
   const checked = siteConfigSchema.safeParse(value ?? {})
-  if (checked.success) return asWritten(checked.data, value as ConnectionsWritten | undefined)
+  if (checked.success) {
+    const written = value as (ConnectionsWritten & { readonly defaultSite?: string }) | undefined
+    return { file, config: asWritten(checked.data, written), defaultSite: written?.defaultSite }
+  }
   const issues = describeIssues(checked.error, siteConfigSchema)
   const tell = issues.map(
     ({ path, message }) => `${lineOf(path) === undefined ? '' : `line ${lineOf(path)}: `}${formatPath(path)}: ${message}`,
