@@ -4,6 +4,7 @@ import { delimiter, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type NamedHosts, startNamedHosts } from '../testbed/named-hosts.js'
+import { type SlurmBed, slurmUnavailable, startSlurm } from '../testbed/slurm.mjs'
 import { sshHostsUnavailable } from '../testbed/ssh-hosts.mjs'
 import { type Block, findBlocks, missingLines } from './blocks.js'
 
@@ -22,13 +23,18 @@ const pages = ['README.md', ...pagesIn('docs/guide'), ...pagesIn('examples'), ..
   .map((page) => {
     const text = readFileSync(join(root, page), 'utf8')
     const hosts = /^<!-- test hosts: (.+) -->$/m.exec(text)?.[1]?.split(' ') ?? []
-    const obstacle = hosts.length === 0 ? undefined : sshHostsUnavailable()
-    return { page, blocks: findBlocks(text), hosts, obstacle, name: obstacle === undefined ? page : `${page} (${obstacle})` }
+    const [slurm, nodes, accounting] = /^<!-- test slurm: (\d+) nodes(, accounting)? -->$/m.exec(text) ?? []
+    const cluster =
+      slurm === undefined ? undefined : ({ nodes: Number(nodes), accounting: accounting === undefined ? 'none' : 'dbd' } as const)
+    const obstacle =
+      (hosts.length === 0 ? undefined : sshHostsUnavailable()) ?? (cluster === undefined ? undefined : slurmUnavailable(cluster))
+    return { page, blocks: findBlocks(text), hosts, cluster, obstacle, name: obstacle === undefined ? page : `${page} (${obstacle})` }
   })
   .filter(({ blocks }) => blocks.length > 0)
 
-describe.each(pages)('the examples of $name', ({ page, blocks, hosts, obstacle }) => {
+describe.each(pages)('the examples of $name', ({ page, blocks, hosts, cluster, obstacle }) => {
   let folder: string
+  let bed: SlurmBed | undefined
   let named: NamedHosts | undefined
   let environment: NodeJS.ProcessEnv
   let output = ''
@@ -45,14 +51,21 @@ describe.each(pages)('the examples of $name', ({ page, blocks, hosts, obstacle }
     environment = { ...process.env, HOME: join(folder, '.home'), PATH: `${bin}${delimiter}${process.env['PATH']}`, NO_COLOR: '1' }
     for (const name of Object.keys(environment)) if (/^(XDG_|CAHIER_|VITEST)/.test(name)) delete environment[name]
     mkdirSync(environment['HOME']!)
+    if (cluster !== undefined) {
+      bed = await startSlurm(cluster)
+      Object.assign(environment, bed.env, { PATH: `${bin}${delimiter}${bed.env['PATH']}` })
+    }
     if (hosts.length === 0) return
     named = await startNamedHosts(hosts)
+    // The hosts are login nodes of the cluster.
+    for (const host of hosts) bed?.offerCommands(join(named.host(host).directory, 'bin'))
     // The user's own configuration, so that the page may show one beside the campaign.
     mkdirSync(join(environment['HOME']!, '.config/cahier'), { recursive: true })
     writeFileSync(join(environment['HOME']!, '.config/cahier/cahier.config.yaml'), `connection: { sshConfig: ${named.sshConfig} }\n`)
   })
   afterAll(async () => {
     await named?.[Symbol.asyncDispose]()
+    await bed?.stop()
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   })
 

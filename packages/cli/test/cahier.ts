@@ -31,8 +31,11 @@ export function cleanEnvironment(home: string): NodeJS.ProcessEnv {
 }
 
 /** Starts the built program as a user's shell would. */
-export function start(args: readonly string[], { cwd, env = {} }: { cwd: string; env?: NodeJS.ProcessEnv }) {
-  const child = spawn(process.execPath, [BIN, ...args], {
+export function start(
+  args: readonly string[],
+  { cwd, env = {}, bin = BIN }: { cwd: string; env?: NodeJS.ProcessEnv; bin?: string | undefined },
+) {
+  const child = spawn(process.execPath, [bin, ...args], {
     cwd,
     env: { ...cleanEnvironment(join(cwd, '.home')), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
