@@ -54,6 +54,7 @@ export const ERROR_CODES = {
   E_STDIN: 'Text could not be written to a process.',
   // SchedulerError
   E_JOB_INVALID: 'The scheduler would never accept this job.',
+  E_ORDER_REFUSED: 'The scheduler refused an order about a job: to end, hold, release or requeue it.',
   E_SCHEDULER_BREAKER: 'Several jobs failed in the same way, so no more were started.',
   E_SCHEDULER_MISSING: 'The commands of the scheduler are not on the machine through which the site is used.',
   E_SCHEDULER_SILENT: 'The scheduler does not answer.',

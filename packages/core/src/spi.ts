@@ -35,7 +35,7 @@ export { ADAPTER_API } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
 export type { ProcessBackend, RunningProcess, StartOptions, StopOptions } from './ports/process-backend.js'
-export type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports, SchedulerTiming } from './ports/scheduler.js'
+export type { AdoptedJob, CallOptions, CancelOutcome, Scheduler, SchedulerSupports, SchedulerTiming } from './ports/scheduler.js'
 export type {
   CommandAnswer,
   JobRow,

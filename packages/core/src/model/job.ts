@@ -50,8 +50,8 @@ export interface JobSpec {
   readonly manifest?: { readonly exclude: readonly string[] }
 }
 
-/** How a job is recognised by what it leaves: its directory on the site, and its tag. */
-export type JobPlace = Pick<JobSpec, 'directory' | 'tag'>
+/** How a job is recognised by what it leaves: its directory on the site, its tag, and the directory of its run where it has one. */
+export type JobPlace = Pick<JobSpec, 'directory' | 'tag' | 'runDirectory'>
 
 /** The scheduler's name of a job, and ours. */
 export interface JobHandle {

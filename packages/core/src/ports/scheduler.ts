@@ -35,6 +35,13 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** A job that an earlier program submitted. */
+export interface AdoptedJob extends JobPlace {
+  readonly handle: JobHandle
+  /** Milliseconds since 1970, of this machine; absent: not known. */
+  readonly submittedAt?: number | undefined
+}
+
 /**
  * A queueing system.
  *
@@ -62,6 +69,11 @@ export interface Scheduler extends AsyncDisposable {
   changed?(options?: CallOptions): Promise<void>
   /** Reads the exit record through the backend that submitted; `undefined` when there is none (yet). */
   exitRecord(job: JobPlace, options?: CallOptions): Promise<ExitRecord | undefined>
+  /**
+   * Tells of jobs that an earlier program submitted, before they are asked about: what they leave in their directories is then noticed
+   * as that of our own. Asks nobody.
+   */
+  adopt?(jobs: readonly AdoptedJob[]): void
   /** How these jobs would be submitted: exact scripts and commands. Asks nobody, changes nothing. */
   preview?(jobs: readonly JobSpec[]): readonly PlannedSubmission[]
   /** What the scheduler said about itself when it was opened. */

@@ -1,0 +1,105 @@
+import type { ExitRecord, JobObservation } from '../../model/job.js'
+import type { JobRow } from '../../ports/scheduler-dialect.js'
+import { isFinalRecord, type TrackedJob } from './tracked-jobs.js'
+
+/** What is known at the moment of an observation beside the job itself. */
+export interface Sight {
+  /** The queue's line about the job. */
+  readonly row: JobRow | undefined
+  /** True when the last answer of the queue speaks of this time: it was asked after the job was submitted. */
+  readonly isCovered: boolean
+  /** Why the accounting, which could say more, cannot be asked. */
+  readonly accountingSilent: string | undefined
+  /** Of a pack: true when another member is to come first. */
+  readonly isBehind: boolean
+}
+
+/** The exit code of a script that was killed may be the memory's fault: only the scheduler knows. */
+const KILLED_EXIT_CODE = 137
+
+/** True when the record alone says how the job ended. */
+export function endsByRecord(job: TrackedJob): boolean {
+  const { record } = job
+  if (record === undefined) return false
+  // Of a pack the scheduler's word is about all its members.
+  if (isFinalRecord(record)) return record.exitCode !== KILLED_EXIT_CODE || job.member !== undefined
+  return job.member !== undefined && job.cancelAskedAt !== undefined
+}
+
+/** Says what is seen of a job, in the order of proof: exit record, what the queue shows, accounting. Nothing is concluded. */
+export function observationOf(job: TrackedJob, { row, isCovered, accountingSilent, isBehind }: Sight): JobObservation {
+  const { handle, record, told, closer, never } = job
+  if (record !== undefined && endsByRecord(job)) return told?.state === 'ended' ? told : fromRecord(job, record)
+  if (row !== undefined && row.state !== 'ended') {
+    if (isBehind) return { handle, state: 'pending', rawState: row.rawState, reason: 'waits for the other jobs of its pack' }
+    return fromRow(job, never === undefined ? row : { ...row, reason: never.message })
+  }
+  if (row !== undefined) {
+    if (told !== undefined && isComplete(told)) return told
+    return ended(job, closer === undefined ? row : { ...row, ...closer, rawState: row.rawState })
+  }
+  if (!isCovered) return { handle, state: 'pending', rawState: '' }
+  if (told !== undefined && isComplete(told)) return told
+  if (never !== undefined) return { handle, state: 'ended', rawState: '', end: never.end, reason: never.message }
+  if (closer?.state === 'ended') return ended(job, closer)
+  if (told !== undefined) return told
+  if (record !== undefined) return fromRecord(job, record)
+  if (accountingSilent !== undefined) {
+    return { handle, state: 'unknown', rawState: '', reason: `not in the queue, and the accounting does not answer: ${accountingSilent}` }
+  }
+  return { handle, state: 'not-visible', rawState: '' }
+}
+
+function isComplete({ exitCode, end }: JobObservation): boolean {
+  return exitCode !== undefined || (end !== undefined && end !== 'completed' && end !== 'failed')
+}
+
+function fromRow({ handle }: TrackedJob, row: JobRow): JobObservation {
+  const { state, rawState, reason, end, exitCode, signal, startedAt, endedAt, host } = row
+  return {
+    handle,
+    state,
+    rawState,
+    ...(reason === undefined ? {} : { reason }),
+    ...(exitCode === undefined ? {} : { exitCode }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(end === undefined ? {} : { end }),
+    ...(startedAt === undefined ? {} : { startedAt }),
+    ...(endedAt === undefined ? {} : { endedAt }),
+    ...(host === undefined ? {} : { host }),
+  }
+}
+
+function ended(job: TrackedJob, row: JobRow): JobObservation {
+  const { record, never } = job
+  if (never !== undefined) return { ...fromRow(job, row), end: never.end, reason: never.message }
+  const seen = fromRow(job, row)
+  if (job.member !== undefined) return ofMember(job, seen)
+  // What the script ended with is in its record; accountings are known to change it.
+  return isFinalRecord(record) ? { ...seen, exitCode: record.exitCode } : seen
+}
+
+/** How a pack ended is not how its member ended, unless all of it was ended from outside. */
+function ofMember({ record, cancelAskedAt }: TrackedJob, seen: JobObservation): JobObservation {
+  const { exitCode: _code, signal: _signal, end, startedAt, ...rest } = seen
+  const wasRun = record !== undefined
+  const began = wasRun && startedAt !== undefined ? { startedAt } : {}
+  if (end === 'completed' || end === 'failed' || end === undefined) {
+    return { ...rest, ...began, ...(cancelAskedAt === undefined ? {} : { end: 'canceled' as const }) }
+  }
+  return { ...rest, ...began, end }
+}
+
+function fromRecord({ handle }: TrackedJob, record: ExitRecord): JobObservation {
+  const byReason = { timeout: 'timed-out', canceled: 'canceled', 'not-started': 'failed', exited: undefined } as const
+  return {
+    handle,
+    state: 'ended',
+    rawState: '',
+    exitCode: record.exitCode,
+    end: byReason[record.reason] ?? (record.exitCode === 0 ? 'completed' : 'failed'),
+    startedAt: Math.round(record.startedAt * 1000),
+    endedAt: Math.round(record.endedAt * 1000),
+    host: record.host,
+  }
+}

@@ -1,0 +1,153 @@
+import type { JobSpec } from '../../model/job.js'
+import type { SchedulerDialect, Submission } from '../../ports/scheduler-dialect.js'
+import type { SmallFile } from '../../ports/site-files.js'
+import { shellQuote } from '../../util/shell-quote.js'
+import { renderWrapper, SCRIPT_FILE } from '../job-wrapper.js'
+import { groupRoot, isSingle, type JobGroup, type ReadyJob } from './group-jobs.js'
+
+/** In a job's directory: which submissions it was part of, one line `<group tag> <element>[/<member>]` each. */
+export const SUBMISSION_FILE = 'submission'
+export const WRAPPER_FILE = 'wrapper.sh'
+/** In the run directory: where jobs say that they have ended. */
+export const ENDED_FOLDER = 'ended'
+/** A member of a pack whose directory holds this file is not begun, and ended where it runs. */
+export const CANCEL_FILE = 'cancel'
+/** How often a pack looks for {@link CANCEL_FILE}, in seconds. */
+const CANCEL_LOOK_SECONDS = 5
+
+/** Where a job stands in a submission of several. */
+export interface GroupPlace {
+  readonly tag: string
+  readonly element: number
+  readonly member: number | undefined
+}
+
+export function announcementFolder(job: Pick<JobSpec, 'runDirectory' | 'directory'>): string {
+  return `${groupRoot(job)}/${ENDED_FOLDER}`
+}
+
+/** The script that the scheduler gets: the wrapper of a single job, or what chooses among the wrappers of several. */
+export function renderSubmissionScript(group: JobGroup, submission: Submission, dialect: SchedulerDialect): string {
+  const head = dialect.head(submission)
+  const [[first]] = group.elements as [[ReadyJob]]
+  return isSingle(group) ? renderJobWrapper(first, dialect, head) : renderDispatcher(group, head, dialect.arrayIndex)
+}
+
+/**
+ * The files of a submission, all of them, before anything is submitted.
+ *
+ * @param lines - earlier lines of {@link SUBMISSION_FILE} by tag; those of this submission are added
+ */
+export function submissionFiles(
+  group: JobGroup,
+  submission: Submission,
+  dialect: SchedulerDialect,
+  lines: Map<string, readonly string[]>,
+): readonly SmallFile[] {
+  const files: SmallFile[] = []
+  const single = isSingle(group)
+  group.elements.forEach((members, element) => {
+    members.forEach((ready, member) => {
+      const { job } = ready
+      files.push({ path: `${job.directory}/${SCRIPT_FILE}`, data: job.script, mode: 0o755 })
+      if (single) return
+      files.push({ path: `${job.directory}/${WRAPPER_FILE}`, data: renderJobWrapper(ready, dialect, []), mode: 0o755 })
+      const place = `${submission.tag} ${element}${isPacked(group) ? `/${member}` : ''}`
+      const all = [...(lines.get(job.tag) ?? []), place]
+      lines.set(job.tag, all)
+      files.push({ path: `${job.directory}/${SUBMISSION_FILE}`, data: `${all.join('\n')}\n` })
+    })
+  })
+  files.push({ path: submission.scriptFile, data: renderSubmissionScript(group, submission, dialect), mode: 0o755 })
+  return files
+}
+
+/** True when the group's jobs are members of packs, also where the last pack has one only. */
+export function isPacked({ elements }: JobGroup): boolean {
+  return elements.some((members) => members.length > 1)
+}
+
+/** Reads the lines of {@link SUBMISSION_FILE}; what is no such line is passed over. */
+export function parseSubmissionFile(text: string): readonly GroupPlace[] {
+  return text.split('\n').flatMap((line) => {
+    const [, tag, element, member] = /^([A-Za-z0-9_-]{1,128}) (\d+)(?:\/(\d+))?$/.exec(line) ?? []
+    if (tag === undefined) return []
+    return [{ tag, element: Number(element), member: member === undefined ? undefined : Number(member) }]
+  })
+}
+
+function renderJobWrapper({ job, user }: ReadyJob, dialect: SchedulerDialect, directives: readonly string[]): string {
+  const names = {
+    ...(user.stdout === undefined ? {} : { stdout: user.stdout }),
+    ...(user.stderr === undefined ? {} : { stderr: user.stderr }),
+  }
+  return renderWrapper(job, {
+    directives,
+    ...(dialect.startNumber === undefined ? {} : { startNumber: dialect.startNumber }),
+    announce: `${announcementFolder(job)}/${job.tag}.json`,
+    ...(Object.keys(names).length === 0 ? {} : { outputNames: names }),
+    ...(job.manifest === undefined ? {} : { manifest: job.manifest }),
+  })
+}
+
+/** Starts the wrapper of the element that the scheduler names, or those of a pack one after the other. */
+function renderDispatcher(group: JobGroup, head: readonly string[], arrayIndex = '0'): string {
+  const packed = isPacked(group)
+  const dirs = (members: readonly ReadyJob[]): string => members.map(({ job }) => shellQuote(job.directory)).join(' ')
+  const cases = group.elements.map((members, element) => `${element}) ${packed ? `set -- ${dirs(members)}` : `dir=${dirs(members)}`} ;;`)
+  return [
+    '#!/bin/sh',
+    ...head,
+    packed ? '# Runs the jobs of a pack one after the other.' : '# Runs the job of one element.',
+    `case ${group.elements.length === 1 ? 0 : arrayIndex} in`,
+    ...cases,
+    '*) exit 125 ;;',
+    'esac',
+    packed ? PACK : `exec /bin/sh "$dir/${WRAPPER_FILE}"\n`,
+  ].join('\n')
+}
+
+/**
+ * The jobs of a pack share one allocation: the request to end goes to the one that runs, and none is begun after it. Who wants to
+ * end one of them alone leaves a file in its directory, which a helper looks for now and then.
+ */
+const PACK = `cahier_worst=0 cahier_child= cahier_over=
+cahier_tell() {
+  cahier_over=yes
+  [ -z "$cahier_child" ] || kill -s "$1" "$cahier_child" 2>/dev/null
+}
+trap 'cahier_tell TERM' TERM INT
+trap 'cahier_tell USR1' USR1
+(
+  trap 'kill "$cahier_sleep" 2>/dev/null; exit 0' TERM
+  trap '' INT USR1
+  while :; do
+    sleep ${CANCEL_LOOK_SECONDS} &
+    cahier_sleep=$!
+    wait "$cahier_sleep"
+    for dir do
+      [ -e "$dir/${CANCEL_FILE}" ] && [ ! -e "$dir/exit.json" ] || continue
+      for cahier_running in "$dir"/running "$dir"/running.*; do
+        [ -r "$cahier_running" ] && read -r cahier_pid cahier_rest <"$cahier_running" && kill -s TERM "$cahier_pid"
+      done
+    done
+  done
+) </dev/null >/dev/null 2>&1 &
+cahier_helper=$!
+for dir do
+  [ -z "$cahier_over" ] || break
+  [ ! -e "$dir/${CANCEL_FILE}" ] || continue
+  /bin/sh "$dir/${WRAPPER_FILE}" &
+  cahier_child=$!
+  wait "$cahier_child"
+  cahier_code=$?
+  while kill -s 0 "$cahier_child" 2>/dev/null; do
+    wait "$cahier_child"
+    cahier_code=$?
+  done
+  cahier_child=
+  [ "$cahier_code" -le "$cahier_worst" ] || cahier_worst=$cahier_code
+done
+kill -s TERM "$cahier_helper" 2>/dev/null
+exit "$cahier_worst"
+`

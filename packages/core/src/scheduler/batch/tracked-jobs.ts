@@ -1,0 +1,116 @@
+import type { ExitRecord, JobHandle, JobObservation } from '../../model/job.js'
+import type { Clock } from '../../ports/clock.js'
+import type { JobRow } from '../../ports/scheduler-dialect.js'
+import { type NativeIdParts, parseNativeId, rowIdOf } from './native-id.js'
+
+/** What is known about one job that is followed. */
+export interface TrackedJob extends NativeIdParts {
+  readonly handle: JobHandle
+  /** The scheduler's own name of the job, or of the pack that it is in. */
+  readonly rowId: string
+  /** Number of the moment at which we had submitted it; 0: an earlier program did. */
+  readonly moment: number
+  /** Monotonic time at which it became known. */
+  readonly since: number
+  /** Wall clock here; `undefined`: not known. */
+  submittedAt: number | undefined
+  directory: string | undefined
+  runDirectory: string | undefined
+  /** Tag of its submission; `undefined`: not known. */
+  group: string | undefined
+  record: ExitRecord | undefined
+  /** An `ended` that was told: it stays, also when the queue has forgotten the job, until the queue shows it alive again. */
+  told: JobObservation | undefined
+  /** How the accounting, or a closer look, says that it ended. */
+  closer: JobRow | undefined
+  wasLookedAt: boolean
+  /** It waited and would never have started, so we cancel it. */
+  never: NonNullable<JobRow['never']> | undefined
+  /** Monotonic time at which the end was last asked for. */
+  cancelAskedAt: number | undefined
+  /** State in the last answer. */
+  state: JobObservation['state'] | undefined
+  /** Number of the last call of `observe` that named it. */
+  call: number
+}
+
+export interface TrackOptions {
+  readonly moment?: number
+  readonly submittedAt?: number | undefined
+  readonly directory?: string | undefined
+  readonly runDirectory?: string | undefined
+  readonly group?: string | undefined
+}
+
+/** The jobs that are followed, by tag. */
+export class TrackedJobs {
+  readonly #byTag = new Map<string, TrackedJob>()
+  readonly #clock: Pick<Clock, 'monotonic'>
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#byTag.size
+  }
+
+  all(): Iterable<TrackedJob> {
+    return this.#byTag.values()
+  }
+
+  get(tag: string): TrackedJob | undefined {
+    return this.#byTag.get(tag)
+  }
+
+  /** Follows a job, or adds to what is known about it. Another job of the same tag takes its place. */
+  track(handle: JobHandle, { moment = 0, submittedAt, directory, runDirectory, group }: TrackOptions = {}): TrackedJob {
+    const known = this.#byTag.get(handle.tag)
+    if (known !== undefined && known.handle.nativeId === handle.nativeId) {
+      known.submittedAt ??= submittedAt
+      known.directory ??= directory
+      known.runDirectory ??= runDirectory
+      known.group ??= group
+      return known
+    }
+    const job: TrackedJob = {
+      ...parseNativeId(handle.nativeId),
+      handle,
+      rowId: rowIdOf(handle.nativeId),
+      moment,
+      since: this.#clock.monotonic(),
+      submittedAt,
+      directory,
+      runDirectory,
+      group,
+      record: undefined,
+      told: undefined,
+      closer: undefined,
+      wasLookedAt: false,
+      never: undefined,
+      cancelAskedAt: undefined,
+      state: undefined,
+      call: 0,
+    }
+    this.#byTag.set(handle.tag, job)
+    return job
+  }
+
+  /** Behind all others in {@link all}. */
+  moveToEnd(job: TrackedJob): void {
+    if (this.#byTag.delete(job.handle.tag)) this.#byTag.set(job.handle.tag, job)
+  }
+
+  /** Forgets jobs whose end was told and that nobody asks about any more, when there are many. */
+  prune(call: number, asked: number): void {
+    if (this.#byTag.size < 2 * asked + 2_000) return
+    for (const [tag, job] of this.#byTag) {
+      if (job.call < call && (job.told !== undefined || (job.call > 0 && job.directory === undefined))) this.#byTag.delete(tag)
+    }
+  }
+}
+
+/** True for a record that no requeue can undo: the script came to its own end. */
+export function isFinalRecord(record: ExitRecord | undefined): record is ExitRecord & { readonly reason: 'exited' | 'not-started' } {
+  return record !== undefined && (record.reason === 'exited' || record.reason === 'not-started')
+}
