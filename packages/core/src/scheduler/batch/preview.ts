@@ -1,6 +1,6 @@
 import type { JobSpec } from '../../model/job.js'
 import type { PlannedSubmission, SchedulerFacts } from '../../model/site-report.js'
-import type { SchedulerDialect, UserDirectives } from '../../ports/scheduler-dialect.js'
+import type { SchedulerDialect, SiteCommand, UserDirectives } from '../../ports/scheduler-dialect.js'
 import { shellQuote } from '../../util/shell-quote.js'
 import { type GroupLimits, groupJobs, jobsOf, type ReadyJob, submissionOf } from './group-jobs.js'
 import { rowIdOf } from './native-id.js'
@@ -34,10 +34,9 @@ export function planSubmissions(parts: PreviewParts, jobs: readonly JobSpec[]): 
     const [first] = jobsOf(group) as [ReadyJob]
     const fault = dialect.check(submission, facts)
     const command = dialect.submit(submission)
-    const env = Object.entries<string>(command.env ?? {}).map(([name, value]) => `${name}=${shellQuote(value)}`)
     return {
       script: renderSubmissionScript(group, submission, dialect),
-      command: [...env, ...command.argv.map((word) => shellQuote(word))].join(' '),
+      command: commandLine(command),
       jobs: jobsOf(group).length,
       tag: first.job.tag,
       faults: fault === undefined ? [] : [[fault.message, ...(fault.suggestions ?? [])].join('; ')],
@@ -45,6 +44,14 @@ export function planSubmissions(parts: PreviewParts, jobs: readonly JobSpec[]): 
     }
   })
   return [...planned, ...faulty]
+}
+
+/** As a line for a shell. */
+function commandLine({ argv, env = {} }: SiteCommand): string {
+  const unset = Object.keys(env).filter((name) => env[name] === undefined)
+  const set = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${shellQuote(value)}`]))
+  const removed = unset.length === 0 ? [] : ['env', ...unset.flatMap((name) => ['-u', name])]
+  return [...removed, ...set, ...argv.map((word) => shellQuote(word))].join(' ')
 }
 
 function warningsOf(user: UserDirectives | undefined): readonly string[] {
