@@ -22,6 +22,18 @@ export class SiteScheduler implements AsyncDisposable {
     if (this.#given === undefined && this.#opened === undefined) this.#made ??= await this.#make()
   }
 
+  /**
+   * The scheduler, opened or not: for what asks the site nothing.
+   *
+   * @throws AdapterError as {@link check}
+   */
+  async unopened(): Promise<Scheduler> {
+    if (this.#given !== undefined) return this.#given
+    if (this.#opened !== undefined) return await this.#opened
+    this.#made ??= await this.#make()
+    return this.#made
+  }
+
   /** @throws AdapterError when the adapter is missing, broken, or its options are wrong; whatever its `open` throws */
   async get(options: CallOptions = {}): Promise<Scheduler> {
     if (this.#given !== undefined) return this.#given

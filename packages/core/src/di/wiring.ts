@@ -5,9 +5,13 @@ import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
 import type { ProcessBackend } from '../ports/process-backend.js'
 import type { Scheduler } from '../ports/scheduler.js'
+import type { SiteFiles } from '../ports/site-files.js'
 import type { TemplateRenderer } from '../ports/template-renderer.js'
 import { LocalBackend } from '../process/local-backend.js'
+import { BatchScheduler } from '../scheduler/batch/batch-scheduler.js'
 import { localAdapter } from '../scheduler/local/index.js'
+import { LocalFiles } from '../staging/local-files.js'
+import { RemoteFiles } from '../staging/remote-files.js'
 import { systemClock } from '../system/clock.js'
 import { silentLogger } from '../system/log.js'
 import { LiquidRenderer } from '../template/liquid-renderer.js'
@@ -19,12 +23,16 @@ export const CLOCK = token<Clock>('Clock')
 export const RENDERER = token<TemplateRenderer>('TemplateRenderer')
 export const PROCESSES = token<ProcessBackend>('ProcessBackend')
 
-// One for each campaign.
+// One for each site of a campaign.
 export const LOG = token<Logger>('Log')
-export const SITE = token<Pick<Site, 'scheduler' | 'options'>>('Site')
+export const SITE = token<CampaignSite>('Site')
 export const ADAPTERS = token<AdapterRegistry>('Adapters')
+export const SITE_PROCESSES = token<ProcessBackend>('SiteProcesses')
+export const SITE_FILES = token<SiteFiles>('SiteFiles')
 export const ADAPTER_HOST = token<AdapterHost>('AdapterHost')
 export const SCHEDULER = token<SiteScheduler>('SiteScheduler')
+
+type CampaignSite = Pick<Site, 'scheduler' | 'options'> & Partial<Pick<Site, 'host' | 'sharedFiles'>>
 
 /**
  * The adapters that a campaign can use, in the order in which a name is looked up; core's own come with them.
@@ -48,27 +56,50 @@ export function programScope({ clock = systemClock }: { readonly clock?: Clock |
 export interface CampaignServices {
   /** Folder of the campaign. */
   readonly directory: string
-  readonly site: Pick<Site, 'scheduler' | 'options'>
+  readonly site: CampaignSite
   readonly adapters?: AdapterSources | undefined
   /** A library says nothing by itself: silent by default. */
   readonly log?: Logger | undefined
   /** A scheduler made by the program, instead of the site's. Who made it also ends it. */
   readonly scheduler?: Scheduler | undefined
+  /** Starts processes on the machine through which the site is used; default: this one. Who made it also ends it. */
+  readonly processes?: ProcessBackend | undefined
+}
+
+/** True when its jobs see the files of this machine under the same names. */
+export function sharesFiles({ host, sharedFiles }: Partial<Pick<Site, 'host' | 'sharedFiles'>>): boolean {
+  return sharedFiles ?? host === undefined
 }
 
 /**
- * The services of one campaign, checked before anything is made.
+ * The services of one campaign at one site, checked before anything is made.
  *
  * @throws AdapterError `E_WIRING`
  */
 export function campaignScope(program: Scope, options: CampaignServices): Scope {
-  const { directory, site, adapters, log = silentLogger, scheduler } = options
+  const { directory, site, adapters, log = silentLogger, scheduler, processes } = options
   const scope = program
     .child('campaign')
     .bindValue(LOG, log)
     .bindValue(SITE, site)
     .bind(ADAPTERS, [], () => openAdapters(directory, adapters))
-    .bind(ADAPTER_HOST, [PROCESSES, CLOCK, LOG], (processes, clock, journal) => ({ processes, clock, log: journal }))
+  if (processes !== undefined) scope.bindValue(SITE_PROCESSES, processes)
+  const backend = processes === undefined ? PROCESSES : SITE_PROCESSES
+  scope
+    .bind(SITE_FILES, [SITE, backend, CLOCK], (used, started, clock) =>
+      sharesFiles(used) ? new LocalFiles({ clock }) : new RemoteFiles({ processes: started, clock }),
+    )
+    .bind(
+      ADAPTER_HOST,
+      [backend, SITE_FILES, CLOCK, LOG],
+      (started, files, clock, journal): AdapterHost => ({
+        processes: started,
+        files,
+        clock,
+        log: journal,
+        batchScheduler: (dialect, own) => new BatchScheduler({ dialect, options: own, processes: started, files, clock, log: journal }),
+      }),
+    )
     .bind(
       SCHEDULER,
       [SITE, ADAPTERS, ADAPTER_HOST],

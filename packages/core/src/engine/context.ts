@@ -1,14 +1,14 @@
+import { join } from 'node:path'
 import type { CampaignSpec } from '../model/campaign.js'
-import type { Combination } from '../model/combination.js'
-import type { JobHandle, JobSpec } from '../model/job.js'
+import type { Combination, WorkItem } from '../model/combination.js'
+import type { JobHandle, JobResult, JobSpec } from '../model/job.js'
 import type { RunEvent } from '../model/run.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
-import type { Scheduler } from '../ports/scheduler.js'
 import type { Store } from '../ports/store.js'
 import type { InputFile } from './attempt-files.js'
 import type { JobKey, RunJournalEvent } from './events.js'
-import type { Planner } from './plan.js'
+import type { RunSite } from './run-site.js'
 import type { RunState } from './run-state.js'
 
 /** What was read from the files of an attempt whose job succeeded. */
@@ -24,16 +24,8 @@ export type Collect = (job: {
 }) => Collected | Promise<Collected>
 
 export interface ControllerSettings {
+  /** Over all sites. */
   readonly maxInFlight: number
-  /** Jobs claimed and submitted at a time. */
-  readonly batch: number
-  /** How long a job without a sign of life may stay without an exit record before it is given up. */
-  readonly graceMs: number
-  /** How long an uncertain submission is looked for before the answer "there is none" counts. */
-  readonly settleGraceMs: number
-  /** First and last interval between two questions to a scheduler that does not report changes by itself. */
-  readonly pollMs: number
-  readonly pollMaxMs: number
 }
 
 /** One job in flight, as the controller handles it. */
@@ -41,8 +33,13 @@ export interface Watch {
   readonly key: JobKey
   readonly attempt: number
   readonly tag: string
-  /** Absolute. */
+  readonly site: RunSite
+  /** Relative to the run directory, here and on the site. */
+  readonly path: string
+  /** Absolute, here. */
   readonly directory: string
+  /** Absolute, on the site; only when that is open. */
+  readonly siteDirectory: string
   /** For humans. */
   readonly label: string
   handle: JobHandle | undefined
@@ -52,30 +49,75 @@ export interface Watch {
   readonly isSecondLook?: boolean
   /** Monotonic time of the first observation without a sign of life in a row. */
   silentSince: number | undefined
+  /** It has ended, and its files are still to be brought home. */
+  ended: EndedJob | undefined
+  /** Why it waits, as it was last written into the journal, and as it was last seen. */
+  words?: string | undefined
+  seenWords?: string | undefined
+}
+
+export interface EndedJob {
+  readonly result: JobResult
+  /** Monotonic. */
+  readonly since: number
+  tries: number
+  nextAt: number
+  /** What came of it at last: `undefined` while it goes on. */
+  home: { readonly ok: true } | { readonly ok: false; readonly detail: string } | undefined
+}
+
+export type WatchParts = Omit<Watch, 'siteDirectory' | 'directory' | 'silentSince' | 'ended' | 'words' | 'seenWords'>
+
+/** @param runDirectory - absolute, here */
+export function makeWatch(runDirectory: string, parts: WatchParts): Watch {
+  return {
+    ...parts,
+    directory: join(runDirectory, parts.path),
+    get siteDirectory() {
+      return `${parts.site.place.root}/${parts.path}`
+    },
+    silentSince: undefined,
+    ended: undefined,
+  }
 }
 
 /** A job with a durable intent that the scheduler has not taken yet. */
 export interface Unsent {
   readonly watch: Watch
   readonly spec: JobSpec
+  /** What `parameters.json` says. */
+  readonly parameters: string
+  /** Its directory on the site is ready. */
+  isStaged: boolean
 }
 
 /** What the steps of the controller share. */
 export interface RunContext {
   readonly spec: CampaignSpec
   readonly directory: string
-  readonly planner: Planner
   readonly state: RunState
   readonly store: Store
-  readonly scheduler: Scheduler
   readonly collect: Collect
   readonly files: readonly InputFile[]
-  readonly site: { readonly account?: string | undefined; readonly queue?: string | undefined }
   readonly clock: Clock
   readonly log: Logger
   readonly settings: ControllerSettings
-  readonly watches: Map<JobKey, Watch>
   readonly emit: (event: RunEvent) => void
   /** Appends, unless another controller has taken over: then StoreError `E_RUN_HELD`. */
   readonly write: (events: readonly RunJournalEvent[], options?: { readonly durable?: boolean }) => Promise<void>
+}
+
+/** The same for the steps that concern one site. */
+export interface SiteContext extends RunContext {
+  readonly site: RunSite
+  /** Its name in the journal; `undefined`: it is the one that intents without a name belong to. */
+  readonly siteMark: string | undefined
+  /** Jobs there. */
+  readonly watches: Map<JobKey, Watch>
+  /** True when another site of this run could still do work whose prepare stage failed here. */
+  readonly othersCanDo: (item: WorkItem) => boolean
+  /** True when jobs of this mark belong to another site that takes work in this run. */
+  readonly isElsewhere: (mark: string | undefined) => boolean
+  /** Aborted when the run is left. */
+  readonly signal: AbortSignal
 }

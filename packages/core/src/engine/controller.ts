@@ -1,17 +1,19 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
-import { isCampaignError, messageOf, SchedulerError, StoreError } from '../errors.js'
+import { ConfigError, isCampaignError, messageOf, StoreError } from '../errors.js'
+import type { WorkItem } from '../model/combination.js'
 import type { RunOutcome, RunPause } from '../model/run.js'
 import { roomForJobs } from './attempt-files.js'
-import type { RunContext, Watch } from './context.js'
-import type { JobKey, RunJournalEvent } from './events.js'
-import { FailureRow, failureSignature } from './failure-signature.js'
-import { type Flight, goneItem } from './run-state.js'
-import { Settling } from './settle.js'
-import { Claiming, isSilence, itemLabel, sendJobs } from './submit.js'
-import { watchJobs } from './watch.js'
+import type { RunContext } from './context.js'
+import { dealJobs } from './deal-jobs.js'
+import type { RunJournalEvent } from './events.js'
+import type { RunSite } from './run-site.js'
+import { type RunControl, SiteLane } from './site-lane.js'
 
-export interface ControllerInput extends Omit<RunContext, 'watches' | 'write'> {
+export interface ControllerInput extends Omit<RunContext, 'write'> {
+  /** At least one. */
+  readonly sites: readonly RunSite[]
+  /** The site of everything that names none. */
+  readonly defaultSite: string
   readonly version: string
   /** Throws StoreError `E_RUN_HELD` when another controller has this run now. */
   readonly checkLease: () => void
@@ -28,53 +30,70 @@ export interface ControllerEnd {
 
 const REFRESH_MS = 500
 const COUNTS_MS = 100
-const MAX_BACKOFF_MS = 60_000
-/** Between two looks at a scheduler that reports every change at once: lets changes gather. */
-const GATHER_MS = 15
 
-/** Drives one run: adopts, claims, submits, watches, judges, until nothing is left or somebody says stop. */
-export class Controller {
+/** Drives one run: adopts, lets its sites work, and decides about the whole, until nothing is left or somebody says stop. */
+export class Controller implements RunControl {
   readonly #input: ControllerInput
   readonly #context: RunContext
-  readonly #claiming: Claiming
-  readonly #settling: Settling
-  readonly #row = new FailureRow()
+  readonly #lanes: readonly SiteLane[]
   #epoch = 0
   #revision: number | undefined
   #pause: RunPause | undefined
-  #silence: { readonly since: number; tries: number; nextAt: number } | undefined
-  #pushedBackUntil = 0
-  #pollMs: number
   #lastRefresh = Number.NEGATIVE_INFINITY
   #lastCounts = Number.NEGATIVE_INFINITY
-  #canceledAll = false
   /** The disk has no room for another job. */
   #isScarce = false
-  /** For schedulers that have to be asked. */
-  #nextWatchAt = 0
+  /** Something happened since the loop looked last. */
+  #isAwake = false
+  #wakeUp: (() => void) | undefined
 
   constructor(input: ControllerInput) {
     this.#input = input
-    this.#context = { ...input, watches: new Map(), write: (events, options) => this.#write(events, options) }
-    this.#claiming = new Claiming(this.#context)
-    this.#settling = new Settling(this.#context)
-    this.#pollMs = input.settings.pollMs
+    this.#context = { ...input, write: (events, options) => this.#write(events, options) }
+    this.#lanes = input.sites.map((site) => {
+      const siteMark = site.name === input.defaultSite ? undefined : site.name
+      return new SiteLane(this.#context, site, this, {
+        siteMark,
+        othersCanDo: (item) => this.#othersCanDo(site, item),
+        isElsewhere: (mark) => mark !== siteMark && this.#lanes.some((lane) => lane.mark === mark && lane.isWilling),
+      })
+    })
   }
 
-  /** @throws StoreError `E_RUN_HELD`, `E_RUN_DIRECTORY`, `E_STORE_IO`; everything else ends in a value */
+  /**
+   * @throws StoreError `E_RUN_HELD`, `E_RUN_DIRECTORY`, `E_STORE_IO`; what stands against each of its sites, when none could be opened;
+   * ConfigError `E_NOT_FOUND` when jobs are in flight at a site that was not given. Everything else ends in a value
+   */
   async run(): Promise<ControllerEnd> {
     const { state, store, emit, version } = this.#input
     const resumed = state.openedSeq > 0
-    if (this.#input.mode !== 'stop') await this.#checkMachine()
-    const [seq = 0] = await store.append([{ type: 'opened', host: hostname(), pid: process.pid, version } satisfies RunJournalEvent])
-    this.#epoch = seq
-    this.#revision = state.campaign?.revision
-    this.#adopt()
-    emit({ type: 'started', directory: this.#input.directory, counts: state.counts(), resumed })
+    try {
+      this.#checkSites()
+      const openings = await this.#open()
+      if (openings === undefined) return { outcome: 'detached', pause: undefined }
+      const sites = this.#lanes.map(({ site }) => site.name)
+      const opened: RunJournalEvent = { type: 'opened', host: hostname(), pid: process.pid, version, sites }
+      const [seq = 0] = await store.append([opened])
+      this.#epoch = seq
+      this.#revision = state.campaign?.revision
+      this.#adopt()
+      for (const [lane, opening] of openings) if (!lane.site.isOpen) lane.beginOpening(opening)
+      emit({ type: 'started', directory: this.#input.directory, counts: state.counts(), resumed })
+      const end = await this.#finish()
+      emit({ type: 'counts', counts: state.counts() })
+      return end
+    } finally {
+      await this.#leave()
+    }
+  }
+
+  async #finish(): Promise<ControllerEnd> {
     let end: ControllerEnd
     try {
       end = await this.#loop()
+      await this.#leave()
     } catch (error) {
+      await this.#leave()
       if (!isCampaignError(error) || error.code !== 'E_STORE_FULL') throw error
       end = await this.#full(error)
     }
@@ -83,133 +102,142 @@ export class Controller {
     } catch (error) {
       if (!isCampaignError(error) || error.code !== 'E_STORE_FULL') throw error
     }
-    emit({ type: 'counts', counts: state.counts() })
     return end
+  }
+
+  /** Nobody would look after jobs at a site that this controller does not know. */
+  #checkSites(): void {
+    const { state, defaultSite } = this.#input
+    const marks = new Set(this.#lanes.map((lane) => lane.mark))
+    const lost = [...state.flights.values()].filter((flight) => !marks.has(flight.site))
+    const [first] = lost
+    if (first === undefined) return
+    const site = first.site ?? defaultSite
+    throw new ConfigError(
+      'E_NOT_FOUND',
+      `${lost.length} jobs of this run are in flight at the site ${site}, which is not among those given`,
+      {
+        suggestions: [`Describe the site ${site} in cahier.config again`],
+        data: { site, jobs: lost.length },
+      },
+    )
+  }
+
+  /**
+   * Opens all sites; goes on when the first of them is open.
+   *
+   * @returns what became of each: `undefined`, or what stands against it for now. Nothing: the user left meanwhile
+   */
+  async #open(): Promise<readonly (readonly [SiteLane, Promise<Error | undefined>])[] | undefined> {
+    const checkMachine = this.#input.mode !== 'stop'
+    const openings = this.#lanes.map((lane) => [lane, lane.open({ checkMachine })] as const)
+    const { signal } = this.#input
+    const leave = (): void => void this.#leave()
+    signal?.addEventListener('abort', leave, { once: true })
+    const failed: Error[] = []
+    try {
+      await new Promise<void>((resolve, reject) => {
+        for (const [, opening] of openings) {
+          opening.then((trouble) => {
+            if (trouble !== undefined) failed.push(trouble)
+            if (trouble === undefined || signal?.aborted === true) resolve()
+            else if (failed.length === openings.length) reject(failed[0])
+          }, reject)
+        }
+      })
+    } finally {
+      signal?.removeEventListener('abort', leave)
+    }
+    return failed.length === openings.length ? undefined : openings
   }
 
   /** Everything that the journal knows to be in flight is watched again; submissions without an answer are looked up. */
   #adopt(): void {
     const { state, log } = this.#input
-    for (const flight of state.flights.values()) {
-      const watch = this.#watchOf(flight)
-      this.#context.watches.set(flight.key, watch)
-      if (flight.nativeId === undefined) this.#settling.add(watch)
-    }
-    if (state.flights.size > 0) {
-      log.info({ jobs: state.flights.size, withoutAnswer: this.#settling.size }, 'jobs of an earlier controller adopted')
-    }
-  }
-
-  /**
-   * From another machine the queue of a machine shows nothing: taken for an answer, jobs that run there would count as lost
-   * and be run again.
-   */
-  async #checkMachine(): Promise<void> {
-    const { scheduler, state } = this.#input
-    if (scheduler.supports.thisMachineOnly !== true) return
-    const here = hostname()
-    const away: Flight[] = []
-    for (const flight of state.flights.values()) {
-      if (flight.host === here) continue
-      const { directory, tag } = this.#watchOf(flight)
-      if ((await scheduler.exitRecord({ directory, tag })) === undefined) away.push(flight)
-    }
-    const [first] = away
-    if (first === undefined) return
-    throw new SchedulerError(
-      'E_SCHEDULER_SILENT',
-      `${away.length} jobs of this run were given to the ${scheduler.name} scheduler of ${first.host}, which cannot be asked from ${here}`,
-      {
-        suggestions: [
-          `Continue the run on ${first.host}`,
-          'When that machine is gone for good: cahier stop --cancel-jobs, then cahier retry, and run again',
-        ],
-        data: { host: first.host, here, jobs: away.length },
-      },
-    )
-  }
-
-  #watchOf(flight: Flight): Watch {
-    const { planner, scheduler, state, directory, spec } = this.#input
-    const { key, attempt, nativeId } = flight
-    const item = typeof key === 'number' ? state.items?.at(key) : goneItem(key)
-    const tag = item === undefined ? planner.prepareTag(String(key), attempt) : planner.tagOf(item, attempt)
-    const place = item === undefined ? planner.prepareDirectory(String(key), attempt) : planner.directoryOf(item, attempt)
-    return {
-      key,
-      attempt,
-      tag,
-      directory: join(directory, place),
-      label: item === undefined ? String(key).replace('prepare:', '') : itemLabel(item, spec.repetitions),
-      handle: nativeId === undefined ? undefined : { scheduler: scheduler.name, nativeId, tag },
-      needs: item === undefined ? [] : planner.needsOf(item.combination).map((need) => need.key),
-      silentSince: undefined,
-    }
+    for (const flight of state.flights.values()) this.#lanes.find((lane) => lane.mark === flight.site)?.adopt(flight)
+    if (state.flights.size === 0) return
+    const withoutAnswer = this.#lanes.reduce((sum, lane) => sum + lane.settling.size, 0)
+    log.info({ jobs: state.flights.size, withoutAnswer }, 'jobs of an earlier controller adopted')
   }
 
   async #loop(): Promise<ControllerEnd> {
     const { signal, state } = this.#input
     for (;;) {
+      for (const lane of this.#lanes) lane.check()
       if (signal?.aborted === true) return { outcome: 'detached', pause: this.#pause }
       await this.#refresh()
       if (state.stop !== undefined && !state.stop.cancelJobs) {
         await this.#pauseFor('stopped', 'stopped on request; jobs in flight go on')
         return { outcome: 'detached', pause: this.#pause }
       }
-      if (this.#mustCancel) await this.#cancelAll()
-      let moved = false
-      try {
-        moved = await this.#advance()
-        if (this.#silence !== undefined) await this.#speaksAgain()
-      } catch (error) {
-        if (!isSilence(error)) throw error
-        await this.#isSilent(error)
-      }
+      if (this.mustCancel) await this.#recordStop()
       this.#showCounts()
       const end = this.#ended()
       if (end !== undefined) return end
-      await this.#wait(moved)
+      for (const lane of this.#lanes) if (lane.dueInMs() <= 0) lane.begin()
+      await this.#wait()
     }
   }
 
-  /** One round: settle, claim, send, watch. Returns true when something moved. */
-  async #advance(): Promise<boolean> {
-    const { state, settings, checkLease, clock } = this.#input
-    if (this.#silence !== undefined && clock.monotonic() < this.#silence.nextAt) return false
-    let moved = false
-    await this.#settling.settle()
-    if (this.#mayClaim) {
-      const wanted = Math.min(settings.batch, settings.maxInFlight - state.flights.size)
-      const room = wanted > 0 && state.todo > 0 ? Math.min(wanted, this.#roomOnDisk()) : 0
-      if (room > 0) {
-        const round = await this.#claiming.claim(room)
-        moved ||= round.claimed > 0
-        for (const watch of round.uncertain) this.#settling.add(watch)
-        await this.#countFailures(round.failures)
-      }
-    }
-    if (this.#claiming.unsent.length > 0 && clock.monotonic() >= this.#pushedBackUntil && !this.#mustCancel) {
-      checkLease()
-      const round = await sendJobs(this.#context, this.#claiming)
-      moved ||= round.sent > 0
-      for (const watch of round.uncertain) this.#settling.add(watch)
-      await this.#countFailures(round.failures)
-      if (round.pushedBack !== undefined) {
-        this.#pushedBackUntil = clock.monotonic() + Math.min(settings.pollMs * 2, MAX_BACKOFF_MS)
-        this.#input.log.info({ reason: round.pushedBack }, 'the scheduler takes no more jobs for now')
-      }
-    }
-    if (!this.#pushes && clock.monotonic() < this.#nextWatchAt) return moved
-    const judged = await watchJobs(this.#context)
-    this.#pollMs = judged.length > 0 || moved ? settings.pollMs : Math.min(this.#pollMs * 1.2, settings.pollMaxMs)
-    this.#nextWatchAt = clock.monotonic() + this.#pollMs
-    for (const { event, signature, watch } of judged) {
-      if (signature !== undefined) await this.#countFailure(signature, event.d)
-      else if (event.o === 'succeeded') this.#row.succeeded()
-      if (typeof watch.key === 'string' && state.prepareState(watch.key) === 'failed') await this.#cancelDependents(watch.key)
-    }
-    return moved || judged.length > 0
+  async #leave(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.leave()))
   }
+
+  // ---- what lanes ask
+
+  get mayClaim(): boolean {
+    return this.#input.mode !== 'stop' && this.#pause === undefined && this.#input.state.stop === undefined && this.#input.state.todo > 0
+  }
+
+  get mustCancel(): boolean {
+    return this.#input.mode === 'stop' || this.#input.state.stop?.cancelJobs === true
+  }
+
+  get isShared(): boolean {
+    return this.#lanes.length > 1
+  }
+
+  shareOf(lane: SiteLane): number {
+    const { state, settings } = this.#input
+    const claimed = this.#lanes.reduce((sum, one) => sum + one.claims, 0)
+    const wanted = Math.min(lane.site.batch, settings.maxInFlight - state.flights.size - claimed)
+    if (wanted <= 0 || state.todo === 0) return 0
+    const room = Math.min(wanted, this.#roomOnDisk())
+    if (!this.isShared) return room
+    const given = dealJobs(
+      this.#lanes.map((one) => one.load()),
+      Math.min(room, state.todo),
+    )
+    return given[this.#lanes.indexOf(lane)] ?? 0
+  }
+
+  checkLease(): void {
+    this.#input.checkLease()
+  }
+
+  async breaks(lane: SiteLane, detail: string): Promise<void> {
+    if (this.#pause !== undefined) return
+    const { emit, log, clock } = this.#input
+    if (this.#lanes.every((one) => !one.isWilling)) {
+      await this.#pauseFor('breaker', detail)
+      return
+    }
+    const { name: site } = lane.site
+    await this.#write([{ type: 'paused', reason: 'breaker', detail: `${site}: ${detail}`, site }])
+    log.warn({ site, detail }, 'site paused: nothing more is given to it')
+    emit({ type: 'paused', pause: { reason: 'breaker', since: clock.now(), detail: `${site}: ${detail}`, site } })
+  }
+
+  wake(): void {
+    this.#isAwake = true
+    this.#wakeUp?.()
+  }
+
+  #othersCanDo(site: RunSite, item: WorkItem): boolean {
+    return this.#lanes.some((lane) => lane.site !== site && lane.isWilling && lane.canPrepare(item))
+  }
+
+  // ----
 
   #roomOnDisk(): number {
     const { directory, files, log, state } = this.#input
@@ -219,45 +247,14 @@ export class Controller {
     return room
   }
 
-  get #pushes(): boolean {
-    const { scheduler } = this.#input
-    return scheduler.supports.push && scheduler.changed !== undefined
-  }
-
-  get #mayClaim(): boolean {
-    return (
-      this.#input.mode !== 'stop' &&
-      this.#pause === undefined &&
-      this.#input.state.stop === undefined &&
-      // What an earlier controller may have submitted is found out before anything new is claimed.
-      this.#settling.size === 0 &&
-      this.#claiming.unsent.length === 0
-    )
-  }
-
-  get #mustCancel(): boolean {
-    return this.#input.mode === 'stop' || this.#input.state.stop?.cancelJobs === true
-  }
-
   #ended(): ControllerEnd | undefined {
     const { state } = this.#input
-    if (state.flights.size > 0) return undefined
-    if (this.#mustCancel) return { outcome: 'paused', pause: this.#pause }
+    if (state.flights.size > 0 || this.#lanes.some((lane) => lane.claims > 0)) return undefined
+    if (this.mustCancel) return { outcome: 'paused', pause: this.#pause }
     if (this.#pause !== undefined) return { outcome: 'paused', pause: this.#pause }
     if (state.todo > 0) return undefined
     const counts = state.counts()
     return { outcome: counts.failed + counts.invalid === 0 ? 'complete' : 'incomplete', pause: undefined }
-  }
-
-  async #countFailures(details: readonly string[]): Promise<void> {
-    for (const detail of details) await this.#countFailure(failureSignature('not-submitted', undefined, detail), detail)
-  }
-
-  async #countFailure(signature: string, detail: string): Promise<void> {
-    const limit = this.#input.spec.breaker.identical
-    const count = this.#row.failed(signature)
-    if (limit === 0 || count < limit || this.#pause !== undefined) return
-    await this.#pauseFor('breaker', `${count} failures in a row were the same: ${detail}`)
   }
 
   async #pauseFor(reason: RunPause['reason'], detail: string): Promise<void> {
@@ -266,6 +263,11 @@ export class Controller {
     await this.#write([{ type: 'paused', reason, detail }])
     log.warn({ reason, detail }, 'run paused: nothing more is claimed')
     emit({ type: 'paused', pause: this.#pause })
+  }
+
+  async #recordStop(): Promise<void> {
+    if (this.#pause === undefined) await this.#pauseFor('stopped', 'stopped on request; jobs canceled')
+    if (this.#input.state.stop === undefined) await this.#write([{ type: 'stop', cancelJobs: true }])
   }
 
   /** The disk is full: nothing more can be recorded, so nothing more is done. Jobs go on and are adopted later. */
@@ -280,73 +282,6 @@ export class Controller {
     log.error({ error: error.message }, 'disk full: nothing more is claimed')
     emit({ type: 'paused', pause })
     return { outcome: 'paused', pause }
-  }
-
-  async #isSilent(error: unknown): Promise<void> {
-    const { clock, emit, log, settings } = this.#input
-    const now = clock.monotonic()
-    const isNew = this.#silence === undefined
-    this.#silence ??= { since: clock.now(), tries: 0, nextAt: now }
-    this.#silence.tries += 1
-    const backoff = Math.min(settings.pollMs * 2 ** Math.min(this.#silence.tries, 10), MAX_BACKOFF_MS)
-    this.#silence.nextAt = now + backoff * (0.75 + Math.random() / 2)
-    if (!isNew) return
-    const detail = messageOf(error)
-    log.warn({ error: detail }, 'the scheduler is silent: waiting, nothing changes')
-    emit({ type: 'paused', pause: { reason: 'scheduler-silent', since: this.#silence.since, detail } })
-    await this.#write([{ type: 'paused', reason: 'scheduler-silent', detail }], { durable: false })
-  }
-
-  async #speaksAgain(): Promise<void> {
-    if (this.#silence === undefined || this.#input.clock.monotonic() < this.#silence.nextAt) return
-    this.#silence = undefined
-    this.#input.log.info({}, 'the scheduler answers again')
-    if (this.#pause === undefined) await this.#write([{ type: 'unpaused' }], { durable: false })
-  }
-
-  async #cancelAll(): Promise<void> {
-    if (this.#canceledAll) return
-    const { scheduler, log, state } = this.#input
-    if (this.#pause === undefined) await this.#pauseFor('stopped', 'stopped on request; jobs canceled')
-    if (state.stop === undefined) await this.#write([{ type: 'stop', cancelJobs: true }])
-    await this.#dropUnsent()
-    if (this.#settling.size > 0) return
-    const handles = [...this.#context.watches.values()].flatMap((watch) => (watch.handle === undefined ? [] : [watch.handle]))
-    try {
-      if (handles.length > 0) await scheduler.cancel(handles)
-      this.#canceledAll = true
-      log.info({ jobs: handles.length }, 'jobs canceled on request')
-    } catch (error) {
-      if (!isSilence(error)) throw error
-      log.warn({ error: messageOf(error) }, 'the scheduler did not take the cancel yet')
-    }
-  }
-
-  /** Intents that were never sent: nothing ran. */
-  async #dropUnsent(): Promise<void> {
-    const { unsent } = this.#claiming
-    if (unsent.length === 0) return
-    this.#claiming.unsent = []
-    for (const { watch } of unsent) this.#context.watches.delete(watch.key)
-    const verdicts = unsent.map(
-      ({ watch }): RunJournalEvent => ({
-        type: 'verdict',
-        k: watch.key,
-        a: watch.attempt,
-        o: 'not-submitted',
-        d: 'stopped before it was submitted',
-        again: true,
-        void: true,
-      }),
-    )
-    await this.#write(verdicts)
-  }
-
-  async #cancelDependents(prepare: JobKey): Promise<void> {
-    const handles = [...this.#context.watches.values()].flatMap((watch) =>
-      watch.handle !== undefined && watch.needs.includes(String(prepare)) ? [watch.handle] : [],
-    )
-    if (handles.length > 0) await this.#input.scheduler.cancel(handles)
   }
 
   /** Reads what others wrote into the journal: wishes to stop, items to do again. */
@@ -366,24 +301,24 @@ export class Controller {
     emit({ type: 'counts', counts: state.counts() })
   }
 
-  /** Until something may have changed, the next question is due, or the user says stop. */
-  async #wait(moved: boolean): Promise<void> {
-    const { scheduler, clock, settings, signal, state } = this.#input
-    if (moved && this.#mayClaim && state.todo > 0 && state.flights.size < settings.maxInFlight) return
+  /** Until something happened, a lane is due, or the user says stop. */
+  async #wait(): Promise<void> {
+    const { clock, signal } = this.#input
+    if (this.#isAwake) {
+      this.#isAwake = false
+      return
+    }
     const ends = new AbortController()
     const stop = (): void => ends.abort()
     signal?.addEventListener('abort', stop, { once: true })
     if (signal?.aborted === true) stop()
+    this.#wakeUp = stop
     try {
-      const untilWatch = this.#pushes ? REFRESH_MS : this.#nextWatchAt - clock.monotonic()
-      const limit = Math.min(untilWatch, this.#settling.dueInMs() ?? REFRESH_MS, REFRESH_MS)
-      const waits: Promise<unknown>[] = [clock.sleep(Math.max(1, limit), { signal: ends.signal })]
-      if (this.#pushes && scheduler.changed !== undefined && this.#settling.size === 0 && this.#silence === undefined) {
-        waits.push(scheduler.changed({ signal: ends.signal }).then(() => clock.sleep(GATHER_MS, { signal: ends.signal })))
-      }
-      for (const wait of waits) wait.catch(() => undefined)
-      await Promise.race(waits).catch(() => undefined)
+      const limit = Math.min(REFRESH_MS, ...this.#lanes.map((lane) => lane.dueInMs()))
+      await clock.sleep(Math.max(1, limit), { signal: ends.signal }).catch(() => undefined)
     } finally {
+      this.#wakeUp = undefined
+      this.#isAwake = false
       ends.abort()
       signal?.removeEventListener('abort', stop)
     }

@@ -8,16 +8,26 @@ export type JobKey = number | string
 /** What the controller writes into a run's journal. Short field names where there is one event per job. */
 export type RunJournalEvent =
   | CampaignEvent
-  | { readonly type: 'opened'; readonly host: string; readonly pid: number; readonly version: string }
+  /** `sites`: those that this controller uses. */
+  | {
+      readonly type: 'opened'
+      readonly host: string
+      readonly pid: number
+      readonly version: string
+      readonly sites?: readonly string[]
+    }
   | { readonly type: 'closed'; readonly outcome: RunOutcome }
-  /** Durable before the jobs are given to the scheduler. */
-  | { readonly type: 'intents'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
+  /** Durable before the jobs are given to the scheduler. `site`: where, when it is another than that of the campaign event. */
+  | { readonly type: 'intents'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[]; readonly site?: string }
   | { readonly type: 'submitted'; readonly jobs: readonly (readonly [key: JobKey, attempt: number, nativeId: string])[] }
   | { readonly type: 'started'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
+  /** Why jobs wait, in the scheduler's words, when that has changed. */
+  | { readonly type: 'waiting'; readonly words: string; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
   | VerdictEvent
   | CollectedEvent
-  | { readonly type: 'paused'; readonly reason: RunPause['reason']; readonly detail: string }
-  | { readonly type: 'unpaused' }
+  /** `site`: it alone stands still. */
+  | { readonly type: 'paused'; readonly reason: RunPause['reason']; readonly detail: string; readonly site?: string }
+  | { readonly type: 'unpaused'; readonly site?: string }
   | { readonly type: 'retry'; readonly keys: readonly JobKey[] }
   | { readonly type: 'stop'; readonly cancelJobs: boolean }
 
@@ -30,6 +40,8 @@ export type CampaignEvent = {
   readonly definition: SpaceDefinition
   /** Hashes of the parts that must not change unnoticed. */
   readonly fingerprint: Readonly<Record<string, string>>
+  /** The site of all intents that name none; said once, when the run is begun. */
+  readonly site?: string
 }
 
 export type VerdictEvent = {

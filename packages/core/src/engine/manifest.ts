@@ -10,6 +10,12 @@ import { type InputFile, LINKED_FROM_BYTES } from './attempt-files.js'
 
 export const MANIFEST_FILE = 'cahier.json'
 
+export interface ManifestSite {
+  readonly name: string
+  readonly scheduler: string
+  readonly host?: string
+}
+
 /** `cahier.json`: where a run comes from. Written once. */
 export interface RunManifest {
   readonly version: 1
@@ -17,7 +23,10 @@ export interface RunManifest {
   readonly campaign: Readonly<Record<string, unknown>>
   readonly campaignFile: string | null
   readonly campaignHash: string | null
-  readonly site: { readonly name: string; readonly scheduler: string }
+  /** The first of {@link sites}. */
+  readonly site: ManifestSite
+  /** Those that shared the work when the run was begun, when there was more than one. */
+  readonly sites?: readonly ManifestSite[]
   readonly versions: { readonly cahier: string; readonly node: string }
   readonly machine: Readonly<Record<string, unknown>>
   readonly git: {
@@ -84,7 +93,15 @@ export function fingerprintOf(
 ): Record<string, string> {
   const data = campaignAsData(spec)
   const of = (value: unknown): string => hashOf(JSON.stringify(value) ?? '').slice(0, 32)
-  const { resources: _resources, queue: _queue, account: _account, name: _name, ...command } = data['job'] as Record<string, unknown>
+  const {
+    resources: _resources,
+    queue: _queue,
+    account: _account,
+    name: _name,
+    options: _options,
+    pack: _pack,
+    ...command
+  } = data['job'] as Record<string, unknown>
   return {
     sweep: of(definition),
     job: of(command),

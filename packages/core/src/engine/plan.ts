@@ -6,7 +6,7 @@ import type { JobResources } from '../model/job.js'
 import type { TemplateRenderer } from '../ports/template-renderer.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { textOfValue } from '../util/value-text.js'
-import { planResources } from './resources.js'
+import { planOptions, planResources } from './resources.js'
 
 /** Everything about one attempt that can be said before anything is touched. */
 export interface PlannedAttempt {
@@ -17,6 +17,8 @@ export interface PlannedAttempt {
   readonly script: string
   readonly environment: Readonly<Record<string, string>>
   readonly resources: JobResources
+  /** What only the scheduler of the site knows. */
+  readonly options: Readonly<Record<string, unknown>> | undefined
   /** What `parameters.json` says. */
   readonly parameters: Readonly<Record<string, unknown>>
 }
@@ -33,8 +35,10 @@ export interface PlannerInput {
   readonly runId: string
   /** Begins every tag. Name that the run was begun with: jobs in flight are looked up by it when the campaign was renamed since. */
   readonly tagName?: string | undefined
-  /** Absolute; jobs are told where prepare stages left their files. */
+  /** Absolute, as the jobs see it: they are told where prepare stages left their files. */
   readonly runDirectory: string
+  /** Tells the prepare stages of this site from those of the others; absent: the run's first site. */
+  readonly site?: string | undefined
   readonly renderer: TemplateRenderer
   /** Text of each template file that the campaign names. */
   readonly scripts: ReadonlyMap<string, string>
@@ -83,14 +87,14 @@ export class Planner {
   }
 
   #need(name: string, levels: Combination): PrepareNeed {
+    const { site } = this.#input
     const slug = Object.keys(levels).length === 0 ? '' : `:${slugOf(levels)}`
-    return { key: `prepare:${name}${slug}`, name, combination: levels }
+    return { key: `prepare:${name}${slug}${site === undefined ? '' : `@${site}`}`, name, combination: levels }
   }
 
   /** A prepare stage that had to be tried again has another directory: nothing is ever written over. */
   prepareDirectory(key: string, attempt: number): string {
-    const [, name = '', slug] = key.split(':')
-    const place = `prepare/${slug === undefined ? name : `${name}_${slug}`}`
+    const place = `prepare/${key.replace('prepare:', '').replace(':', '_')}`
     return attempt <= 1 ? place : `${place}_a${attempt}`
   }
 
@@ -114,6 +118,7 @@ export class Planner {
       script: this.#script(spec.job, values, 'job'),
       environment: this.#environment(spec.job, item.combination, values, { repetition: item.repetition, attempt, prepare }),
       resources,
+      options: planOptions(spec.job.options, item.combination, (text) => this.#input.renderer.renderArgument(text, values)),
       parameters: { ...item.combination, repetition: item.repetition },
     }
   }
@@ -132,6 +137,7 @@ export class Planner {
       script: this.#script(stage, values, `prepare ${need.name}`),
       environment: this.#environment(stage, need.combination, values, { repetition: 1, attempt, prepare: {} }),
       resources,
+      options: planOptions(stage.options, need.combination, (text) => this.#input.renderer.renderArgument(text, values)),
       parameters: need.combination,
     }
   }
@@ -147,6 +153,7 @@ export class Planner {
     const job = {
       tag,
       cores: resources.cores ?? 1,
+      tasks: resources.tasks ?? 1,
       memoryMiB: resources.memoryMiB ?? 0,
       nodes: resources.nodes ?? 1,
       walltime: walltimeText(resources.walltimeMs ?? 0),
@@ -215,17 +222,20 @@ const DIRECTIVE = /^#(?:SBATCH|OAR|PBS|BSUB|COBALT)\b|^#\s*@/
 
 /**
  * LF line ends, a first line that names a shell, the site's lines after the directives, a last newline. Done to the
- * template, before values are in it: a value keeps its bytes whatever they look like.
+ * template, before values are in it: a value keeps its bytes whatever they look like. No scheduler obeys a directive after the first
+ * command, so what looks like one further down (in a here-document) is text of the script.
  */
 export function finishTemplate(text: string, modules: readonly string[]): string {
   const lines = text.replace(/\r\n?/g, '\n').split('\n')
   while (lines.at(-1) === '') lines.pop()
   if (lines[0]?.startsWith('#!') !== true) lines.unshift('#!/bin/sh')
   if (modules.length > 0) {
-    let last = 0
-    lines.forEach((line, index) => {
-      if (DIRECTIVE.test(line)) last = index
-    })
+    const command = lines.findIndex((line) => line.trim() !== '' && !line.startsWith('#'))
+    const head = command < 0 ? lines : lines.slice(0, command)
+    const last = Math.max(
+      0,
+      head.findLastIndex((line) => DIRECTIVE.test(line)),
+    )
     lines.splice(last + 1, 0, ...modules)
   }
   return `${lines.join('\n')}\n`

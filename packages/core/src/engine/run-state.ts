@@ -14,6 +14,8 @@ export interface Flight {
   readonly intentAt: number
   /** Of the controller that submitted it. */
   readonly host: string
+  /** Where it was given to a scheduler; `undefined`: {@link RunState.site}. */
+  readonly site: string | undefined
   /** `undefined`: the intent is known, what became of the submission is not. */
   nativeId: string | undefined
   submittedAt: number | undefined
@@ -22,6 +24,8 @@ export interface Flight {
   isCanceled: boolean
   /** When it was first seen running. */
   startedAt: number | undefined
+  /** Why it waits, in the scheduler's words. */
+  words: string | undefined
 }
 
 /** The last word about an item, and about each of its attempts when a history is kept. */
@@ -42,8 +46,13 @@ export interface Verdict {
 export interface AttemptHistory {
   readonly attempt: number
   readonly intentAt: number
+  readonly site: string | undefined
   nativeId: string | undefined
   submittedAt: number | undefined
+  /** When it was first seen running. */
+  startedAt: number | undefined
+  /** Why it waits, in the scheduler's words, and since when that is known. */
+  waiting: { readonly words: string; readonly at: number } | undefined
   verdict: Verdict | undefined
 }
 
@@ -83,13 +92,18 @@ export class RunState {
   campaign: CampaignEvent | undefined
   /** Name that the campaign had first: tags are made of it, also after it was renamed. */
   tagName: string | undefined
+  /** Where the jobs are of which nothing else is said; journals of older versions do not name it. */
+  site: string | undefined
+  /** The sites that the newest controller uses. */
+  sites: readonly string[] = []
   items: Space<WorkItem> | undefined
   startedAt: number | undefined
   closedAt: number | undefined
   /** Sequence number of the newest controller's opening: an older controller must write nothing more. */
   openedSeq = 0
   isOpen = false
-  pause: RunPause | undefined
+  /** Sites that stand still. */
+  readonly sitePauses = new Map<string, RunPause>()
   /** The newest wish to stop that no controller has answered by opening or closing. */
   stop: { readonly cancelJobs: boolean; readonly seq: number } | undefined
   /** By key; also of prepare stages, and of items that the edited campaign no longer has. */
@@ -106,6 +120,11 @@ export class RunState {
   readonly #lookedFor = new Map<JobKey, number>()
   readonly #prepares = new Map<string, PrepareState>()
   readonly #prepareAttempts = new Map<string, number>()
+  /** Prepare stages in flight that were edited since: what they make is of no use. */
+  readonly #stale = new Set<JobKey>()
+  /** Where the last attempt was made, when that is not {@link site}. */
+  readonly #lastSites = new Map<JobKey, string>()
+  #pause: RunPause | undefined
   /** Where the newest controller runs. */
   #host = ''
   #cursor = 0
@@ -132,8 +151,12 @@ export class RunState {
     this.closedAt = undefined
     this.openedSeq = 0
     this.isOpen = false
-    this.pause = undefined
+    this.site = undefined
+    this.sites = []
+    this.#pause = undefined
     this.stop = undefined
+    this.#stale.clear()
+    this.sitePauses.clear()
     this.#states = new Uint8Array(0)
     this.#attempts = new Uint16Array(0)
     this.#counts = new Array<number>(STATES.length).fill(0)
@@ -147,6 +170,7 @@ export class RunState {
       this.#voided,
       this.#forgiven,
       this.#lookedFor,
+      this.#lastSites,
       this.#prepares,
       this.#prepareAttempts,
     ]) {
@@ -157,6 +181,13 @@ export class RunState {
 
   get size(): number {
     return this.#states.length
+  }
+
+  /** Why the run stands still: by a decision about all of it, or because none of its sites goes on. */
+  get pause(): RunPause | undefined {
+    if (this.#pause !== undefined) return this.#pause
+    const [first] = this.sitePauses.values()
+    return this.sites.every((name) => this.sitePauses.has(name)) ? first : undefined
   }
 
   stateOf(index: number): ItemState {
@@ -184,6 +215,11 @@ export class RunState {
     return isOpen ? verdict.attempt : undefined
   }
 
+  /** Where the last attempt was made; `undefined`: {@link site}. */
+  siteOfLast(key: JobKey): string | undefined {
+    return this.#lastSites.get(key)
+  }
+
   verdictOf(key: JobKey): Verdict | undefined {
     return this.#verdicts.get(key)
   }
@@ -194,6 +230,11 @@ export class RunState {
 
   prepareState(name: string): PrepareState {
     return this.#prepares.get(name) ?? 'todo'
+  }
+
+  /** True for a prepare stage in flight that the campaign no longer asks for in this form: nothing may wait for it. */
+  isStale(key: JobKey): boolean {
+    return this.#stale.has(key)
   }
 
   counts(): RunCounts {
@@ -287,7 +328,9 @@ export class RunState {
         this.#host = event.host
         this.isOpen = true
         this.closedAt = undefined
-        this.pause = undefined
+        this.sites = event.sites ?? []
+        this.#pause = undefined
+        this.sitePauses.clear()
         this.stop = undefined
         break
       case 'closed':
@@ -295,17 +338,19 @@ export class RunState {
         this.closedAt = at
         break
       case 'paused':
-        this.pause = { reason: event.reason, since: at, detail: event.detail }
+        if (event.site === undefined) this.#pause = { reason: event.reason, since: at, detail: event.detail }
+        else this.sitePauses.set(event.site, { reason: event.reason, since: at, detail: event.detail, site: event.site })
         break
       case 'unpaused':
-        this.pause = undefined
+        if (event.site === undefined) this.#pause = undefined
+        else this.sitePauses.delete(event.site)
         break
       case 'stop':
         this.stop = { cancelJobs: event.cancelJobs || (this.stop?.cancelJobs ?? false), seq }
         if (event.cancelJobs) for (const flight of this.flights.values()) flight.isCanceled = true
         break
       case 'intents':
-        for (const [key, attempt] of event.jobs) this.#intend(key, attempt, at)
+        for (const [key, attempt] of event.jobs) this.#intend(key, attempt, at, event.site)
         break
       case 'submitted':
         for (const [key, attempt, nativeId] of event.jobs) {
@@ -314,8 +359,16 @@ export class RunState {
             flight.nativeId = nativeId
             flight.submittedAt = at
           }
-          const history = this.#history?.get(key)?.find((one) => one.attempt === attempt)
+          const history = this.#attempt(key, attempt)
           if (history !== undefined) Object.assign(history, { nativeId, submittedAt: at })
+        }
+        break
+      case 'waiting':
+        for (const [key, attempt] of event.jobs) {
+          const flight = this.#flight(key, attempt)
+          if (flight !== undefined) flight.words = event.words
+          const history = this.#attempt(key, attempt)
+          if (history !== undefined) history.waiting = { words: event.words, at }
         }
         break
       case 'started':
@@ -324,6 +377,8 @@ export class RunState {
           if (flight === undefined) continue
           flight.isRunning = true
           flight.startedAt ??= at
+          const history = this.#attempt(key, attempt)
+          if (history !== undefined) history.startedAt ??= at
           if (typeof key === 'number') this.#set(key, RUNNING)
         }
         break
@@ -347,6 +402,10 @@ export class RunState {
     return flight?.attempt === attempt ? flight : undefined
   }
 
+  #attempt(key: JobKey, attempt: number): AttemptHistory | undefined {
+    return this.#history?.get(key)?.find((one) => one.attempt === attempt)
+  }
+
   #set(index: number, state: number): void {
     const before = this.#states[index] as number
     this.#counts[before] = (this.#counts[before] as number) - 1
@@ -354,7 +413,7 @@ export class RunState {
     this.#states[index] = state
   }
 
-  #intend(key: JobKey, attempt: number, at: number): void {
+  #intend(key: JobKey, attempt: number, at: number, site: string | undefined): void {
     // Numbers that were passed over belong to directories of a controller that ended before it could say so: nothing ran in them.
     const passed = attempt - this.lastAttempt(key) - 1
     if (passed < 0) this.#lookedFor.set(key, attempt)
@@ -364,12 +423,16 @@ export class RunState {
       attempt,
       intentAt: at,
       host: this.#host,
+      site,
       nativeId: undefined,
       submittedAt: undefined,
       isRunning: false,
       isCanceled: false,
       startedAt: undefined,
+      words: undefined,
     })
+    if (site === undefined) this.#lastSites.delete(key)
+    else this.#lastSites.set(key, site)
     if (typeof key === 'number') {
       this.#attempts[key] = attempt
       this.#set(key, SUBMITTED)
@@ -379,7 +442,8 @@ export class RunState {
     }
     if (this.#history !== undefined) {
       const list = (this.#history.get(key) ?? []).filter((one) => one.attempt !== attempt)
-      list.push({ attempt, intentAt: at, nativeId: undefined, submittedAt: undefined, verdict: undefined })
+      const nothing = { nativeId: undefined, submittedAt: undefined, startedAt: undefined, waiting: undefined, verdict: undefined }
+      list.push({ attempt, intentAt: at, site, ...nothing })
       this.#history.set(key, list)
     }
   }
@@ -402,7 +466,8 @@ export class RunState {
       return
     }
     if (typeof key === 'string') {
-      this.#prepares.set(key, event.again === true ? 'todo' : ok ? 'done' : 'failed')
+      const isStale = this.#stale.delete(key)
+      this.#prepares.set(key, event.again === true || isStale ? 'todo' : ok ? 'done' : 'failed')
       return
     }
     if (event.again === true) {
@@ -414,7 +479,7 @@ export class RunState {
   }
 
   #record(key: JobKey, verdict: Verdict): void {
-    const history = this.#history?.get(key)?.find((one) => one.attempt === verdict.attempt)
+    const history = this.#attempt(key, verdict.attempt)
     if (history !== undefined) history.verdict = verdict
     this.#verdicts.set(key, verdict)
   }
@@ -455,9 +520,13 @@ export class RunState {
     const before = this.items
     const isSame = before !== undefined && canonicalJson(before.definition) === canonicalJson(event.definition)
     if (this.campaign !== undefined && changesPrepare(this.campaign.fingerprint, event.fingerprint)) {
-      for (const [key, state] of this.#prepares) if (state !== 'in-flight') this.#prepares.set(key, 'todo')
+      for (const [key, state] of this.#prepares) {
+        if (state === 'in-flight') this.#stale.add(key)
+        else this.#prepares.set(key, 'todo')
+      }
     }
     this.campaign = event
+    this.site ??= event.site
     this.tagName ??= event.name
     if (isSame) return
     const items = this.#spaceFrom(event.definition)
@@ -506,6 +575,7 @@ export class RunState {
     rekey(this.#voided, moved)
     rekey(this.#forgiven, moved)
     rekey(this.#lookedFor, moved)
+    rekey(this.#lastSites, moved)
     if (this.#history !== undefined) rekey(this.#history, moved)
     this.flights.clear()
     for (const { flight, free } of flights) {

@@ -1,4 +1,4 @@
-import type { RunContext, Watch } from './context.js'
+import type { SiteContext, Watch } from './context.js'
 import type { RunJournalEvent } from './events.js'
 
 interface Open {
@@ -14,10 +14,10 @@ interface Open {
  * only when the scheduler has said so twice after the grace, and there is no exit record either.
  */
 export class Settling {
-  readonly #context: RunContext
+  readonly #context: SiteContext
   readonly #open = new Map<string, Open>()
 
-  constructor(context: RunContext) {
+  constructor(context: SiteContext) {
     this.#context = context
   }
 
@@ -39,11 +39,15 @@ export class Settling {
 
   /** Asks about what is due. Throws what the scheduler throws: then nothing was learnt and nothing changes. */
   async settle(): Promise<void> {
-    const { scheduler, clock, settings, write, watches, log } = this.#context
+    const { site, clock, write, watches, log, signal } = this.#context
+    const { scheduler, timing } = site
     const now = clock.monotonic()
     const due = [...this.#open.values()].filter((open) => open.nextAt <= now)
     if (due.length === 0) return
-    const found = await scheduler.find(due.map((open) => open.watch))
+    const found = await scheduler.find(
+      due.map(({ watch }) => ({ directory: watch.siteDirectory, tag: watch.tag })),
+      { signal },
+    )
     const events: RunJournalEvent[] = []
     for (const open of due) {
       const { watch } = open
@@ -55,14 +59,14 @@ export class Settling {
         log.info({ job: handle.nativeId, label: watch.label }, 'job found again')
         continue
       }
-      const exit = await scheduler.exitRecord({ directory: watch.directory, tag: watch.tag })
+      const exit = await scheduler.exitRecord({ directory: watch.siteDirectory, tag: watch.tag }, { signal })
       if (exit !== undefined) {
         // It ran, and the queue has forgotten it: the record says how it ended.
         watch.handle = { scheduler: scheduler.name, nativeId: '', tag: watch.tag }
         this.#open.delete(watch.tag)
         continue
       }
-      if (now - open.since >= settings.settleGraceMs) open.none += 1
+      if (now - open.since >= timing.settleGraceMs) open.none += 1
       if (open.none >= 2) {
         this.#open.delete(watch.tag)
         watches.delete(watch.key)
@@ -77,7 +81,7 @@ export class Settling {
           ...(watch.isSecondLook === true ? {} : { void: true }),
         })
       } else {
-        open.nextAt = Math.max(open.since + settings.settleGraceMs, now + settings.settleGraceMs / 4)
+        open.nextAt = Math.max(open.since + timing.settleGraceMs, now + timing.settleGraceMs / 4)
       }
     }
     if (events.length > 0) await write(events)

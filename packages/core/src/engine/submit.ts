@@ -1,13 +1,17 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename } from 'node:path'
+import { canonicalJson } from '../canonical-json.js'
 import { isCampaignError, messageOf } from '../errors.js'
 import { combinationId, shortId, slugOf } from '../ids.js'
+import type { CampaignSpec } from '../model/campaign.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobDependency, JobSpec } from '../model/job.js'
+import type { SitePlace } from '../ports/site-place.js'
 import { makeAttemptDirectory } from './attempt-files.js'
-import type { RunContext, Unsent, Watch } from './context.js'
+import { makeWatch, type SiteContext, type Unsent, type Watch } from './context.js'
 import type { JobKey, RunJournalEvent, VerdictEvent } from './events.js'
 import type { PlannedAttempt, PrepareNeed } from './plan.js'
+import { atSite } from './run-site.js'
 
 /** `1f3a9c0b2d/r2`, as `cahier why` takes it. */
 export function itemId(item: WorkItem): string {
@@ -30,25 +34,28 @@ export interface SubmitRound {
 }
 
 /**
- * Claims work: chooses items, makes their directories, writes the intents durably. Nothing is given to the scheduler yet.
+ * Claims work for one site: chooses items, makes their directories, writes the intents durably. Nothing is given to the scheduler yet.
  */
 export class Claiming {
-  readonly #context: RunContext
+  readonly #context: SiteContext
   /** Intents that the scheduler has not taken, in order. */
   unsent: Unsent[] = []
 
-  constructor(context: RunContext) {
+  constructor(context: SiteContext) {
     this.#context = context
   }
 
   /** Chooses at most `room` items and makes them unsent jobs, with the prepare stages that they need before them. */
   async claim(room: number): Promise<SubmitRound> {
-    const { state, planner, scheduler, spec } = this.#context
+    const { state, site, siteMark, spec } = this.#context
+    const { planner, scheduler } = site
     const hasPrepare = spec.prepare.length > 0
     const prepares = new Map<string, PrepareNeed>()
     const doomed = new Map<number, string>()
     let accepted = 0
     const accept = (index: number): boolean => {
+      // One that went out of sight is looked for where it was.
+      if (state.lostAttempt(index) !== undefined && this.#context.isElsewhere(state.siteOfLast(index))) return false
       if (!hasPrepare) return true
       if (accepted + prepares.size >= room) return false
       let isReady = true
@@ -56,12 +63,14 @@ export class Claiming {
         const prepareState = state.prepareState(need.key)
         if (prepareState === 'done') continue
         if (prepareState === 'failed') {
+          if (this.#context.othersCanDo(this.#item(index))) return false
           doomed.set(index, `not run: ${need.key} failed`)
           return true
         }
         if (prepareState === 'todo' && accepted + prepares.size < room) prepares.set(need.key, need)
         // With dependencies the queue does the waiting; without, we do.
-        if (!scheduler.supports.dependencies || this.#context.watches.get(need.key)?.handle === undefined) isReady = false
+        const isQueued = this.#context.watches.get(need.key)?.handle !== undefined && !state.isStale(need.key)
+        if (!scheduler.supports.dependencies || !isQueued) isReady = false
       }
       if (isReady) accepted += 1
       return isReady
@@ -71,7 +80,7 @@ export class Claiming {
     const intents: (readonly [JobKey, number])[] = []
     const verdicts: RunJournalEvent[] = []
     const failures: string[] = []
-    const jobs: { readonly watch: Watch; readonly spec: JobSpec | undefined }[] = []
+    const jobs: Made[] = []
     const refuse = (key: JobKey, attempt: number, outcome: 'upstream-failed' | 'not-submitted', detail: string): void => {
       intents.push([key, attempt])
       verdicts.push({ type: 'verdict', k: key, a: attempt, o: outcome, d: detail })
@@ -109,7 +118,7 @@ export class Claiming {
       throw error
     }
     if (intents.length === 0) return { claimed: 0, uncertain: [], failures }
-    events.push({ type: 'intents', jobs: intents }, ...verdicts)
+    events.push({ type: 'intents', jobs: intents, ...(siteMark === undefined ? {} : { site: siteMark }) }, ...verdicts)
     try {
       await this.#context.write(events)
     } catch (error) {
@@ -117,8 +126,8 @@ export class Claiming {
       throw error
     }
     for (const job of jobs) this.#context.watches.set(job.watch.key, job.watch)
-    for (const { watch, spec: job } of jobs) if (job !== undefined) this.unsent.push({ watch, spec: job })
-    const uncertain = jobs.flatMap((job) => (job.spec === undefined ? [job.watch] : []))
+    for (const { unsent } of jobs) if (unsent !== undefined) this.unsent.push(unsent)
+    const uncertain = jobs.flatMap((job) => (job.unsent === undefined ? [job.watch] : []))
     if (uncertain.length > 0)
       this.#context.log.info({ jobs: uncertain.length }, 'directories of unknown attempts found: looking for their jobs')
     return { claimed: intents.length, uncertain, failures }
@@ -132,7 +141,7 @@ export class Claiming {
 
   /**
    * Plans an attempt and makes its directory. A directory that exists although the journal knows nothing of it (the journal
-   * was repaired, or a controller ended in this moment) may belong to a job that was submitted: then there is no `spec`, and
+   * was repaired, or a controller ended in this moment) may belong to a job that was submitted: then there is nothing to be sent, and
    * the newest of them is looked up before anything else.
    */
   #make(
@@ -141,46 +150,83 @@ export class Claiming {
     label: string,
     needs: readonly string[],
     refuse: (key: JobKey, attempt: number, outcome: 'not-submitted', detail: string) => void,
-  ): { readonly watch: Watch; readonly spec: JobSpec | undefined } | undefined {
-    const { state, directory: root, files, spec, site } = this.#context
+  ): Made | undefined {
+    const { state, directory: root, files, site, siteMark } = this.#context
     let earlier: Watch | undefined
     // One that went out of sight without a record is looked for once more before another attempt is made.
-    const lost = state.lostAttempt(key)
+    const lost = state.siteOfLast(key) === siteMark ? state.lostAttempt(key) : undefined
     for (let attempt = lost ?? state.lastAttempt(key) + 1; ; attempt += 1) {
       let planned: PlannedAttempt
       try {
         planned = plan(attempt)
       } catch (error) {
-        if (earlier !== undefined) return { watch: earlier, spec: undefined }
+        if (earlier !== undefined) return { watch: earlier, unsent: undefined }
         refuse(key, attempt, 'not-submitted', messageOf(error))
         return undefined
       }
-      const directory = join(root, planned.directory)
-      const watch: Watch = { key, attempt, tag: planned.tag, directory, label, handle: undefined, needs, silentSince: undefined }
-      if (lost !== undefined) return { watch: { ...watch, isSecondLook: true }, spec: undefined }
-      if (existsSync(directory)) {
+      const parts = { key, attempt, tag: planned.tag, site, path: planned.directory, label, handle: undefined, needs }
+      const watch = makeWatch(root, parts)
+      if (lost !== undefined) return { watch: makeWatch(root, { ...parts, isSecondLook: true }), unsent: undefined }
+      if (existsSync(watch.directory)) {
         earlier = watch
         continue
       }
-      if (earlier !== undefined) return { watch: earlier, spec: undefined }
-      if (!makeAttemptDirectory(directory, planned.parameters, files)) continue
-      const queue = spec.job.queue ?? site.queue
-      const account = spec.job.account ?? site.account
-      return {
-        watch,
-        spec: {
-          tag: planned.tag,
-          name: planned.name,
-          script: planned.script,
-          directory,
-          environment: planned.environment,
-          resources: planned.resources,
-          ...(queue === undefined ? {} : { queue }),
-          ...(account === undefined ? {} : { account }),
-        },
-      }
+      if (earlier !== undefined) return { watch: earlier, unsent: undefined }
+      // Where the job does not see our files, they are brought there.
+      if (!makeAttemptDirectory(watch.directory, planned.parameters, site.place.isShared ? files : [])) continue
+      const spec = this.#specOf(planned, watch)
+      return { watch, unsent: { watch, spec, parameters: `${canonicalJson(planned.parameters)}\n`, isStaged: site.place.isShared } }
     }
   }
+
+  #specOf(planned: PlannedAttempt, watch: Watch): JobSpec {
+    const { spec, site, files } = this.#context
+    return specOfJob(planned, { directory: watch.siteDirectory, site, files, spec, isStage: typeof watch.key === 'string' })
+  }
+}
+
+interface Made {
+  readonly watch: Watch
+  /** `undefined`: it is to be found out first whether it was submitted before. */
+  readonly unsent: Unsent | undefined
+}
+
+/** A planned attempt as its scheduler gets it. */
+export function specOfJob(
+  planned: PlannedAttempt,
+  {
+    directory,
+    site,
+    files,
+    spec,
+    isStage,
+  }: {
+    /** Absolute, on the site. */
+    readonly directory: string
+    readonly site: { readonly place: SitePlace; readonly queue?: string | undefined; readonly account?: string | undefined }
+    readonly files: readonly { readonly path: string }[]
+    readonly spec: CampaignSpec
+    readonly isStage: boolean
+  },
+): JobSpec {
+  const queue = spec.job.queue ?? site.queue
+  const account = spec.job.account ?? site.account
+  const isPacked = !isStage && spec.job.pack !== undefined
+  return {
+    tag: planned.tag,
+    name: planned.name,
+    script: planned.script,
+    directory,
+    environment: planned.environment,
+    resources: planned.resources,
+    runDirectory: site.place.root,
+    ...(queue === undefined ? {} : { queue }),
+    ...(account === undefined ? {} : { account }),
+    ...(planned.options === undefined ? {} : { options: planned.options }),
+    ...(isPacked ? { pack: spec.job.pack } : {}),
+    // What was brought there is not brought home again.
+    ...(site.place.isShared ? {} : { manifest: { exclude: ['parameters.json', ...files.map(({ path }) => basename(path))] } }),
+  } as JobSpec
 }
 
 /** What became of giving jobs to the scheduler. */
@@ -194,9 +240,12 @@ export interface SendRound {
   readonly pushedBack: string | undefined
 }
 
-/** Gives the unsent jobs to the scheduler, at most `batch` of them, and records what it answered. */
-export async function sendJobs(context: RunContext, claiming: Claiming): Promise<SendRound> {
-  const { scheduler, settings, watches, emit, log, state } = context
+/**
+ * Gives the unsent jobs to the scheduler of the site, at most `batch` of them, and records what it answered. Their directories there are made
+ * ready first.
+ */
+export async function sendJobs(context: SiteContext, claiming: Claiming): Promise<SendRound> {
+  const { site, watches, emit, log, state, signal } = context
   const failed: VerdictEvent[] = []
   const failures: string[] = []
   const batch: Unsent[] = []
@@ -207,7 +256,12 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
     const { watch } = job
     const missing = watch.needs.filter((key) => state.prepareState(key) !== 'done' && watches.get(key)?.handle === undefined)
     const failedNeed = missing.find((key) => state.prepareState(key) === 'failed')
-    if (failedNeed !== undefined) {
+    const item = typeof watch.key === 'number' ? state.items?.at(watch.key) : undefined
+    if (failedNeed !== undefined && item !== undefined && context.othersCanDo(item)) {
+      watches.delete(watch.key)
+      const d = `not given to ${site.name}: ${failedNeed} failed there`
+      dropped.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'not-submitted', d, again: true, void: true })
+    } else if (failedNeed !== undefined) {
       watches.delete(watch.key)
       doomed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${failedNeed} failed` })
     } else if (missing.some((key) => state.prepareState(key) === 'todo')) {
@@ -215,14 +269,21 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
       watches.delete(watch.key)
       const d = 'not given to the scheduler: its prepare stage is tried again'
       dropped.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'not-submitted', d, again: true, void: true })
-    } else if (batch.length >= settings.batch || missing.length > 0) kept.push(job)
+    } else if (batch.length >= site.batch || missing.length > 0) kept.push(job)
     else batch.push(job)
   }
   claiming.unsent = [...batch, ...kept]
   if (dropped.length + doomed.length > 0) await context.write([...dropped, ...doomed])
   reportRefused(context, doomed)
   if (batch.length === 0) return { sent: 0, uncertain: [], failures, pushedBack: undefined }
-  const outcomes = await scheduler.submit(batch.map((job) => withDependencies(context, job)))
+  const unstaged = batch.filter((job) => !job.isStaged)
+  if (unstaged.length > 0) {
+    const attempts = unstaged.map(({ watch, parameters }) => ({ directory: watch.path, parameters }))
+    await atSite(site, () => site.place.stage(attempts, { signal }))
+    for (const job of unstaged) job.isStaged = true
+  }
+  // Not to be interrupted: what a submission cut short came to would have to be found out.
+  const outcomes = await atSite(site, () => site.scheduler.submit(batch.map((job) => withDependencies(context, job))))
   const submitted: [JobKey, number, string][] = []
   const uncertain: Watch[] = []
   const back: Unsent[] = []
@@ -270,14 +331,14 @@ export async function sendJobs(context: RunContext, claiming: Claiming): Promise
   return { sent: submitted.length, uncertain, failures, pushedBack }
 }
 
-function reportRefused({ state, spec, emit }: RunContext, verdicts: readonly VerdictEvent[]): void {
+function reportRefused({ state, spec, emit }: SiteContext, verdicts: readonly VerdictEvent[]): void {
   for (const { k, d: detail } of verdicts) {
     const item = typeof k === 'number' ? state.items?.at(k) : undefined
     if (item !== undefined) emit({ type: 'item', item: itemId(item), label: itemLabel(item, spec.repetitions), state: 'failed', detail })
   }
 }
 
-function withDependencies(context: RunContext, job: Unsent): JobSpec {
+function withDependencies(context: SiteContext, job: Unsent): JobSpec {
   const dependencies = job.watch.needs.flatMap((key): JobDependency[] => {
     const handle = context.watches.get(key)?.handle
     return handle === undefined || context.state.prepareState(key) === 'done' ? [] : [{ kind: 'afterok', on: handle }]

@@ -6,9 +6,10 @@ import type { JobObservation, JobResult } from '../model/job.js'
 import type { ItemState } from '../model/run.js'
 import { lastLine, readTail } from './attempt-files.js'
 import { conclude, isSilent } from './conclude.js'
-import type { Collected, RunContext, Watch } from './context.js'
+import type { Collected, EndedJob, SiteContext, Watch } from './context.js'
 import type { VerdictEvent } from './events.js'
 import { failureSignature } from './failure-signature.js'
+import type { Homecoming } from './homecoming.js'
 import { goneItem } from './run-state.js'
 import { isSilence, itemId, itemLabel } from './submit.js'
 
@@ -22,94 +23,179 @@ export interface Judged {
 
 /** How many exit records are read at a time. */
 const READS = 32
+/** Between two entries into the journal about why jobs wait. */
+const WORDS_MS = 60_000
 
-/**
- * Asks the scheduler about everything in flight and judges what has ended: exit record, results, verdict.
- *
- * @returns what was judged, after it is durable in the journal
- * @throws what `observe` throws: then nothing has changed
- */
-export async function watchJobs(context: RunContext, options: { readonly signal?: AbortSignal } = {}): Promise<readonly Judged[]> {
-  const { watches, scheduler, clock, settings, state, write, log } = context
-  const known: Watch[] = []
-  const recorded: Watch[] = []
-  for (const watch of watches.values()) {
-    if (watch.handle === undefined) continue
-    if (watch.handle.nativeId === '') recorded.push(watch)
-    else known.push(watch)
-  }
-  if (known.length + recorded.length === 0) return []
-  const observations =
-    known.length === 0
-      ? []
-      : await scheduler.observe(
-          known.map((watch) => watch.handle as NonNullable<Watch['handle']>),
-          options,
-        )
-  const now = clock.monotonic()
-  const started: [Watch['key'], number][] = []
-  const silent: [Watch, JobObservation | undefined][] = recorded.map((watch) => [watch, undefined])
-  known.forEach((watch, position) => {
-    const observation = observations[position]
-    if (isSilent(observation)) {
-      watch.silentSince ??= now
-      silent.push([watch, observation])
-      return
-    }
-    watch.silentSince = undefined
-    if (observation?.state === 'running' && state.flights.get(watch.key)?.isRunning === false) started.push([watch.key, watch.attempt])
-  })
-  if (started.length > 0) await write([{ type: 'started', jobs: started }], { durable: false })
-  const judged: Judged[] = []
-  const unread: unknown[] = []
-  const isStage = ([watch]: (typeof silent)[number]): boolean => itemOf(context, watch) === undefined
-  // Prepare stages first: what became of them says what the end of a job means that waited for them.
-  for (const group of [silent.filter(isStage), silent.filter((one) => !isStage(one))]) {
-    const ends: Judged[] = []
-    for (let from = 0; from < group.length; from += READS) {
-      const part = group.slice(from, from + READS)
-      const some = await Promise.allSettled(part.map(([watch, observation]) => judge(context, watch, observation, now, settings.graceMs)))
-      some.forEach((end, position) => {
-        if (end.status === 'fulfilled') {
-          if (end.value !== undefined) ends.push(end.value)
-        } else if (isSilence(end.reason)) {
-          // One job's directory that cannot be read says nothing about the others.
-          log.debug({ job: part[position]?.[0].label, error: messageOf(end.reason) }, 'exit record not readable')
-          unread.push(end.reason)
-        } else throw end.reason
-      })
-    }
-    if (ends.length > 0) await write(ends.map((one) => one.event))
-    for (const { watch, event } of ends) {
-      watches.delete(watch.key)
-      report(context, watch, event)
-    }
-    judged.push(...ends)
-  }
-  if (unread.length > 0 && unread.length === silent.length) throw unread[0]
-  return judged
+/** A job with what is known about its end. */
+interface Ending {
+  readonly watch: Watch
+  readonly observation: JobObservation | undefined
 }
 
-async function judge(
-  context: RunContext,
-  watch: Watch,
-  observation: JobObservation | undefined,
-  now: number,
-  graceMs: number,
-): Promise<Judged | undefined> {
-  const exit = await context.scheduler.exitRecord({ directory: watch.directory, tag: watch.tag })
-  const result = conclude({ exit, observation, silentMs: watch.silentSince === undefined ? 0 : now - watch.silentSince, graceMs })
-  if (result === undefined || (result.outcome === 'upstream-failed' && needsInFlight(context, watch))) return undefined
-  return decide(context, watch, await collectFrom(context, watch, result), result)
+/** Asks the scheduler of a site about everything in flight there and judges what has ended: exit record, files, results, verdict. */
+export class Watching {
+  readonly #context: SiteContext
+  readonly #homecoming: Homecoming
+  #wordsAt = Number.NEGATIVE_INFINITY
+
+  constructor(context: SiteContext, homecoming: Homecoming) {
+    this.#context = context
+    this.#homecoming = homecoming
+  }
+
+  /**
+   * @returns what was judged, after it is durable in the journal
+   * @throws what `observe` throws: then nothing has changed
+   */
+  async look(): Promise<readonly Judged[]> {
+    const { watches, site, clock, write, log, signal } = this.#context
+    const known: Watch[] = []
+    const endings: Ending[] = []
+    for (const watch of watches.values()) {
+      if (watch.handle === undefined || watch.ended !== undefined) continue
+      if (watch.handle.nativeId === '') endings.push({ watch, observation: undefined })
+      else known.push(watch)
+    }
+    if (known.length + endings.length === 0) return []
+    const observations =
+      known.length === 0
+        ? []
+        : await site.scheduler.observe(
+            known.map((watch) => watch.handle as NonNullable<Watch['handle']>),
+            { signal },
+          )
+    const now = clock.monotonic()
+    const started: [Watch['key'], number][] = []
+    known.forEach((watch, position) => {
+      const observation = observations[position]
+      if (isSilent(observation)) {
+        watch.silentSince ??= now
+        endings.push({ watch, observation })
+        return
+      }
+      watch.silentSince = undefined
+      watch.seenWords = wordsOf(observation)
+      if (observation?.state === 'running' && this.#context.state.flights.get(watch.key)?.isRunning === false)
+        started.push([watch.key, watch.attempt])
+    })
+    if (started.length > 0) await write([{ type: 'started', jobs: started }], { durable: false })
+    await this.#writeWords(now)
+    const judged: Judged[] = []
+    const unread: unknown[] = []
+    // Prepare stages first: what became of them says what the end of a job means that waited for them.
+    const [stages, others] = split(endings, ({ watch }) => itemOf(this.#context, watch) === undefined)
+    for (const group of [stages, others]) {
+      const ends: Judged[] = []
+      for (let from = 0; from < group.length; from += READS) {
+        const part = group.slice(from, from + READS)
+        const some = await Promise.allSettled(part.map((ending) => this.#conclude(ending, now)))
+        some.forEach((end, position) => {
+          if (end.status === 'fulfilled') {
+            if (end.value !== undefined) ends.push(end.value)
+          } else if (isSilence(end.reason)) {
+            // One job's directory that cannot be read says nothing about the others.
+            log.debug({ job: part[position]?.watch.label, error: messageOf(end.reason) }, 'exit record not readable')
+            unread.push(end.reason)
+          } else throw end.reason
+        })
+      }
+      judged.push(...(await this.#write(ends)))
+    }
+    if (unread.length > 0 && unread.length === endings.length) throw unread[0]
+    return judged
+  }
+
+  /** Judges the jobs whose files have come home, or will not. */
+  async takeHome(): Promise<readonly Judged[]> {
+    const home = this.#homecoming.take()
+    const judged: Judged[] = []
+    for (const group of split(home, (watch) => itemOf(this.#context, watch) === undefined)) {
+      const ends: Judged[] = []
+      for (let from = 0; from < group.length; from += READS) {
+        ends.push(...(await Promise.all(group.slice(from, from + READS).map((watch) => this.#judgeAtHome(watch)))))
+      }
+      judged.push(...(await this.#write(ends)))
+    }
+    return judged
+  }
+
+  async #write(ends: readonly Judged[]): Promise<readonly Judged[]> {
+    if (ends.length > 0) await this.#context.write(ends.map((one) => one.event))
+    for (const { watch, event } of ends) {
+      this.#context.watches.delete(watch.key)
+      report(this.#context, watch, event)
+    }
+    return ends
+  }
+
+  async #conclude({ watch, observation }: Ending, now: number): Promise<Judged | undefined> {
+    const { site, signal } = this.#context
+    const exit = await site.scheduler.exitRecord({ directory: watch.siteDirectory, tag: watch.tag }, { signal })
+    const silentMs = watch.silentSince === undefined ? 0 : now - watch.silentSince
+    const result = conclude({ exit, observation, silentMs, graceMs: site.timing.graceMs })
+    if (result === undefined || (result.outcome === 'upstream-failed' && needsInFlight(this.#context, watch))) return undefined
+    if (isAway(this.#context, watch, result)) {
+      this.#homecoming.add(watch, result)
+      return undefined
+    }
+    return decide(this.#context, watch, await collectFrom(this.#context, watch, result), result)
+  }
+
+  async #judgeAtHome(watch: Watch): Promise<Judged> {
+    const { result, home } = watch.ended as EndedJob
+    if (home?.ok !== false) return decide(this.#context, watch, await collectFrom(this.#context, watch, result), result)
+    const detail = `its files could not be brought home: ${home.detail}`
+    if (result.outcome === 'succeeded') return decide(this.#context, watch, { ok: false, detail }, result)
+    return decide(this.#context, watch, undefined, { ...result, detail: `${result.detail}; ${detail}` })
+  }
+
+  /** Why jobs wait, when that has changed: for a user who asks while nobody else can. */
+  async #writeWords(now: number): Promise<void> {
+    if (now - this.#wordsAt < WORDS_MS) return
+    const groups = new Map<string, [Watch['key'], number][]>()
+    for (const watch of this.#context.watches.values()) {
+      const { seenWords } = watch
+      if (seenWords === undefined || seenWords === watch.words) continue
+      watch.words = seenWords
+      const group = groups.get(seenWords)
+      if (group === undefined) groups.set(seenWords, [[watch.key, watch.attempt]])
+      else group.push([watch.key, watch.attempt])
+    }
+    if (groups.size === 0) return
+    this.#wordsAt = now
+    await this.#context.write(
+      [...groups].map(([words, jobs]) => ({ type: 'waiting' as const, words, jobs })),
+      { durable: false },
+    )
+  }
+}
+
+/** Of a job that waits and of which the scheduler says why. */
+function wordsOf(observation: JobObservation | undefined): string | undefined {
+  if (observation === undefined || (observation.state !== 'pending' && observation.state !== 'held')) return undefined
+  const { rawState, reason = '' } = observation
+  return reason === '' ? undefined : `${rawState} ${reason}`.trim().slice(0, 300)
+}
+
+function split<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  const parts: [T[], T[]] = [[], []]
+  for (const one of all) parts[isFirst(one) ? 0 : 1].push(one)
+  return parts
+}
+
+/** True when a job has left files on its site that we want here. What a prepare stage made stays where the jobs need it. */
+function isAway(context: SiteContext, watch: Watch, { outcome }: JobResult): boolean {
+  if (context.site.place.isShared || outcome === 'upstream-failed' || outcome === 'not-submitted') return false
+  return outcome !== 'succeeded' || itemOf(context, watch) !== undefined
 }
 
 /** True while it is not known what becomes of the prepare stages of a job: one that failed may be tried again. */
-function needsInFlight({ state }: RunContext, { needs }: Watch): boolean {
+function needsInFlight({ state }: SiteContext, { needs }: Watch): boolean {
   return needs.some((key) => state.prepareState(key) === 'in-flight') && !needs.some((key) => state.prepareState(key) === 'failed')
 }
 
 /** Reads the results of a job that succeeded; a prepare stage has none. */
-async function collectFrom(context: RunContext, watch: Watch, result: JobResult): Promise<Collected | undefined> {
+async function collectFrom(context: SiteContext, watch: Watch, result: JobResult): Promise<Collected | undefined> {
   if (result.outcome !== 'succeeded') return undefined
   const item = itemOf(context, watch)
   if (item === undefined) return undefined
@@ -121,11 +207,11 @@ async function collectFrom(context: RunContext, watch: Watch, result: JobResult)
 }
 
 /** The work item of a watch; `undefined` for a prepare stage. */
-export function itemOf(context: RunContext, watch: Watch): WorkItem | undefined {
+export function itemOf(context: SiteContext, watch: Watch): WorkItem | undefined {
   return typeof watch.key === 'number' ? context.state.items?.at(watch.key) : goneItem(watch.key)
 }
 
-function decide(context: RunContext, watch: Watch, collected: Collected | undefined, result: JobResult): Judged {
+function decide(context: SiteContext, watch: Watch, collected: Collected | undefined, result: JobResult): Judged {
   const { state, spec } = context
   const flight = state.flights.get(watch.key)
   const upstream = watch.needs.find((key) => state.prepareState(key) === 'failed')
@@ -143,7 +229,9 @@ function decide(context: RunContext, watch: Watch, collected: Collected | undefi
   if (!isOk && outcome !== 'invalid' && line !== '') detail = `${detail}: ${line.slice(0, 300)}`
   const wasAsked = flight?.isCanceled === true && (outcome === 'canceled' || outcome === 'killed')
   // The prepare stage that it waited for failed and is, or was, tried again: so is this job, which did not run.
-  const isBehind = outcome === 'upstream-failed' && upstream === undefined && watch.needs.length > 0
+  const item = itemOf(context, watch)
+  const isElsewhere = upstream !== undefined && item !== undefined && context.othersCanDo(item)
+  const isBehind = outcome === 'upstream-failed' && (isElsewhere || (upstream === undefined && watch.needs.length > 0))
   const retried = !isOk && mayTryAgain(spec.retry, outcome) && state.countedAttempts(watch.key) < spec.retry.attempts
   const event: VerdictEvent = {
     type: 'verdict',
@@ -160,15 +248,16 @@ function decide(context: RunContext, watch: Watch, collected: Collected | undefi
     ...(wasAsked || isBehind ? { void: true } : {}),
   }
   const counts = !isOk && !wasAsked && outcome !== 'upstream-failed' && outcome !== 'canceled'
-  // The line of an invalid result stands in the detail; that of a failed program in its stderr.
-  return { watch, event, signature: counts ? failureSignature(outcome, result.exitCode, outcome === 'invalid' ? detail : line) : undefined }
+  // The line of an invalid result stands in the detail, that of a failed program in its stderr; of one that never ran there is the scheduler's.
+  const words = outcome === 'invalid' || line === '' ? detail : line
+  return { watch, event, signature: counts ? failureSignature(outcome, result.exitCode, words) : undefined }
 }
 
-function mayTryAgain(retry: RunContext['spec']['retry'], outcome: VerdictEvent['o']): boolean {
+function mayTryAgain(retry: SiteContext['spec']['retry'], outcome: VerdictEvent['o']): boolean {
   return (retry.on as readonly string[]).includes(outcome)
 }
 
-function report({ state, emit, log, spec }: RunContext, watch: Watch, event: VerdictEvent): void {
+function report({ state, emit, log, spec }: SiteContext, watch: Watch, event: VerdictEvent): void {
   if (typeof watch.key !== 'number') {
     if (event.o === 'succeeded') log.info({ stage: watch.label }, 'prepare stage done')
     else log.warn({ stage: watch.label, outcome: event.o, detail: event.d, directory: watch.directory }, 'prepare stage failed')

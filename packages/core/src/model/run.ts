@@ -34,6 +34,16 @@ export interface RunPause {
   readonly reason: 'breaker' | 'stopped' | 'disk-full' | 'scheduler-silent' | 'login-needed'
   readonly since: number
   readonly detail: string
+  /** Only this site of the run stands still. */
+  readonly site?: string
+}
+
+/** Where a run stands at one of its sites. */
+export interface SiteStatus {
+  readonly name: string
+  readonly submitted: number
+  readonly running: number
+  readonly pause: RunPause | undefined
 }
 
 export interface RunHolder {
@@ -55,6 +65,8 @@ export interface RunStatus {
   readonly pause: RunPause | undefined
   /** Newest failures first, at most 10. */
   readonly failures: readonly ItemReport[]
+  /** The sites that the newest controller used, and those with jobs in flight; absent in journals of older versions. */
+  readonly sites?: readonly SiteStatus[]
 }
 
 /** What is known about one attempt, for `cahier why`. */
@@ -67,6 +79,8 @@ export interface AttemptReport {
   readonly nativeId: string | undefined
   /** Where it was submitted; absent in journals of runs on one site that do not say it. */
   readonly site?: string
+  /** Of one that has not started: why it waits, in the scheduler's words, and since when that is known. */
+  readonly waiting?: { readonly words: string; readonly at: number }
   readonly exitCode: number | undefined
   readonly submittedAt: number | undefined
   readonly startedAt: number | undefined
@@ -90,8 +104,11 @@ export interface ItemReport {
 export interface RunPlan {
   readonly campaign: string
   readonly directory: string | undefined
+  /** The first of {@link sites}. */
   readonly site: string
   readonly scheduler: string
+  /** All that share the work. */
+  readonly sites: readonly { readonly name: string; readonly scheduler: string; readonly host?: string }[]
   readonly combinations: number
   readonly repetitions: number
   readonly items: number

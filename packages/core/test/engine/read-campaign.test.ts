@@ -47,7 +47,7 @@ describe('readCampaign', () => {
       'factors.n: expected a list or names with values, but there is nothing',
     )
     expect(refusal({ ...good, site: { scheduler: 'slurm' } })).toMatchObject({
-      message: expect.stringContaining('site: expected a text, not names with values') as unknown,
+      message: expect.stringContaining('site: expected a text or a list, not names with values') as unknown,
       suggestions: ['Describe the site in cahier.config.yaml, and write its name here'],
     })
   })

@@ -13,6 +13,7 @@ import { takeHold } from './hold.js'
 import { openRun } from './open-run.js'
 import { prepareCampaign } from './prepared.js'
 import { chooseItems } from './read-run.js'
+import { isLocal } from './run-campaign.js'
 
 export interface RetryItemsOptions {
   /** Selectors as for `whyItem`. */
@@ -114,8 +115,8 @@ export interface SweepChange extends SpaceDifference {
 export async function setSweep(directory: string, options: SetSweepOptions): Promise<SweepChange> {
   const path = checkRunDirectory(directory)
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
-  const campaign = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  const campaign = prepareCampaign(loaded, services.renderer, { isLocal: isLocal(services) })
   if (!options.apply) {
     await using run = await openRun(path, { readOnly: true })
     return { ...compareItems(run.state.items ?? campaign.items, campaign.items), applied: false, counts: run.state.counts() }

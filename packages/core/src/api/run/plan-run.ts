@@ -11,6 +11,7 @@ import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
 import { openServices, type ServiceOptions } from '../services.js'
 import { openRun } from './open-run.js'
 import { type PreparedCampaign, prepareCampaign } from './prepared.js'
+import { isLocal } from './run-campaign.js'
 
 export interface PlanRunOptions extends ServiceOptions {
   readonly campaign: string | CampaignDefinition | LoadedCampaign
@@ -30,10 +31,10 @@ const SUMMED = 100_000
  */
 export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
   const { site, renderer } = services
   await services.checkScheduler()
-  const campaign = prepareCampaign(loaded, renderer, { isLocal: site.scheduler === 'local' })
+  const campaign = prepareCampaign(loaded, renderer, { isLocal: isLocal(services) })
   const { spec, items, space } = campaign
   const directory = options.directory === undefined ? undefined : resolve(options.directory)
   const warnings: string[] = []
@@ -85,6 +86,7 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
     directory,
     site: site.name,
     scheduler: site.scheduler,
+    sites: services.sites.map(({ site: { name, scheduler, host } }) => ({ name, scheduler, ...(host === undefined ? {} : { host }) })),
     combinations: space.size,
     repetitions: spec.repetitions,
     items: items.size,

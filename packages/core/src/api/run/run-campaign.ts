@@ -12,12 +12,14 @@ import {
   inputFiles,
   keepSources,
   MANIFEST_FILE,
+  type ManifestSite,
   type RunManifest,
   readManifest,
 } from '../../engine/manifest.js'
 import { Planner } from '../../engine/plan.js'
 import { checkWritable, findRuns, kindOfDirectory, makeRunDirectory, runName } from '../../engine/run-directory.js'
-import { ConfigError, StoreError } from '../../errors.js'
+import { RunSite } from '../../engine/run-site.js'
+import { ConfigError, isCampaignError, StoreError } from '../../errors.js'
 import { slugOf } from '../../ids.js'
 import type { WorkItem } from '../../model/combination.js'
 import type { LoadedCampaign, RunEvent, RunSummary } from '../../model/run.js'
@@ -27,7 +29,8 @@ import { makeLogger } from '../../system/log.js'
 import { describeMachine } from '../../system/machine.js'
 import { writeFileAtomicSync } from '../../util/atomic-file.js'
 import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
-import { cahierVersion, openServices, type ServiceOptions, type Services } from '../services.js'
+import { cahierVersion, openServices, type ServiceOptions, type Services, type SiteServices } from '../services.js'
+import type { NamedSite } from '../site-config.js'
 import { makeCollect } from './collect.js'
 import { type Hold, takeHold } from './hold.js'
 import { type OpenRun, openJournal } from './open-run.js'
@@ -69,8 +72,8 @@ export interface RunTiming {
  */
 export async function runCampaign(options: RunCampaignOptions): Promise<RunSummary> {
   const loaded = await asLoadedCampaign(options.campaign)
-  await using services = await openServices(loaded.directory, { ...options, defaultSite: [loaded.spec.site].flat()[0] })
-  const prepared = prepareCampaign(loaded, services.renderer, { isLocal: services.site.scheduler === 'local' })
+  await using services = await openServices(loaded.directory, { ...options, defaultSite: loaded.spec.site })
+  const prepared = prepareCampaign(loaded, services.renderer, { isLocal: isLocal(services) })
   await services.checkScheduler()
   const directory = await chooseDirectory(prepared, options, services)
   using log = makeLogger({ file: join(directory, 'log.ndjson'), clock: services.clock })
@@ -106,39 +109,23 @@ export async function drive(
   files: readonly InputFile[],
   options: Pick<RunCampaignOptions, 'maxInFlight' | 'onEvent' | 'signal' | 'timing' | 'log'> & { readonly mode?: 'run' | 'stop' },
 ): Promise<ControllerEnd> {
-  const { spec, scripts } = campaign
-  const { site, clock, renderer } = services
-  const scheduler = await services.scheduler()
-  const runId = run.state.campaign?.runId ?? ''
-  const poll = options.timing?.pollMs ?? (scheduler.supports.push ? 1000 : 30_000)
+  const { spec } = campaign
+  const { clock } = services
+  const defaultSite = defaultSiteOf(run, services)
   const controller = new Controller({
     spec,
     directory: run.directory,
-    planner: new Planner({
-      spec,
-      runId,
-      tagName: run.state.tagName,
-      runDirectory: run.directory,
-      renderer,
-      scripts,
-      modules: site.modules,
-    }),
+    sites: sitesOf(run, services, defaultSite, options.mode === 'stop').map((site) =>
+      runSite(site, { run, campaign, services, files, timing: options.timing, defaultSite, takesWork: services.sites.includes(site) }),
+    ),
+    defaultSite,
     state: run.state,
     store: run.store,
-    scheduler,
     collect: campaign.collect ?? makeCollect(spec),
     files,
-    site,
     clock,
     log: options.log ?? services.log,
-    settings: {
-      maxInFlight: options.maxInFlight ?? spec.maxInFlight,
-      batch: 256,
-      graceMs: options.timing?.graceMs ?? (scheduler.supports.push ? 5000 : 120_000),
-      settleGraceMs: options.timing?.settleGraceMs ?? (scheduler.supports.push ? 1000 : 60_000),
-      pollMs: poll,
-      pollMaxMs: poll * 10,
-    },
+    settings: { maxInFlight: options.maxInFlight ?? spec.maxInFlight },
     emit: options.onEvent ?? (() => undefined),
     version: cahierVersion(),
     checkLease: () => hold.check(),
@@ -146,6 +133,84 @@ export async function drive(
     mode: options.mode ?? 'run',
   })
   return await controller.run()
+}
+
+/** The site of all jobs of which the journal names none. Journals of older versions never do: then it is that of the manifest. */
+function defaultSiteOf({ state, directory }: OpenRun, { sites, site }: Services): string {
+  if (state.site !== undefined) return state.site
+  const begun = readManifest(directory)?.site.name
+  return begun !== undefined && sites.some((one) => one.site.name === begun) ? begun : site.name
+}
+
+/**
+ * The sites that share the work, and those where jobs of this run are in flight; to stop, only these.
+ *
+ * @throws ConfigError `E_NOT_FOUND` for jobs in flight at a site that nobody describes any more
+ */
+function sitesOf({ state }: OpenRun, services: Services, defaultSite: string, isStop: boolean): SiteServices[] {
+  const names = new Map<string, number>()
+  for (const { site = defaultSite } of state.flights.values()) names.set(site, (names.get(site) ?? 0) + 1)
+  const shared = services.sites.filter(({ site }) => !isStop || names.has(site.name))
+  for (const { site } of services.sites) names.delete(site.name)
+  const others = [...names].map(([name, jobs]): SiteServices => {
+    try {
+      return services.siteNamed(name)
+    } catch (cause) {
+      if (!isCampaignError(cause) || cause.code !== 'E_NOT_FOUND') throw cause
+      throw new ConfigError(
+        'E_NOT_FOUND',
+        `${jobs} jobs of this run are in flight at the site ${name}, which the configuration does not have`,
+        {
+          suggestions: [
+            `Describe the site ${name} in cahier.config again, or give its name to the site that it is now`,
+            ...cause.suggestions,
+          ],
+          data: { site: name, jobs, ...cause.data },
+          cause,
+        },
+      )
+    }
+  })
+  return [...shared, ...others]
+}
+
+function runSite(
+  services: SiteServices,
+  parts: {
+    readonly run: OpenRun
+    readonly campaign: DrivenCampaign
+    readonly services: Services
+    readonly files: readonly InputFile[]
+    readonly timing: RunTiming | undefined
+    readonly defaultSite: string
+    readonly takesWork: boolean
+  },
+): RunSite {
+  const { run, campaign, files, timing, defaultSite, takesWork } = parts
+  const { spec, scripts } = campaign
+  const { site } = services
+  const runId = run.state.campaign?.runId ?? ''
+  const place = services.place({ directory: run.directory, runId, inputs: files, fetch: spec.fetch })
+  const planner = new Planner({
+    spec,
+    runId,
+    tagName: run.state.tagName,
+    // Known once the place is open; nothing is planned before.
+    get runDirectory() {
+      return place.root
+    },
+    renderer: parts.services.renderer,
+    scripts,
+    modules: site.modules,
+    site: site.name === defaultSite ? undefined : site.name,
+  })
+  const { name, queue, account } = site
+  return new RunSite({ name, queue, account, place, planner, timing, takesWork, openScheduler: (call) => services.scheduler(call) })
+}
+
+/** True when every job runs on this machine: then its programs can be looked up. */
+export function isLocal({ sites }: Services): boolean {
+  return sites.every(({ site }) => site.scheduler === 'local')
 }
 
 async function chooseDirectory(campaign: PreparedCampaign, options: RunCampaignOptions, { clock }: Services): Promise<string> {
@@ -197,7 +262,8 @@ async function enter(run: OpenRun, campaign: PreparedCampaign, services: Service
       const runId = readManifest(directory)?.runId ?? randomBytes(5).toString('hex')
       const files = keepSources(directory, 1, campaign, campaign.scripts)
       await writeManifest(directory, runId, campaign, services)
-      await store.append([{ type: 'campaign', runId, name, revision: 1, definition: items.definition, fingerprint }])
+      const site = services.site.name
+      await store.append([{ type: 'campaign', runId, name, revision: 1, definition: items.definition, fingerprint, site }])
       return files
     }
     const changed = changedParts(before.fingerprint, fingerprint)
@@ -239,6 +305,10 @@ function describeChange(run: OpenRun, items: Space<WorkItem>, changed: readonly 
   )
 }
 
+function manifestSite({ name, scheduler, host }: NamedSite): ManifestSite {
+  return { name, scheduler, ...(host === undefined ? {} : { host }) }
+}
+
 async function writeManifest(directory: string, runId: string, campaign: PreparedCampaign, services: Services): Promise<void> {
   const git = await readGitState(campaign.directory)
   const { user: _user, ...machine } = describeMachine()
@@ -249,7 +319,8 @@ async function writeManifest(directory: string, runId: string, campaign: Prepare
     campaign: campaignAsData(campaign.spec),
     campaignFile: campaign.file ?? null,
     campaignHash: campaign.file === undefined || !existsSync(campaign.file) ? null : hashOf(readFileSync(campaign.file)),
-    site: { name: services.site.name, scheduler: services.site.scheduler },
+    site: manifestSite(services.site),
+    ...(services.sites.length > 1 ? { sites: services.sites.map(({ site }) => manifestSite(site)) } : {}),
     versions: { cahier: cahierVersion(), node: process.version },
     machine,
     git:
