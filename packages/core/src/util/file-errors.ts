@@ -1,7 +1,7 @@
 import { StoreError, systemCodeOf } from '../errors.js'
 
 const FULL = new Set(['ENOSPC', 'EDQUOT'])
-const UNUSABLE = new Set(['EACCES', 'EROFS', 'EPERM', 'ENOTDIR', 'ENOENT'])
+const UNUSABLE = new Set(['EACCES', 'EROFS', 'EPERM', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT'])
 
 /** Turns a failure of the file system into what those who make the files of a run know: full, or not usable. */
 export function asStoreError(error: unknown, path: string): unknown {
