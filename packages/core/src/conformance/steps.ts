@@ -44,6 +44,19 @@ export async function observeOne({ scheduler }: SchedulerWorld, handle: JobHandl
   return observation
 }
 
+/** Asks again while the scheduler is silent, as everybody who uses one does. */
+export async function patiently<T>({ lab }: SchedulerWorld, ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + (lab.patienceMs ?? PATIENCE_MS)
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'E_SCHEDULER_SILENT' || performance.now() >= deadline) throw error
+      await pause(POLL_MS)
+    }
+  }
+}
+
 /** Waits until `reached` says so of every job. States that go backwards fail on the way. */
 export async function waitFor(
   { scheduler, lab }: SchedulerWorld,

@@ -17,6 +17,7 @@ export function listedJob({ elements, ...row }: JobRow): ListedJob {
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(endedAt === undefined ? {} : { endedAt }),
     elements: elements === undefined ? 1 : elements.reduce((sum, [from, to]) => sum + to - from + 1, 0),
+    ...(elements === undefined ? {} : { ranges: elements }),
     ...(tag === undefined ? {} : { tag }),
   }
 }

@@ -1,0 +1,19 @@
+import { afterAll, describe, test } from 'vitest'
+import { register } from '../../../src/conformance/index.js'
+import { makeFakeQueue } from './fake-queue.js'
+
+describe('a batch scheduler keeps the promises of the Scheduler port', () => {
+  const lab = makeFakeQueue()
+  afterAll(() => lab[Symbol.asyncDispose]())
+  const subject = async () => {
+    const scheduler = lab.connect({ options: { commandTimeout: 5_000 } })
+    await scheduler.open()
+    return scheduler
+  }
+  register({
+    test,
+    subject,
+    lab: { ...lab, shortestWalltimeMs: 1_000 },
+    supports: { arrays: true, dependencies: true, accounting: true, push: true, hold: true },
+  })
+})
