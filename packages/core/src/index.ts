@@ -26,6 +26,26 @@ export type { EngineJob, SubmitJobOptions, SubmittedJob } from './api/engine-job
 export { filterBadHosts, type Gatherable, type GatherOptions, gatherOutputs, type OutputGroup, worstExitCode } from './api/gather.js'
 export { Host, type HostOptions, uniqueHosts } from './api/host.js'
 export { type HostGroups, type HostInput, type HostsOptions, hosts, setHostGroups } from './api/hosts.js'
+export {
+  cancelJobs,
+  continueJob,
+  type JobOrder,
+  type JobOutputEnd,
+  type JobOutputOptions,
+  type JobRequest,
+  listJobs,
+  type OrderedJob,
+  orderJobs,
+  readBatchScript,
+  readJobOutput,
+  type ShownJob,
+  type SiteAccessOptions,
+  type SiteJobs,
+  type SubmitSiteJobOptions,
+  type SubmittedSiteJob,
+  scriptOfCommand,
+  submitJob,
+} from './api/jobs.js'
 export type { ByteHandler, LineHandler, OutputHandler } from './api/output-handlers.js'
 export { type GetNextOptions, type LevelStats, ParamSweeper, type ParamSweeperOptions, type Sweeps } from './api/param-sweeper.js'
 export { type ForwardingPool, PortForwarder, type PortForwarderOptions } from './api/port-forwarder.js'
@@ -77,6 +97,7 @@ export {
   useConfiguration,
   userConfigDirectory,
 } from './api/site-config.js'
+export { type CheckSiteOptions, checkSites, type ListedSite, listSites } from './api/sites.js'
 export { SshProcess, type SshProcessOptions } from './api/ssh-process.js'
 export type { ExecutionStatistics } from './api/statistics.js'
 export type { ExpectOutcome } from './api/stream-text.js'
@@ -115,6 +136,7 @@ export type {
   RunStatus,
   RunSummary,
 } from './model/run.js'
+export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
 export type { Space } from './model/space.js'
 export type { AdapterDiagnosis, AdapterKind, AdapterListing, AdapterSources } from './plugins/adapter-registry.js'
 export { AdapterRegistry } from './plugins/adapter-registry.js'

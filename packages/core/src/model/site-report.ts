@@ -85,5 +85,7 @@ export interface ListedJob {
   readonly endedAt?: number
   /** How many elements of an array this line stands for. */
   readonly elements: number
+  /** Which, both ends included, where the line stands for several. */
+  readonly ranges?: readonly (readonly [number, number])[]
   readonly tag?: string
 }
