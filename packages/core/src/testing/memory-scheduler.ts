@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SchedulerError } from '../errors.js'
 import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, JobState, SubmitOutcome } from '../model/job.js'
+import type { ListedJob } from '../model/site-report.js'
 import type { CancelOutcome, Scheduler, SchedulerSupports } from '../ports/scheduler.js'
 
 /** What a job of the {@link MemoryScheduler} does when it is run. */
@@ -81,6 +82,14 @@ export class MemoryScheduler implements Scheduler {
       if (entry.state === 'pending' && this.#mayStart(entry)) this.#run(entry)
       const { state, end } = entry
       return { handle, state, rawState: end ?? state, ...(end === undefined ? {} : { end }) }
+    })
+  }
+
+  async list(): Promise<readonly ListedJob[]> {
+    this.#ask('observe')
+    return this.entries.map(({ handle, job, state, end }) => {
+      const { nativeId, tag } = handle
+      return { nativeId, tag, name: job.name, state, rawState: (end ?? state).toUpperCase(), elements: 1 }
     })
   }
 

@@ -19,7 +19,11 @@ Exit code 1 when a site did not answer; the jobs of the others are listed all th
     { description: 'On one site, also those that ended a moment ago', command: '<%= config.bin %> jobs list --site local --all' },
   ]
   static override flags = {
-    site: Flags.string({ description: 'Site of cahier.config. May be given again. Default: all of them.', multiple: true }),
+    site: Flags.string({
+      description: 'Site of cahier.config. May be given again. Default: all of them.',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
     all: Flags.boolean({ char: 'a', description: 'Also jobs that have ended and are still shown.' }),
     dir: Flags.string({ description: 'Folder with cahier.config and cahier-jobs.', default: '.' }),
   }

@@ -16,8 +16,8 @@ export default class JobsSubmit extends CahierCommand {
   static override description =
     `SCRIPT is a batch script with a #! line; its directive lines (#SBATCH …) count, and what the flags say fills in what they leave open.
 Behind two dashes stands a command: one word is text for a shell there ('hostname; date'), several words are a program with its arguments.
-The job starts in a directory of its own, cahier-jobs/NAME_DATE_ID, with the files that --file names beside it; its output is in stdout and stderr there. On a site that does not see this
-machine's files it has the same directory below the work directory of the site.
+The job starts in a directory of its own, cahier-jobs/NAME_DATE_ID, with the files that --file names beside it; its output is in stdout and stderr there.
+On a site that does not see the files of this machine, the job has the same directory below the work directory of the site.
 When the scheduler does not say whether it took the job, the job is looked up by its tag, and never submitted again on suspicion. If that stays open, --continue asks again later.`
   static override usage = 'jobs submit [flags] SCRIPT | jobs submit [flags] -- COMMAND... | jobs submit --continue DIR'
   static override examples = [
@@ -49,18 +49,27 @@ When the scheduler does not say whether it took the job, the job is looked up by
       char: 'o',
       description: "Option of the site's scheduler, as qos=debug. May be given again.",
       multiple: true,
+      multipleNonGreedy: true,
       helpValue: 'NAME=VALUE',
     }),
-    file: Flags.string({ char: 'f', description: 'File that is copied beside the job. May be given again.', multiple: true }),
+    file: Flags.string({
+      char: 'f',
+      description: 'File that is copied beside the job. May be given again.',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'FILE',
+    }),
     env: Flags.string({
       char: 'e',
       description: 'Environment variable of the job. May be given again.',
       multiple: true,
+      multipleNonGreedy: true,
       helpValue: 'NAME=VALUE',
     }),
     after: Flags.string({
       description: 'Id or directory of a job that it waits for. May be given again.',
       multiple: true,
+      multipleNonGreedy: true,
       helpValue: 'JOB',
     }),
     kind: Flags.string({
