@@ -6,6 +6,7 @@ import type { Space } from '../model/space.js'
 import type { TemplateRenderer } from '../ports/template-renderer.js'
 import { nearestName } from '../util/nearest.js'
 import { GIVEN_NAMES } from './plan.js'
+import { textsOf } from './resources.js'
 
 /** What is checked before anything runs. */
 export interface CampaignCheck {
@@ -24,7 +25,19 @@ export interface CampaignCheck {
 type Stage = CampaignSpec['job'] | CampaignSpec['prepare'][number]
 
 /** Names that a job's directory has by itself. */
-const OWN_FILES = ['job.sh', 'stdout', 'stderr', 'exit.json', 'started', 'parameters.json']
+const OWN_FILES = [
+  'job.sh',
+  'wrapper.sh',
+  'stdout',
+  'stderr',
+  'exit.json',
+  'running',
+  'started',
+  'parameters.json',
+  'manifest',
+  'submission',
+  'scheduler.log',
+]
 
 /** Combinations that are looked at one by one for the names that they have; beyond that every n-th. */
 const LOOKED_AT = 20_000
@@ -58,6 +71,7 @@ export function checkCampaign(check: CampaignCheck): void {
     ...checkStages(check, names.sets),
     ...checkReferences(spec, names.all, check.results),
     ...checkFiles(check),
+    ...checkFetch(spec),
     ...[spec.job, ...spec.prepare].flatMap((stage) => checkProgram(check, stage)),
   ]
   const [first] = faults
@@ -129,7 +143,8 @@ function usedNames(
   if (typeof stage.command === 'string') look(stage.command, `${where}.command`, placeholders, code)
   if (Array.isArray(stage.command)) for (const word of stage.command) look(word, `${where}.command`, 'braces')
   for (const [name, text] of Object.entries(stage.environment ?? {})) look(text, `${where}.environment.${name}`, 'braces')
-  if ('queue' in stage && stage.name !== undefined) look(stage.name, `${where}.name`, 'braces')
+  if (where === 'job' && stage.name !== undefined) look(stage.name, `${where}.name`, 'braces')
+  if (typeof stage.options === 'object') for (const text of textsOf(stage.options)) look(text, `${where}.options`, 'braces')
   return found
 }
 
@@ -167,6 +182,30 @@ function checkReferences(spec: CampaignSpec, factors: readonly string[], declare
     for (const name of Object.keys(figure.where ?? {})) expect(name, factors, `${where}.where`, 'factor')
   })
   return faults
+}
+
+/** What is brought home lies below the directory of its job. */
+function checkFetch({ fetch = [], collect }: CampaignSpec): Fault[] {
+  const outside = fetch.filter((pattern) => pattern.startsWith('/') || pattern.split('/').includes('..'))
+  const faults = outside.map((pattern): Fault => {
+    const message = `fetch names ${pattern}, which is not below the directory of a job`
+    return { code: 'E_CAMPAIGN_INVALID', message, suggestion: 'Give names and patterns as the job sees them: *.dat, output/*.nc' }
+  })
+  if (fetch.length === 0 || outside.length > 0) return faults
+  for (const [name, rule] of Object.entries(collect)) {
+    if (typeof rule === 'function' || ['stdout', 'stderr'].includes(rule.from) || fetch.some((one) => mayFit(one, rule.from))) continue
+    faults.push({
+      code: 'E_CAMPAIGN_INVALID',
+      message: `collect.${name} reads ${rule.from}, which fetch would leave on the site`,
+      suggestion: `Add ${rule.from} to fetch`,
+    })
+  }
+  return faults
+}
+
+/** True unless it is certain that the pattern does not mean the file. */
+function mayFit(pattern: string, file: string): boolean {
+  return /[*?[\]{}!]/.test(pattern) || file === pattern || file.startsWith(`${pattern.replace(/\/$/, '')}/`)
 }
 
 function checkFiles({ spec, directory, scripts }: CampaignCheck): Fault[] {

@@ -32,6 +32,9 @@ export function describeExit(code: number): string {
   return signal === undefined ? `exit code ${code}` : `exit code ${code} (${signal})`
 }
 
+/** How our wrapper ends when another start of the job holds its directory: it says nothing about that one. */
+export const REFUSED_EXIT_CODE = 111
+
 function isAlive(observation: JobObservation | undefined): boolean {
   return observation !== undefined && ['pending', 'held', 'running'].includes(observation.state)
 }
@@ -48,16 +51,23 @@ export function conclude(evidence: Evidence): JobResult | undefined {
 function concludeFromRecord(exit: ExitRecord, observation: JobObservation | undefined): JobResult | undefined {
   const facts = { startedAt: exit.startedAt * 1000, endedAt: exit.endedAt * 1000, host: exit.host, proof: 'exit-record' as const }
   const end = observation?.end
+  // The scheduler itself had started it again.
+  const which = (exit.start ?? 1) > 1 ? ` at start ${exit.start}` : ''
   switch (exit.reason) {
     case 'exited':
       if (exit.exitCode === 0) {
         const odd = end !== undefined && end !== 'completed' ? `; the scheduler says ${observation?.rawState}` : ''
-        return { ...facts, outcome: 'succeeded', exitCode: 0, detail: `exit code 0${odd}` }
+        return { ...facts, outcome: 'succeeded', exitCode: 0, detail: `exit code 0${which}${odd}` }
       }
       if (end === 'out-of-memory' || end === 'timed-out') {
-        return { ...facts, outcome: end, exitCode: exit.exitCode, detail: `${observation?.rawState}, ${describeExit(exit.exitCode)}` }
+        return {
+          ...facts,
+          outcome: end,
+          exitCode: exit.exitCode,
+          detail: `${observation?.rawState}, ${describeExit(exit.exitCode)}${which}`,
+        }
       }
-      return { ...facts, outcome: 'failed', exitCode: exit.exitCode, detail: describeExit(exit.exitCode) }
+      return { ...facts, outcome: 'failed', exitCode: exit.exitCode, detail: `${describeExit(exit.exitCode)}${which}` }
     case 'not-started':
       return {
         ...facts,
@@ -103,6 +113,14 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
       return { ...facts, outcome: 'canceled', proof: 'queue', detail: `canceled before it started (${words})` }
     }
     if (silentMs < graceMs) return undefined
+    if (observation.exitCode === REFUSED_EXIT_CODE) {
+      return {
+        ...facts,
+        outcome: 'lost',
+        proof: 'absence',
+        detail: `${words}: it found its directory held by another start of the same job, which has left no exit record`,
+      }
+    }
     const proof = observation.exitCode === undefined ? ('queue' as const) : ('accounting' as const)
     const outcome = observation.end === undefined ? undefined : BY_END[observation.end]
     if (outcome !== undefined) {

@@ -7,13 +7,17 @@ export function failureSignature(outcome: string, exitCode: number | undefined, 
 }
 
 function normaliseLine(line: string): string {
-  return line
-    .trim()
-    .slice(0, 500)
-    .replace(/0x[0-9a-fA-F]+/g, '#')
-    .replace(/(?:\/[\w.+@-]+){2,}/g, '/…')
-    .replace(/\d+(?:[.:]\d+)*/g, '#')
-    .replace(/\s+/g, ' ')
+  return (
+    line
+      .trim()
+      .slice(0, 500)
+      .replace(/0x[0-9a-fA-F]+/g, '#')
+      // Ids of combinations, in tags and in names of directories.
+      .replace(/(?<![0-9A-Za-z])(?=[a-f]*\d)[0-9a-f]{8,}(?![0-9A-Za-z])/g, '#')
+      .replace(/(?:\/[\w.+@-]+){2,}/g, '/…')
+      .replace(/\d+(?:[.:]\d+)*/g, '#')
+      .replace(/\s+/g, ' ')
+  )
 }
 
 /** Counts identical failures in a row. */

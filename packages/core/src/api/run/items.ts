@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { readTail } from '../../engine/attempt-files.js'
+import type { AttemptHistory } from '../../engine/run-state.js'
 import { itemId } from '../../engine/submit.js'
 import { combinationId, makeTag, slugOf } from '../../ids.js'
 import type { WorkItem } from '../../model/combination.js'
@@ -31,11 +32,13 @@ export function reportItem(run: OpenRun, index: number, options: { readonly tail
     tag: tagOf(run, item, one.attempt),
     directory: attemptDirectory(run, item, one.attempt),
     outcome: one.verdict?.outcome,
-    detail: one.verdict?.detail ?? (one.nativeId === undefined ? 'being submitted' : 'in flight'),
+    detail: one.verdict?.detail ?? describeFlight(one),
     nativeId: one.nativeId,
+    ...siteOf(run, one.site),
+    ...(one.waiting === undefined || one.startedAt !== undefined ? {} : { waiting: one.waiting }),
     exitCode: one.verdict?.exitCode,
     submittedAt: one.submittedAt,
-    startedAt: one.verdict?.startedAt,
+    startedAt: one.verdict?.startedAt ?? one.startedAt,
     endedAt: one.verdict?.endedAt,
   }))
   if (attempts.length === 0 && verdict !== undefined) {
@@ -46,6 +49,7 @@ export function reportItem(run: OpenRun, index: number, options: { readonly tail
       outcome: verdict.outcome,
       detail: verdict.detail,
       nativeId: undefined,
+      ...siteOf(run, state.siteOfLast(index)),
       exitCode: verdict.exitCode,
       submittedAt: undefined,
       startedAt: verdict.startedAt,
@@ -64,6 +68,18 @@ export function reportItem(run: OpenRun, index: number, options: { readonly tail
     detail: last?.detail ?? 'not tried yet',
     ...(tail === '' ? {} : { tail }),
   }
+}
+
+function siteOf({ state }: OpenRun, site: string | undefined): { readonly site?: string } {
+  const name = site ?? state.site
+  return name === undefined ? {} : { site: name }
+}
+
+/** Of an attempt without a verdict. */
+function describeFlight({ nativeId, startedAt, waiting }: AttemptHistory): string {
+  if (nativeId === undefined) return 'being submitted'
+  if (startedAt !== undefined) return 'running'
+  return waiting === undefined ? 'in flight' : `waits: ${waiting.words}`
 }
 
 function tailOf(directory: string): string {

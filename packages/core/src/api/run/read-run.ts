@@ -40,7 +40,22 @@ export function statusOf(run: OpenRun, holder: RunHolder | undefined): RunStatus
     holder,
     pause,
     failures: state.recentFailures(SHOWN_FAILURES).map((index) => reportItem(run, index)),
+    ...sitesOf(run),
   }
+}
+
+/** The sites that the newest controller used, and those with jobs in flight. Unknown in journals that name none. */
+function sitesOf({ state }: OpenRun): Pick<RunStatus, 'sites'> {
+  const first = state.site ?? state.sites[0]
+  if (first === undefined) return {}
+  const sites = new Map(state.sites.map((name) => [name, { submitted: 0, running: 0 }]))
+  for (const { key, site = first, isRunning } of state.flights.values()) {
+    if (typeof key !== 'number') continue
+    const counts = sites.get(site) ?? { submitted: 0, running: 0 }
+    counts[isRunning ? 'running' : 'submitted'] += 1
+    sites.set(site, counts)
+  }
+  return { sites: [...sites].map(([name, counts]) => ({ name, ...counts, pause: state.sitePauses.get(name) })) }
 }
 
 /** Every work item, or those in one state, in order of the sweep. */
@@ -168,10 +183,11 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
   let before = ''
   for (;;) {
     const status = statusOf(run, readHolder(run.directory))
-    const text = JSON.stringify([status.counts, status.pause])
+    const pauses = status.pause === undefined ? (status.sites ?? []).flatMap(({ pause }) => pause ?? []) : [status.pause]
+    const text = JSON.stringify([status.counts, pauses])
     if (text !== before) {
       onEvent?.({ type: 'counts', counts: status.counts })
-      if (status.pause !== undefined) onEvent?.({ type: 'paused', pause: status.pause })
+      for (const pause of pauses) onEvent?.({ type: 'paused', pause })
     }
     before = text
     if (status.holder === undefined || signal?.aborted === true) {
