@@ -25,6 +25,8 @@ import { Status } from './status.js'
 import { Submitter } from './submitter.js'
 import { TrackedJobs } from './tracked-jobs.js'
 
+/** Each element reads the list of all: beyond this the reading is dearer than another submission. */
+const LARGEST_ARRAY = 1_000
 /** Where it is not said how long the queue shows jobs that have ended. */
 const KEPT_AT_LEAST_MS = 60_000
 
@@ -209,6 +211,7 @@ export class BatchScheduler implements Scheduler {
 
   /** Jobs go on. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#status.close()
     await this.#records[Symbol.asyncDispose]()
   }
 
@@ -263,7 +266,7 @@ export class BatchScheduler implements Scheduler {
     const { dialect, options } = this.#parts
     const { maxArraySize, queues } = this.facts()
     const arrays = dialect.supports.arrays && dialect.arrayIndex !== undefined && options.arrays
-    const most = arrays ? Math.min(maxArraySize, options.maxArraySize ?? Number.POSITIVE_INFINITY) : 1
+    const most = arrays ? Math.min(maxArraySize, options.maxArraySize ?? LARGEST_ARRAY) : 1
     return {
       maxArraySize: (place) => Math.min(most, this.#submitter.limitOf(place)),
       longestWalltimeMs: (queue) => queues.find(({ name, isDefault }) => (queue === undefined ? isDefault : name === queue))?.maxWalltimeMs,

@@ -37,7 +37,7 @@ export async function cancelJobs(
   const { jobs, status, clock, dialect } = parts
   const asked = handles.map((handle) => jobs.track(handle))
   let snapshot = status.snapshot
-  if (asked.some((job) => !isKnown(job, snapshot))) snapshot = await status.ask(options)
+  if (asked.some((job) => !isKnown(job, snapshot))) snapshot = await status.askAnew(options)
   const outcomes = asked.map((job): CancelOutcome['outcome'] => outcomeOf(job, snapshot))
   const wanted = asked.filter((_job, index) => outcomes[index] === 'requested')
   const { ids, alone } = chooseTargets(wanted, jobs)

@@ -1,3 +1,4 @@
+import { messageOf, SchedulerError, systemCodeOf } from '../../errors.js'
 import type { JobHandle, JobPlace } from '../../model/job.js'
 import type { Logger } from '../../ports/logger.js'
 import type { CallOptions } from '../../ports/scheduler.js'
@@ -42,12 +43,9 @@ export async function findJobs(
   options: CallOptions = {},
 ): Promise<ReadonlyMap<string, JobHandle>> {
   const { files, status, jobs: tracked, followUp, log } = parts
-  const texts = await files.read(
-    jobs.map(({ directory }) => `${directory}/${SUBMISSION_FILE}`),
-    options,
-  )
+  const texts = await readTexts(files, jobs, options)
   const wanted = jobs.map((place, index): Wanted => ({ place, groups: parseSubmissionFile(texts[index] ?? '') }))
-  const { rows } = await status.ask(options)
+  const { rows } = await status.askAnew(options)
   const found = new Map<string, JobHandle>()
   const take = (some: readonly Wanted[], answer: readonly JobRow[]): readonly Wanted[] => {
     const seen = submissionsIn(answer, log)
@@ -71,6 +69,20 @@ export async function findJobs(
     take(missing, answer)
   }
   return found
+}
+
+async function readTexts(files: SiteFiles, jobs: readonly JobPlace[], options: CallOptions): Promise<readonly (string | undefined)[]> {
+  try {
+    return await files.read(
+      jobs.map(({ directory }) => `${directory}/${SUBMISSION_FILE}`),
+      options,
+    )
+  } catch (error) {
+    if (options.signal?.aborted === true || systemCodeOf(error) === 'E_SCHEDULER_SILENT') throw error
+    throw new SchedulerError('E_SCHEDULER_SILENT', `it cannot be read with which submissions jobs came: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
 }
 
 async function askByTag(

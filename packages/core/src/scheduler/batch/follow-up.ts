@@ -81,7 +81,7 @@ export class FollowUp {
     const doomed: TrackedJob[] = []
     const stubborn: TrackedJob[] = []
     const now = this.#parts.clock.monotonic()
-    for (const job of jobs.all()) {
+    for (const job of jobs.followed()) {
       if (endsByRecord(job) || job.moment >= snapshot.moment) continue
       const row = rowOf(snapshot, job)
       if (row === undefined) {
@@ -96,46 +96,51 @@ export class FollowUp {
       }
     }
     const isCanceled = await this.#cancel([...doomed, ...stubborn], signal)
-    await this.#readFiles([...gone, ...bare], signal)
+    await this.#read([...gone, ...bare], EXIT_RECORD_FILE, signal, (job, text) => {
+      job.record = parseExitRecord(text, job.handle.tag) ?? job.record
+    })
     const open = (job: TrackedJob): boolean => job.record === undefined
     await this.#lookCloser(bare.filter(open), signal)
     await this.#askAccounting([...gone, ...bare.filter((job) => job.closer === undefined)].filter(open), signal)
     return isCanceled
   }
 
-  /** Reads what lies in the directories of these jobs, in one exchange: exit records, and which submission they came with. */
-  async #readFiles(jobs: readonly TrackedJob[], signal: AbortSignal): Promise<void> {
-    const { files, log } = this.#parts
-    const wanted: { readonly job: TrackedJob; readonly path: string; readonly take: (text: string) => void }[] = []
-    for (const job of jobs) {
-      const { directory } = job
-      if (directory === undefined) continue
-      const take = (text: string): void => {
-        job.record = parseExitRecord(text, job.handle.tag) ?? job.record
-      }
-      wanted.push({ job, path: `${directory}/${EXIT_RECORD_FILE}`, take })
-      if (job.group !== undefined || (job.element === undefined && job.member === undefined)) continue
-      wanted.push({ job, path: `${directory}/${SUBMISSION_FILE}`, take: (text) => this.#takeGroup(job, text) })
+  /** Finds out with which submissions jobs of an earlier program came, once for each: a line with another tag is not theirs. */
+  async identify(signal: AbortSignal): Promise<void> {
+    const unknown: TrackedJob[] = []
+    for (const job of this.#parts.jobs.followed()) {
+      if (job.wasIdentified || job.directory === undefined || (job.element === undefined && job.member === undefined)) continue
+      unknown.push(job)
     }
-    if (wanted.length === 0) return
+    await this.#read(unknown, SUBMISSION_FILE, signal, (job, text) => {
+      const places = parseSubmissionFile(text).filter((place) => place.element === (job.element ?? 0) && place.member === job.member)
+      if (places.length === 1) job.group = places[0]?.tag
+    })
+  }
+
+  /** Reads files in the directories of jobs, in one exchange. What cannot be read now is no news. */
+  async #read(
+    jobs: readonly TrackedJob[],
+    name: string,
+    signal: AbortSignal,
+    take: (job: TrackedJob, text: string) => void,
+  ): Promise<void> {
+    const known = jobs.filter(({ directory }) => directory !== undefined)
+    if (known.length === 0) return
     try {
-      const texts = await files.read(
-        wanted.map(({ path }) => path),
+      const texts = await this.#parts.files.read(
+        known.map(({ directory }) => `${directory}/${name}`),
         { signal },
       )
-      wanted.forEach(({ take }, index) => {
+      known.forEach((job, index) => {
         const text = texts[index]
-        if (text !== undefined) take(text)
+        if (text !== undefined) take(job, text)
+        if (name === SUBMISSION_FILE) job.wasIdentified = true
       })
     } catch (error) {
       signal.throwIfAborted()
-      log.debug({ error: messageOf(error) }, 'exit records not readable')
+      this.#parts.log.debug({ error: messageOf(error), file: name }, 'files of jobs not readable')
     }
-  }
-
-  #takeGroup(job: TrackedJob, text: string): void {
-    const places = parseSubmissionFile(text).filter((place) => place.element === (job.element ?? 0) && place.member === job.member)
-    if (places.length === 1) job.group = places[0]?.tag
   }
 
   async #lookCloser(jobs: readonly TrackedJob[], signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import type { ExitRecord, JobObservation } from '../../model/job.js'
 import type { JobRow } from '../../ports/scheduler-dialect.js'
+import { REFUSED_EXIT_CODE } from '../job-wrapper.js'
 import { isFinalRecord, type TrackedJob } from './tracked-jobs.js'
 
 /** What is known at the moment of an observation beside the job itself. */
@@ -43,7 +44,11 @@ export function observationOf(job: TrackedJob, { row, isCovered, accountingSilen
   if (never !== undefined) return { handle, state: 'ended', rawState: '', end: never.end, reason: never.message }
   if (closer?.state === 'ended') return ended(job, closer)
   if (told !== undefined) return told
-  if (record !== undefined) return fromRecord(job, record)
+  if (record !== undefined) {
+    // Told to end, by us or at its walltime, or to make room for another: then it comes back, and may be out of sight for a moment.
+    if (job.absences > 1 || job.cancelAskedAt !== undefined) return fromRecord(job, record)
+    return { handle, state: 'unknown', rawState: '', reason: 'it was told to end, and the queue does not show it' }
+  }
   if (accountingSilent !== undefined) {
     return { handle, state: 'unknown', rawState: '', reason: `not in the queue, and the accounting does not answer: ${accountingSilent}` }
   }
@@ -76,7 +81,13 @@ function ended(job: TrackedJob, row: JobRow): JobObservation {
   const seen = fromRow(job, row)
   if (job.member !== undefined) return ofMember(job, seen)
   // What the script ended with is in its record; accountings are known to change it.
-  return isFinalRecord(record) ? { ...seen, exitCode: record.exitCode } : seen
+  if (isFinalRecord(record)) return { ...seen, exitCode: record.exitCode }
+  // This start found another one at work, which says nothing about how that one ended.
+  if (record === undefined && seen.exitCode === REFUSED_EXIT_CODE && seen.end === 'failed') {
+    const { exitCode: _code, end: _end, ...rest } = seen
+    return rest
+  }
+  return seen
 }
 
 /** How a pack ended is not how its member ended, unless all of it was ended from outside. */

@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { messageOf, SchedulerError, systemCodeOf } from '../../errors.js'
 import type { ExitRecord, JobPlace } from '../../model/job.js'
 import type { CallOptions } from '../../ports/scheduler.js'
 import type { FileWatch, SiteFiles } from '../../ports/site-files.js'
@@ -45,7 +46,7 @@ export class Records implements AsyncDisposable {
   /** Looks for announcements of all jobs that are followed; call it when some were added or have ended. */
   watchFolders(): void {
     const folders = new Set<string>()
-    for (const job of this.#parts.jobs.all()) {
+    for (const job of this.#parts.jobs.followed()) {
       const { directory, runDirectory } = job
       if (directory === undefined || isFinalRecord(job.record)) continue
       folders.add(announcementFolder({ directory, ...(runDirectory === undefined ? {} : { runDirectory }) }))
@@ -75,20 +76,41 @@ export class Records implements AsyncDisposable {
   async #readAll(): Promise<void> {
     const waiting = this.#waiting
     this.#waiting = []
-    try {
-      const texts = await this.#parts.files.read(waiting.map(({ place }) => `${place.directory}/${EXIT_RECORD_FILE}`))
-      waiting.forEach(({ place, resolve }, index) => {
-        const text = texts[index]
-        const record = text === undefined ? undefined : parseExitRecord(text, place.tag)
-        const job = this.#parts.jobs.get(place.tag)
-        if (record !== undefined && job !== undefined && (job.directory ?? place.directory) === place.directory) {
-          job.directory = place.directory
-          if (!isFinalRecord(job.record)) job.record = record
-        }
-        resolve(record)
-      })
-    } catch (error) {
-      for (const { reject } of waiting) reject(error)
-    }
+    await this.#readSome(waiting)
   }
+
+  /** One file that cannot be read must not hide the others: they are read in halves then. */
+  async #readSome(waiting: readonly Waiting[]): Promise<void> {
+    let texts: readonly (string | undefined)[]
+    try {
+      texts = await this.#parts.files.read(waiting.map(({ place }) => `${place.directory}/${EXIT_RECORD_FILE}`))
+    } catch (error) {
+      const isSilent = systemCodeOf(error) === 'E_SCHEDULER_SILENT'
+      if (!isSilent && waiting.length > 1) {
+        const half = waiting.length >> 1
+        await this.#readSome(waiting.slice(0, half))
+        await this.#readSome(waiting.slice(half))
+      } else for (const { reject, place } of waiting) reject(isSilent ? error : unreadable(place, error))
+      return
+    }
+    waiting.forEach(({ place, resolve }, index) => {
+      const text = texts[index]
+      const record = text === undefined ? undefined : parseExitRecord(text, place.tag)
+      const job = this.#parts.jobs.get(place.tag)
+      if (record !== undefined && job !== undefined && (job.directory ?? place.directory) === place.directory) {
+        job.directory = place.directory
+        if (!isFinalRecord(job.record)) job.record = record
+      }
+      resolve(record)
+    })
+  }
+}
+
+function unreadable({ directory, tag }: JobPlace, cause: unknown): SchedulerError {
+  const file = `${directory}/${EXIT_RECORD_FILE}`
+  return new SchedulerError('E_SCHEDULER_SILENT', `the exit record ${file} cannot be read: ${messageOf(cause)}`, {
+    suggestions: ['Make the job directory readable again: the job itself is not concerned'],
+    data: { file, tag },
+    cause,
+  })
 }

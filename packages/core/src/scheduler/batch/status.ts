@@ -46,7 +46,7 @@ export class Status {
   /** A record was announced since the last observation. */
   #hasNews = false
   #wake = makeDeferred<void>()
-  #call = 0
+  #isClosed = false
 
   constructor(parts: StatusParts) {
     this.#parts = parts
@@ -83,8 +83,8 @@ export class Status {
     signal?.throwIfAborted()
     if (handles.length === 0) return []
     const { jobs } = this.#parts
-    this.#call += 1
     const asked = handles.map((handle) => this.#follow(handle))
+    jobs.call(asked)
     const hadNews = this.#hasNews
     this.#hasNews = false
     let failure: unknown
@@ -100,7 +100,7 @@ export class Status {
     const isNew = (job: TrackedJob): boolean => endsByRecord(job) && job.told === undefined
     if (failure !== undefined && asked.some((job) => !isOver(job)) && !(hadNews && asked.some(isNew))) throw failure as Error
     const observations = this.#observations(asked)
-    jobs.prune(this.#call, asked.length)
+    jobs.prune(asked.length)
     return observations
   }
 
@@ -114,13 +114,13 @@ export class Status {
       isOver(job) ||
       (job.moment > 0 && now - job.since <= oldestMs) ||
       (snapshot !== undefined && job.moment < snapshot.moment && now - snapshot.at <= oldestMs)
-    if (!asked.every(isFresh)) await this.ask(options)
+    if (!asked.every(isFresh)) await this.askAnew(options)
     return this.#observations(asked)
   }
 
   /** Milliseconds until the queue is to be asked; `undefined`: nobody waits for its answer. */
   dueInMs(): number | undefined {
-    for (const job of this.#parts.jobs.all()) if (!isOver(job)) return this.#dueInMs()
+    for (const job of this.#parts.jobs.followed()) if (!isOver(job)) return this.#dueInMs()
     return undefined
   }
 
@@ -128,7 +128,7 @@ export class Status {
   async changed({ signal }: CallOptions = {}): Promise<void> {
     for (;;) {
       signal?.throwIfAborted()
-      if (this.#hasNews) return
+      if (this.#hasNews || this.#isClosed) return
       const dueInMs = this.dueInMs()
       if (dueInMs === 0) return
       const control = new AbortController()
@@ -144,14 +144,31 @@ export class Status {
   }
 
   /** Asks the queue about all jobs. Whoever asks meanwhile gets the same answer. Throws `E_SCHEDULER_SILENT`. */
-  async ask({ signal }: CallOptions = {}): Promise<Snapshot> {
-    const task = this.#polling === undefined || this.#polling.aborted ? new SharedTask((own) => this.#poll(own)) : this.#polling
-    this.#polling = task
-    try {
-      return await task.wait(signal)
-    } finally {
-      if (this.#polling === task) this.#polling = undefined
+  ask({ signal }: CallOptions = {}): Promise<Snapshot> {
+    if (this.#polling === undefined || this.#polling.aborted) {
+      const task = new SharedTask((own) => this.#poll(own))
+      this.#polling = task
+      void task.over().then(() => {
+        if (this.#polling === task) this.#polling = undefined
+      })
     }
+    return this.#polling.wait(signal)
+  }
+
+  /** As {@link ask}, of a question that was not on its way already: the answer knows of everything that was done before. */
+  async askAnew(options: CallOptions = {}): Promise<Snapshot> {
+    const moment = this.nextMoment()
+    for (;;) {
+      const snapshot = await this.ask(options)
+      if (snapshot.moment > moment) return snapshot
+    }
+  }
+
+  /** Nobody waits any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#polling?.abort()
+    this.#stir()
   }
 
   #follow(handle: JobHandle): TrackedJob {
@@ -160,7 +177,6 @@ export class Status {
     const job = jobs.track(handle)
     // Of a job that is met here first the last answer may not speak.
     if (job !== known) this.#isDue = true
-    job.call = this.#call
     return job
   }
 
@@ -186,6 +202,7 @@ export class Status {
       else if (isCampaignError(error)) this.#noteSilence(error)
       throw error
     }
+    await followUp.identify(signal)
     const now = clock.monotonic()
     if (this.#silence !== undefined) log.info({ silentMs: Math.round(now - this.#silence.since) }, 'the queue answers again')
     this.#silence = undefined
@@ -214,10 +231,11 @@ export class Status {
   /** @returns true when a job is not as it was */
   #noteStates(snapshot: Snapshot): boolean {
     let isChanged = false
-    for (const job of this.#parts.jobs.all()) {
+    for (const job of this.#parts.jobs.followed()) {
       if (isOver(job)) continue
       const row = rowOf(snapshot, job)
       const state = row?.state ?? 'not-visible'
+      if (job.moment < snapshot.moment) job.absences = row === undefined ? job.absences + 1 : 0
       if (row !== undefined && state !== 'ended' && state !== 'unknown') {
         // It was put back into the queue: what was seen of its end was the end of one start.
         job.told = undefined

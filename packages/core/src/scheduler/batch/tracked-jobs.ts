@@ -28,10 +28,14 @@ export interface TrackedJob extends NativeIdParts {
   never: NonNullable<JobRow['never']> | undefined
   /** Monotonic time at which the end was last asked for. */
   cancelAskedAt: number | undefined
+  /** How many answers in a row did not show it. */
+  absences: number
   /** State in the last answer. */
   state: JobObservation['state'] | undefined
-  /** Number of the last call of `observe` that named it. */
+  /** The last call of `observe` that named it; 0: none. */
   call: number
+  /** It is known whether {@link group} can be found out. */
+  wasIdentified: boolean
 }
 
 export interface TrackOptions {
@@ -46,6 +50,8 @@ export interface TrackOptions {
 export class TrackedJobs {
   readonly #byTag = new Map<string, TrackedJob>()
   readonly #clock: Pick<Clock, 'monotonic'>
+  #call = 0
+  #calledAt = Number.NEGATIVE_INFINITY
 
   constructor(clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
@@ -57,6 +63,18 @@ export class TrackedJobs {
 
   all(): Iterable<TrackedJob> {
     return this.#byTag.values()
+  }
+
+  /** Those that somebody waits for: the last `observe` named them, or they came after it. */
+  *followed(): Iterable<TrackedJob> {
+    for (const job of this.#byTag.values()) if (job.call === this.#call || (job.call === 0 && job.since >= this.#calledAt)) yield job
+  }
+
+  /** A call of `observe` begins, which names these jobs. */
+  call(jobs: readonly TrackedJob[]): void {
+    this.#call += 1
+    this.#calledAt = this.#clock.monotonic()
+    for (const job of jobs) job.call = this.#call
   }
 
   get(tag: string): TrackedJob | undefined {
@@ -89,8 +107,10 @@ export class TrackedJobs {
       wasLookedAt: false,
       never: undefined,
       cancelAskedAt: undefined,
+      absences: 0,
       state: undefined,
       call: 0,
+      wasIdentified: group !== undefined,
     }
     this.#byTag.set(handle.tag, job)
     return job
@@ -102,10 +122,10 @@ export class TrackedJobs {
   }
 
   /** Forgets jobs whose end was told and that nobody asks about any more, when there are many. */
-  prune(call: number, asked: number): void {
+  prune(asked: number): void {
     if (this.#byTag.size < 2 * asked + 2_000) return
     for (const [tag, job] of this.#byTag) {
-      if (job.call < call && (job.told !== undefined || (job.call > 0 && job.directory === undefined))) this.#byTag.delete(tag)
+      if (job.call < this.#call && (job.told !== undefined || (job.call > 0 && job.directory === undefined))) this.#byTag.delete(tag)
     }
   }
 }
