@@ -375,4 +375,80 @@ export const schedulerMutants: readonly Mutant[] = [
         }
       })(inner),
   },
+  {
+    fault: 'sends a job again under its tag',
+    caughtBy: 'submit-twice',
+    make: (inner) =>
+      new (class extends Honest {
+        #calls = 0
+        override async submit(jobs: readonly JobSpec[], options?: CallOptions) {
+          this.#calls += 1
+          const again = (tag: string): string => (this.#calls === 1 ? tag : `${tag}-${this.#calls}`)
+          const outcomes = await super.submit(
+            jobs.map((job) => ({ ...job, tag: again(job.tag) })),
+            options,
+          )
+          return outcomes.map((one, index) => ('handle' in one ? { ...one, handle: { ...one.handle, tag: jobs[index]?.tag ?? '' } } : one))
+        }
+      })(inner),
+  },
+  {
+    fault: 'takes a grace of 0 for none given',
+    caughtBy: 'cancel-no-grace',
+    make: (inner) =>
+      new (class extends Honest {
+        override submit(jobs: readonly JobSpec[], options?: CallOptions) {
+          return super.submit(
+            jobs.map(({ graceMs, ...job }) => (graceMs ? { ...job, graceMs } : job)),
+            options,
+          )
+        }
+      })(inner),
+  },
+  {
+    fault: 'calls a cancel taken that nobody answered',
+    caughtBy: 'cancel-silent',
+    make: (inner) =>
+      new (class extends Honest {
+        override cancel(handles: readonly JobHandle[], options?: CallOptions) {
+          return super.cancel(handles, options).catch(() => handles.map((handle) => ({ handle, outcome: 'requested' as const })))
+        }
+      })(inner),
+  },
+  {
+    fault: 'counts a dependency on a job that is forgotten as met',
+    caughtBy: 'depend-forgotten',
+    make: (inner) =>
+      new (class extends Honest {
+        override submit(jobs: readonly JobSpec[], options?: CallOptions) {
+          return super.submit(
+            jobs.map(({ dependencies: _forgotten, ...job }) => job),
+            options,
+          )
+        }
+      })(inner),
+  },
+  {
+    fault: 'finds whatever is in the directory',
+    caughtBy: 'find-stranger',
+    make: (inner) =>
+      new (class extends Honest {
+        #handles = new Map<string, JobHandle>()
+        override async submit(jobs: readonly JobSpec[], options?: CallOptions) {
+          const outcomes = await super.submit(jobs, options)
+          outcomes.forEach((one, index) => {
+            if ('handle' in one) this.#handles.set(jobs[index]?.directory ?? '', one.handle)
+          })
+          return outcomes
+        }
+        override async find(jobs: readonly JobPlace[]) {
+          return new Map(
+            jobs.flatMap(({ directory, tag }) => {
+              const handle = this.#handles.get(directory)
+              return handle === undefined ? [] : [[tag, handle] as const]
+            }),
+          )
+        }
+      })(inner),
+  },
 ]

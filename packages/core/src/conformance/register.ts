@@ -71,6 +71,6 @@ function registerEach<Ability extends string, Supports, Case extends Conditions<
     if (one.undeclared !== undefined && supports[one.undeclared] === true) continue
     const missing = one.needs?.filter((ability) => lab[ability] === undefined) ?? []
     if (missing.length === 0) test(title, () => run(one))
-    else test.skip(`${title} (skipped: this lab cannot do ${missing.join(', ')})`, () => run(one))
+    else test.skip(`${title} (needs a lab that can do ${missing.join(', ')})`, () => run(one))
   }
 }

@@ -2,6 +2,7 @@ import { cancelCases } from './cases/cancel.js'
 import { dependencyCases } from './cases/dependencies.js'
 import { faultCases } from './cases/faults.js'
 import { observeCases } from './cases/observe.js'
+import { queueCases } from './cases/queue.js'
 import { runCases } from './cases/run.js'
 import { submitCases } from './cases/submit.js'
 import type { SchedulerCase } from './types.js'
@@ -14,4 +15,5 @@ export const schedulerCases: readonly SchedulerCase[] = [
   ...cancelCases,
   ...dependencyCases,
   ...faultCases,
+  ...queueCases,
 ]

@@ -1,4 +1,4 @@
-import type { JobSpec } from '../model/job.js'
+import type { JobHandle, JobSpec } from '../model/job.js'
 import type { Scheduler, SchedulerSupports } from '../ports/scheduler.js'
 
 /**
@@ -24,6 +24,14 @@ export interface SchedulerLab {
   freeze?(): Promise<() => Promise<void>>
   /** Makes the scheduler forget the jobs that have ended. */
   purge?(): Promise<void>
+  /** From now on submissions are accepted, and whoever submits is told that they failed. Returns what ends that. */
+  acceptUnsaid?(): Promise<() => Promise<void>>
+  /** From now on what answers a submission says other things too, with numbers in them. Returns what ends that. */
+  chatter?(): Promise<() => Promise<void>>
+  /** Shows a running job in a state whose word nobody knows. Returns what ends that. */
+  disguise?(handle: JobHandle, word: string): Promise<() => Promise<void>>
+  /** Kills all processes of a running job, the wrapper's too, so that it can leave nothing. */
+  killJob?(handle: JobHandle): Promise<void>
   /** Another client of the same queue, as after a restart of the controller. */
   reconnect?(): Promise<Scheduler>
 }

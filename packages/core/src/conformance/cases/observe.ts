@@ -36,7 +36,7 @@ export const observeCases: readonly SchedulerCase[] = [
       await waitFor(world, handles, 'running', ({ state }) => state === 'running')
       for (let round = 0; round < 10; round += 1) {
         strictEqual((await observeOne(world, handles[0] as JobHandle)).state, 'running')
-        await pause(10)
+        await pause(50)
       }
       await world.scheduler.cancel(handles)
       await waitUntilEnded(world, handles)

@@ -245,6 +245,21 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
       }
       rmSync(join(directory, 'last'), { force: true })
     },
+    async acceptUnsaid() {
+      const end = fault('accept-fail')
+      return async () => end()
+    },
+    async chatter() {
+      const end = fault('noise')
+      return async () => end()
+    },
+    async disguise({ nativeId }, word) {
+      writeFileSync(join(directory, 'jobs', nativeId, 'state'), `${word}\n`)
+      return async () => writeFileSync(join(directory, 'jobs', nativeId, 'state'), 'R\n')
+    },
+    async killJob({ nativeId }) {
+      killGroup(Number(read(nativeId, 'pid')))
+    },
     async reconnect() {
       const scheduler = connect()
       await scheduler.open()
