@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { ADAPTER_HOST, CLOCK, campaignScope, programScope, RENDERER, SCHEDULER, SITE_FILES, sharesFiles } from '../di/wiring.js'
 import type { InputFile } from '../engine/attempt-files.js'
 import { ConfigError } from '../errors.js'
 import { parseHost } from '../model/host.js'
-import type { SiteConfig } from '../model/site.js'
+import { DEFAULT_WORK_DIRECTORY, type SiteConfig } from '../model/site.js'
 import type { AdapterSources } from '../plugins/adapter-registry.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
@@ -12,6 +13,8 @@ import type { CallOptions, Scheduler } from '../ports/scheduler.js'
 import type { SiteFiles } from '../ports/site-files.js'
 import type { SitePlace } from '../ports/site-place.js'
 import type { TemplateRenderer } from '../ports/template-renderer.js'
+import { RemotePlace } from '../staging/remote-place.js'
+import { SharedPlace } from '../staging/shared-place.js'
 import { silentLogger } from '../system/log.js'
 import { connectionOf, mergeConnections, remoteBackend } from './connections.js'
 import { type NamedSite, readSites, siteOf } from './site-config.js'
@@ -106,7 +109,21 @@ export async function openServices(
       checkScheduler: () => scope.resolve(SCHEDULER).check(),
       scheduler: (call) => scope.resolve(SCHEDULER).get(call),
       unopenedScheduler: () => scope.resolve(SCHEDULER).unopened(),
-      place: (input) => placeOf(site, input, scope),
+      place: ({ directory: runDirectory, runId, inputs: files, fetch }) => {
+        const inputs = files.map(({ path, bytes }) => ({ name: basename(path), path, bytes }))
+        if (sharesFiles(site)) return new SharedPlace({ runDirectory, inputs })
+        return new RemotePlace({
+          files: scope.resolve(SITE_FILES),
+          processes: scope.resolve(ADAPTER_HOST).processes,
+          clock: scope.resolve(CLOCK),
+          runDirectory,
+          runName: basename(runDirectory),
+          runId,
+          workDirectory: site.workDirectory ?? DEFAULT_WORK_DIRECTORY,
+          inputs,
+          fetch,
+        })
+      },
     }
   }
   const sites = named.map((site, index) => open(site, index === 0 ? scheduler : undefined))
@@ -164,16 +181,6 @@ function checkSite(site: NamedSite, given: Scheduler | undefined): void {
 export function siteProcesses(site: NamedSite, config: Pick<SiteConfig, 'connection'> | undefined): ProcessBackend | undefined {
   if (site.host === undefined) return undefined
   return remoteBackend(parseHost(site.host), connectionOf(mergeConnections(config?.connection, site.connection)))
-}
-
-function placeOf(_site: NamedSite, { directory }: PlaceInput, _scope: unknown): SitePlace {
-  return {
-    root: directory,
-    isShared: true,
-    open: async () => undefined,
-    stage: async () => undefined,
-    fetch: async (attempts) => attempts.map(() => ({ ok: true, files: 0, bytes: 0 })),
-  }
 }
 
 let version: string | undefined

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { CampaignSpec } from '../model/campaign.js'
 import type { Combination, WorkItem } from '../model/combination.js'
-import type { JobHandle, JobResult, JobSpec } from '../model/job.js'
+import type { JobHandle, JobPlace, JobResult, JobSpec } from '../model/job.js'
 import type { RunEvent } from '../model/run.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
@@ -79,6 +79,11 @@ export function makeWatch(runDirectory: string, parts: WatchParts): Watch {
     silentSince: undefined,
     ended: undefined,
   }
+}
+
+/** How the scheduler recognises the job by what it leaves. Only when the site is open. */
+export function placeOf({ siteDirectory: directory, site, tag }: Watch): JobPlace {
+  return { directory, tag, runDirectory: site.place.root }
 }
 
 /** A job with a durable intent that the scheduler has not taken yet. */

@@ -1,4 +1,4 @@
-import type { SiteContext, Watch } from './context.js'
+import { placeOf, type SiteContext, type Watch } from './context.js'
 import type { RunJournalEvent } from './events.js'
 
 interface Open {
@@ -45,7 +45,7 @@ export class Settling {
     const due = [...this.#open.values()].filter((open) => open.nextAt <= now)
     if (due.length === 0) return
     const found = await scheduler.find(
-      due.map(({ watch }) => ({ directory: watch.siteDirectory, tag: watch.tag })),
+      due.map(({ watch }) => placeOf(watch)),
       { signal },
     )
     const events: RunJournalEvent[] = []
@@ -59,7 +59,7 @@ export class Settling {
         log.info({ job: handle.nativeId, label: watch.label }, 'job found again')
         continue
       }
-      const exit = await scheduler.exitRecord({ directory: watch.siteDirectory, tag: watch.tag }, { signal })
+      const exit = await scheduler.exitRecord(placeOf(watch), { signal })
       if (exit !== undefined) {
         // It ran, and the queue has forgotten it: the record says how it ended.
         watch.handle = { scheduler: scheduler.name, nativeId: '', tag: watch.tag }

@@ -2,7 +2,8 @@ import { hostname } from 'node:os'
 import { isCampaignError, messageOf, SchedulerError } from '../errors.js'
 import type { JobHandle } from '../model/job.js'
 import type { RunPause } from '../model/run.js'
-import { makeWatch, type RunContext, type SiteContext, type Watch } from './context.js'
+import type { AdoptedJob } from '../ports/scheduler.js'
+import { makeWatch, placeOf, type RunContext, type SiteContext, type Watch } from './context.js'
 import type { SiteLoad } from './deal-jobs.js'
 import type { JobKey, RunJournalEvent } from './events.js'
 import { FailureRow, failureSignature } from './failure-signature.js'
@@ -57,6 +58,7 @@ export class SiteLane {
   readonly #leaving = new AbortController()
   #busy: Promise<void> | undefined
   #error: Error | undefined
+  #adopted: { readonly watch: Watch; readonly submittedAt: number }[] = []
   #silence: { readonly since: number; reason: RunPause['reason']; tries: number; nextAt: number } | undefined
   #isBroken = false
   /** Jobs that are about to get their intents. */
@@ -123,6 +125,7 @@ export class SiteLane {
   adopt(flight: Flight): void {
     const watch = this.#watchOf(flight)
     this.#context.watches.set(flight.key, watch)
+    this.#adopted.push({ watch, submittedAt: flight.submittedAt ?? flight.intentAt })
     if (flight.nativeId === undefined) this.settling.add(watch)
   }
 
@@ -183,8 +186,7 @@ export class SiteLane {
     const away: Flight[] = []
     for (const flight of state.flights.values()) {
       if (flight.host === here || flight.site !== this.mark) continue
-      const { siteDirectory: directory, tag } = this.#watchOf(flight)
-      if ((await scheduler.exitRecord({ directory, tag })) === undefined) away.push(flight)
+      if ((await scheduler.exitRecord(placeOf(this.#watchOf(flight)))) === undefined) away.push(flight)
     }
     const [first] = away
     if (first === undefined) return
@@ -205,7 +207,7 @@ export class SiteLane {
   dueInMs(): number {
     if (this.#busy !== undefined) return Number.POSITIVE_INFINITY
     const now = this.#context.clock.monotonic()
-    if (this.#silence !== undefined) return Math.max(0, this.#silence.nextAt - now)
+    if (this.#silence !== undefined) return this.#hasChanged ? 0 : Math.max(0, this.#silence.nextAt - now)
     if (!this.site.isOpen || this.#again) return 0
     const look = this.#context.watches.size === 0 ? ROUND_MS : this.#hasChanged ? 0 : this.#nextLookAt - now
     const due = Math.min(
@@ -252,8 +254,8 @@ export class SiteLane {
   async #guarded(round: () => Promise<boolean>): Promise<void> {
     try {
       const moved = await round()
+      if (this.#silence !== undefined && this.#context.clock.monotonic() >= this.#silence.nextAt) await this.#speaksAgain()
       this.#again = moved && this.#control.mayClaim && this.#takesNow && this.#control.shareOf(this) > 0
-      if (this.#silence !== undefined) await this.#speaksAgain()
     } catch (error) {
       // Leaving is what interrupted it.
       if (this.#leaving.signal.aborted && !isStoreError(error)) return
@@ -269,14 +271,35 @@ export class SiteLane {
       if (trouble !== undefined) throw trouble
       return true
     }
+    this.#tellAdopted()
+    // Woken while the scheduler is silent: jobs have told themselves that they ended.
+    const { clock } = this.#context
+    const isNews = this.#silence !== undefined && clock.monotonic() < this.#silence.nextAt
+    if (isNews) return await this.#judge(false)
     if (this.#control.mustCancel) await this.#cancelAll()
     await this.settling.settle()
     let moved = await this.#claim()
     moved = (await this.#send()) || moved
+    return (await this.#judge(moved)) || moved
+  }
+
+  /** Fetches, looks, and judges. Returns true when a job came to its end. */
+  async #judge(moved: boolean): Promise<boolean> {
     this.#homecoming.begin(() => this.#control.wake())
     const judged = [...(await this.#watching.takeHome()), ...(await this.#look(moved))]
     await this.#count(judged)
-    return moved || judged.length > 0
+    return judged.length > 0
+  }
+
+  /** What jobs of an earlier controller leave in their directories is noticed as that of our own. */
+  #tellAdopted(): void {
+    const { scheduler } = this.site
+    if (this.#adopted.length === 0) return
+    const jobs = this.#adopted.flatMap(({ watch, submittedAt }): AdoptedJob[] =>
+      watch.handle === undefined || watch.handle.nativeId === '' ? [] : [{ ...placeOf(watch), handle: { ...watch.handle }, submittedAt }],
+    )
+    this.#adopted = []
+    scheduler.adopt?.(jobs)
   }
 
   async #claim(): Promise<boolean> {
@@ -351,7 +374,9 @@ export class SiteLane {
   #listen(): void {
     const { clock, watches } = this.#context
     if (this.#listening !== undefined || !this.site.isOpen || !this.#pushes || watches.size === 0) return
-    if (this.#silence !== undefined || this.settling.size > 0 || clock.monotonic() < this.#relistenAt) return
+    if (clock.monotonic() < this.#relistenAt) return
+    // A scheduler that keeps its own rhythm hears of ended jobs also while its queue is silent; any other would only fail again.
+    if (this.site.scheduler.timing === undefined && (this.#silence !== undefined || this.settling.size > 0)) return
     const listening = new AbortController()
     const { signal } = listening
     this.#listening = listening

@@ -6,7 +6,7 @@ import type { JobObservation, JobResult } from '../model/job.js'
 import type { ItemState } from '../model/run.js'
 import { lastLine, readTail } from './attempt-files.js'
 import { conclude, isSilent } from './conclude.js'
-import type { Collected, EndedJob, SiteContext, Watch } from './context.js'
+import { type Collected, type EndedJob, placeOf, type SiteContext, type Watch } from './context.js'
 import type { VerdictEvent } from './events.js'
 import { failureSignature } from './failure-signature.js'
 import type { Homecoming } from './homecoming.js'
@@ -130,7 +130,7 @@ export class Watching {
 
   async #conclude({ watch, observation }: Ending, now: number): Promise<Judged | undefined> {
     const { site, signal } = this.#context
-    const exit = await site.scheduler.exitRecord({ directory: watch.siteDirectory, tag: watch.tag }, { signal })
+    const exit = await site.scheduler.exitRecord(placeOf(watch), { signal })
     const silentMs = watch.silentSince === undefined ? 0 : now - watch.silentSince
     const result = conclude({ exit, observation, silentMs, graceMs: site.timing.graceMs })
     if (result === undefined || (result.outcome === 'upstream-failed' && needsInFlight(this.#context, watch))) return undefined
