@@ -7,7 +7,7 @@ export interface OfficialAdapter {
 
 /** By `kind/name`. */
 export const OFFICIAL_ADAPTERS: Readonly<Record<string, OfficialAdapter>> = {
-  'scheduler/slurm': { package: '@cahier/adapter-slurm', written: false },
+  'scheduler/slurm': { package: '@cahier/adapter-slurm', written: true },
   'scheduler/oar': { package: '@cahier/adapter-oar-g5k', written: false },
   'scheduler/loadleveler': { package: '@cahier/adapter-loadleveler', written: false },
   'transfer/taktuk': { package: '@cahier/transfer-taktuk', written: false },
