@@ -9,6 +9,7 @@ const LARGEST_NOTE = 1 << 20
 export interface TarEntry {
   readonly name: ByteName
   readonly bytes: number
+  readonly mode: number
   /** The earlier entry that this is a hard link to; it has no bytes of its own. */
   readonly link?: ByteName
 }
@@ -105,14 +106,15 @@ export class TarReader {
     } else {
       this.#next = {}
       const own = name ?? ownName(block)
+      const mode = readNumber(block, 100, 8)
       if (type === '1') {
         this.#left = 0
-        await this.#sink.begin({ name: own, bytes: 0, link: link ?? text(block, 157, 100) })
+        await this.#sink.begin({ name: own, bytes: 0, mode, link: link ?? text(block, 157, 100) })
         await this.#sink.end()
         return
       }
       const isFile = type === '0' || type === '\0' || type === '7'
-      if (isFile) await this.#sink.begin({ name: own, bytes: this.#left })
+      if (isFile) await this.#sink.begin({ name: own, bytes: this.#left, mode })
       this.#state = isFile ? 'file' : 'skip'
     }
     this.#padding = (BLOCK - (this.#left % BLOCK)) % BLOCK
