@@ -130,11 +130,14 @@ export class Engine {
       await using store = new JournalStore(this.resultDir, { log })
       const site = this.options['site'] === undefined ? options.site : String(this.options['site'])
       await using services = await openServices(dirname(process.argv[1] ?? process.cwd()), { ...options, site, log })
+      const [used] = services.sites
+      if (used === undefined) throw new RangeError('services without a site')
       this.#jobs = new EngineJobs({
         directory: this.resultDir,
         runName: this.constructor.name,
         store,
         scheduler: () => services.scheduler(),
+        place: (runId) => used.place({ directory: this.resultDir, runId, inputs: [] }),
         renderer: services.renderer,
         clock: services.clock,
         log,
