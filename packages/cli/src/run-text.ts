@@ -2,6 +2,7 @@ import { join, relative } from 'node:path'
 import type {
   CollectedAgain,
   ItemReport,
+  PlannedSubmission,
   RepairReport,
   RunCounts,
   RunEvent,
@@ -154,7 +155,8 @@ export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): st
     ...item.attempts.flatMap((attempt) => [
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
       ...(attempt.detail === item.detail ? [] : [`  ${attempt.detail}`]),
-      `  job ${attempt.nativeId ?? '(no id)'}, tag ${attempt.tag}`,
+      `  job ${attempt.nativeId ?? '(no id)'}${attempt.site === undefined ? '' : ` on ${attempt.site}`}, tag ${attempt.tag}`,
+      ...(attempt.waiting === undefined ? [] : [`  waits: ${attempt.waiting.words} (so it was ${date(attempt.waiting.at)})`]),
       `  submitted ${date(attempt.submittedAt)}, started ${date(attempt.startedAt)}, ended ${date(attempt.endedAt)}`,
       `  ${attempt.directory}`,
     ]),
@@ -174,15 +176,17 @@ export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): s
   const factors = plan.factors.map(({ name, levels }) => `${name} (${levels})`).join(' × ')
   const difference = plan.difference
   const lines = [
-    `${plan.campaign} on ${plan.site} (scheduler ${plan.scheduler})`,
+    `${plan.campaign} on ${plan.sites.map(siteText).join(' and ')}`,
     `  factors       ${factors === '' ? 'none' : factors}`,
     `  work items    ${plan.combinations} combinations × ${plan.repetitions} ${plan.repetitions === 1 ? 'repetition' : 'repetitions'} = ${plan.items}`,
     `  to do         ${plan.toDo} (${plan.alreadyDone} done already)`,
+    ...submissionCount(plan),
     `  core-hours    ${plan.coreHours === undefined ? 'not known: a job has no walltime' : `at most ${formatNumber(plan.coreHours)}`}`,
     ...(plan.directory === undefined ? [] : [`  directory     ${plan.directory}`]),
     ...(difference === undefined
       ? []
       : [`  difference    +${difference.added} =${difference.kept} -${difference.removed} against what this run did before`]),
+    ...plan.limits.map((limit) => `  limit         ${limit}`),
     ...plan.warnings.map((warning) => `  warning       ${warning}`),
   ]
   for (const sample of plan.samples) {
@@ -195,7 +199,26 @@ export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): s
     lines.push('', `job ${sample.id}  ${formatCombination(sample.combination)}  (${asked.join(', ')})`, `  in ${sample.directory}`)
     lines.push('--- script ---', sample.script.replace(/\n$/, ''), '--- end ------')
   }
+  for (const submission of plan.submissions) lines.push('', ...submissionLines(submission))
   return lines.join('\n')
+}
+
+function siteText({ name, scheduler, host }: RunPlan['sites'][number]): string {
+  return `${name} (scheduler ${scheduler}${host === undefined ? '' : ` on ${host}`})`
+}
+
+function submissionCount({ toDo, jobsPerSubmission }: RunPlan): string[] {
+  if (jobsPerSubmission === undefined || toDo === 0) return []
+  if (jobsPerSubmission <= 1) return [`  submissions   ${toDo}, one job each`]
+  const count = Math.ceil(toDo / jobsPerSubmission)
+  return [`  submissions   ${count}, ${count === 1 ? `of ${toDo}` : `of up to ${jobsPerSubmission}`} jobs${count === 1 ? '' : ' each'}`]
+}
+
+function submissionLines({ tag, jobs, command, script, faults, warnings }: PlannedSubmission): string[] {
+  const lines = [`submission of ${jobs === 1 ? `the job ${tag}` : `${jobs} jobs, the first is ${tag}`}`]
+  lines.push(...faults.map((fault) => `  fault         ${fault}`), ...warnings.map((warning) => `  warning       ${warning}`))
+  if (command !== '') lines.push(`  ${command}`)
+  return [...lines, '--- submitted ---', script.replace(/\n$/, ''), '--- end ---------']
 }
 
 function formatNumber(value: number): string {

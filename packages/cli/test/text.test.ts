@@ -169,6 +169,7 @@ describe('formatPlan', () => {
       directory: '/r',
       site: 'local',
       scheduler: 'local',
+      sites: [{ name: 'local', scheduler: 'local' }],
       combinations: 10,
       repetitions: 5,
       items: 50,
@@ -190,6 +191,9 @@ describe('formatPlan', () => {
           resources: { cores: 8, walltimeMs: 3_600_000 },
         },
       ],
+      submissions: [],
+      jobsPerSubmission: undefined,
+      limits: [],
       warnings: ['only 2 cores here'],
     }
     expect(formatPlan(plan, core)).toBe(`scaling on local (scheduler local)

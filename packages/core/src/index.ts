@@ -27,6 +27,8 @@ export { filterBadHosts, type Gatherable, type GatherOptions, gatherOutputs, typ
 export { Host, type HostOptions, uniqueHosts } from './api/host.js'
 export { type HostGroups, type HostInput, type HostsOptions, hosts, setHostGroups } from './api/hosts.js'
 export {
+  type AskedItem,
+  askItem,
   cancelJobs,
   continueJob,
   type JobOrder,
@@ -38,6 +40,7 @@ export {
   orderJobs,
   readBatchScript,
   readJobOutput,
+  readSchedulerWords,
   type ShownJob,
   type SiteAccessOptions,
   type SiteJobs,

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { matchJobs, speaksOf } from '../../src/api/jobs/choose-jobs.js'
 import { markJobs } from '../../src/api/jobs/list-jobs.js'
 import {
   cancelJobs,
@@ -262,6 +263,61 @@ describe('listJobs', () => {
       code: 'E_NOT_FOUND',
       suggestions: ['Did you mean local?'],
     })
+  })
+})
+
+describe('speaksOf', () => {
+  const line = (nativeId: string, ranges?: [number, number][]): ListedJob => ({
+    nativeId,
+    name: 'x',
+    state: 'pending',
+    rawState: 'PD',
+    elements: 1,
+    ...(ranges === undefined ? {} : { ranges }),
+  })
+
+  it.each([
+    [line('12'), '12', true],
+    [line('12_3'), '12_3', true],
+    [line('12_3'), '12', true],
+    [line('12_3'), '12_3/1', true],
+    [line('12'), '12/4', true],
+    [line('12', [[5, 9]]), '12_7', true],
+    [line('12', [[5, 9]]), '12_4', false],
+    [line('12', [[5, 9]]), '12', true],
+    [line('12'), '1', false],
+    [line('1'), '12', false],
+    [line('12'), '12_3', false],
+    [line('12_31'), '12_3', false],
+  ])('tells whether the line %j is about %s', (one, id, expected) => {
+    expect(speaksOf(one, id)).toBe(expected)
+  })
+})
+
+describe('matchJobs', () => {
+  const folded: ListedJob = {
+    nativeId: '12',
+    name: 'x',
+    state: 'pending',
+    rawState: 'PD',
+    elements: 3,
+    ranges: [
+      [4, 5],
+      [7, 7],
+    ],
+    tag: 'group',
+  }
+  const element: ListedJob = { ...folded, nativeId: '12_1', elements: 1, tag: 'group' }
+  const { ranges: _ranges, ...single } = element
+
+  it('makes of an array all its elements, each known by its own id', () => {
+    const [seen] = matchJobs([{ selector: '12', nativeId: '12' }], [single, folded], 'slurm')
+    expect(seen?.handles.map(({ nativeId, tag }) => [nativeId, tag])).toEqual(['12_1', '12_4', '12_5', '12_7'].map((id) => [id, id]))
+  })
+
+  it('takes one element out of a line that speaks of many', () => {
+    const [seen] = matchJobs([{ selector: '12_5', nativeId: '12_5' }], [single, folded], 'slurm')
+    expect(seen?.handles).toEqual([{ scheduler: 'slurm', nativeId: '12_5', tag: '12_5' }])
   })
 })
 

@@ -75,29 +75,45 @@ export interface SeenJob {
   readonly handles: readonly JobHandle[]
 }
 
-/** Puts jobs and lines of the queue together: `1234` stands for all elements `1234_7` of the array. */
+/** Puts jobs and lines of the queue together: `1234` stands for all elements `1234_7` of the array, `1234_7/2` is in the pack `1234_7`. */
 export function matchJobs(jobs: readonly NamedJob[], listed: readonly ListedJob[], scheduler: string): SeenJob[] {
   const count = new Map<string, number>()
   for (const { tag = '' } of listed) count.set(tag, (count.get(tag) ?? 0) + 1)
   return jobs.map((job) => {
     const { nativeId, known } = job
     const lines = listed.filter(
-      (line) =>
-        line.nativeId === nativeId ||
-        (nativeId !== undefined && line.nativeId.startsWith(`${nativeId}_`)) ||
-        (known !== undefined && line.tag === known.record.tag),
+      (line) => (nativeId !== undefined && speaksOf(line, nativeId)) || (known !== undefined && line.tag === known.record.tag),
     )
-    const handles = lines.flatMap((line) => handlesOf(line, count).map((handle) => ({ scheduler, ...handle })))
+    const handles = lines.flatMap((line) => handlesOf(line, nativeId, count).map((handle) => ({ scheduler, ...handle })))
     return { job, lines, handles }
   })
 }
 
+/** True for the line of a job, of the elements of its array, or of an array or a pack that it is in. */
+export function speaksOf({ nativeId, ranges = [] }: ListedJob, id: string): boolean {
+  const [row = ''] = id.split('/')
+  if (nativeId === row || nativeId.startsWith(`${row}_`)) return true
+  const element = elementIn(nativeId, row)
+  return element !== undefined && ranges.some(([from, to]) => element >= from && element <= to)
+}
+
+function elementIn(array: string, id: string): number | undefined {
+  const digits = id.startsWith(`${array}_`) ? id.slice(array.length + 1) : ''
+  return /^\d+$/.test(digits) ? Number(digits) : undefined
+}
+
 /** Elements of an array share the tag of their submission: each is told apart by its id then. */
-function handlesOf({ nativeId, tag, ranges }: ListedJob, count: ReadonlyMap<string, number>): { nativeId: string; tag: string }[] {
+function handlesOf(
+  { nativeId, tag, ranges }: ListedJob,
+  wanted: string | undefined,
+  count: ReadonlyMap<string, number>,
+): { nativeId: string; tag: string }[] {
   if (ranges === undefined) return [{ nativeId, tag: tag === undefined || (count.get(tag) ?? 0) > 1 ? nativeId : tag }]
-  return ranges.flatMap(([from, to]) =>
-    Array.from({ length: to - from + 1 }, (_, index) => ({ nativeId: `${nativeId}_${from + index}`, tag: `${nativeId}_${from + index}` })),
-  )
+  const ids =
+    wanted !== undefined && elementIn(nativeId, wanted) !== undefined
+      ? [wanted]
+      : ranges.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, index) => `${nativeId}_${from + index}`))
+  return ids.map((id) => ({ nativeId: id, tag: id }))
 }
 
 /** @throws ConfigError `E_NOT_SUPPORTED` naming the scheduler */

@@ -1,0 +1,45 @@
+import { dirname, join, resolve } from 'node:path'
+import { readTail } from '../../engine/attempt-files.js'
+import { readManifest } from '../../engine/manifest.js'
+import type { ItemReport } from '../../model/run.js'
+import type { ListedJob } from '../../model/site-report.js'
+import { parseSubmissionFile, SUBMISSION_FILE } from '../../scheduler/batch/submission-files.js'
+import { requireList, speaksOf } from './choose-jobs.js'
+import { openAccess, type SiteAccessOptions } from './site-access.js'
+
+const WORDS_BYTES = 2000
+const WORDS_LINES = 5
+
+/** What the queue says now of the last attempt of a work item. */
+export interface AskedItem {
+  readonly nativeId: string
+  readonly site: string
+  /** `undefined`: it does not show the job. */
+  readonly line: ListedJob | undefined
+}
+
+/**
+ * Asks the site once about the last attempt of a work item, whoever drives the run.
+ *
+ * @param runDirectory - whose campaign's folder has the configuration
+ * @returns `undefined` for an item without a job
+ */
+export async function askItem(runDirectory: string, item: ItemReport, options: SiteAccessOptions = {}): Promise<AskedItem | undefined> {
+  const { nativeId, site } = item.attempts.at(-1) ?? {}
+  if (nativeId === undefined) return undefined
+  const manifest = readManifest(resolve(runDirectory))
+  const folder = manifest?.campaignFile === undefined || manifest.campaignFile === null ? undefined : dirname(manifest.campaignFile)
+  const wanted = options.site ?? site ?? manifest?.site.name
+  await using access = await openAccess(wanted, { ...options, directory: options.directory ?? folder })
+  const listed = await requireList(await access.scheduler())({ signal: options.signal })
+  return { nativeId, site: access.site.name, line: listed.find((line) => speaksOf(line, nativeId)) }
+}
+
+/** The last lines that the scheduler itself, its nodes included, wrote about the last attempt; '' when it wrote nothing, or nothing is here. */
+export function readSchedulerWords(runDirectory: string, item: ItemReport): string {
+  const { directory } = item.attempts.at(-1) ?? {}
+  if (directory === undefined) return ''
+  const group = parseSubmissionFile(readTail(join(directory, SUBMISSION_FILE))).at(-1)?.tag
+  const file = group === undefined ? join(directory, 'scheduler.log') : join(runDirectory, 'submissions', `${group}.log`)
+  return readTail(file, WORDS_BYTES).trimEnd().split('\n').slice(-WORDS_LINES).join('\n')
+}
