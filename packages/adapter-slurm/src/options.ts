@@ -1,5 +1,4 @@
-import { batchOptionFields, nearestName, parseSizeMiB } from '@cahier/core/spi'
-import { z } from 'zod'
+import { batchOptionFields, nearestName, parseSizeMiB, z } from '@cahier/core/spi'
 import { readDirectives } from './directives.js'
 
 /** A directive is one line: what ends a line ends the value. */
