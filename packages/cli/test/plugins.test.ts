@@ -64,7 +64,7 @@ describe('cahier plugins', () => {
 
 describe('cahier adapters doctor', () => {
   it('names the sites whose scheduler nothing provides', async () => {
-    const cwd = makeFolder({ 'cahier.config.yaml': 'sites: { here: { scheduler: local }, big: { scheduler: slurm } }' })
+    const cwd = makeFolder({ 'cahier.config.yaml': 'sites: { here: { scheduler: local }, big: { scheduler: pbs } }' })
     const { code, stdout } = await cahier(['adapters', 'doctor'], { cwd })
     expect(code).toBe(1)
     expect(stdout).toMatch(/BROKEN {2}site\/big {2}\(cahier.config\)\n {2}E_ADAPTER_MISSING/)

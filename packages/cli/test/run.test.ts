@@ -180,7 +180,7 @@ describe('cahier run', () => {
   it.each([
     [
       'a scheduler that nothing provides',
-      'sites: { here: { scheduler: slurm } }\ndefaultSite: here',
+      'sites: { here: { scheduler: pbs } }\ndefaultSite: here',
       'E_ADAPTER_MISSING',
       'cahier plugins install',
     ],

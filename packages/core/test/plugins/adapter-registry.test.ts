@@ -137,16 +137,20 @@ describe('AdapterRegistry', () => {
     })
   })
 
-  it('says what to install for an adapter of the project, and that it is not written yet', async () => {
+  it.each([
+    ['slurm', 'Install it: cahier plugins install @cahier/adapter-slurm'],
+    [
+      'loadleveler',
+      '@cahier/adapter-loadleveler is its place and holds no code yet in this version; once it is published: cahier plugins install @cahier/adapter-loadleveler',
+    ],
+  ])('says what to install for the adapter %s of the project, or that it is not written yet', async (name, suggestion) => {
     const error = await inCampaign(campaign())
-      .load('scheduler', 'slurm')
+      .load('scheduler', name)
       .catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({
       code: 'E_ADAPTER_MISSING',
-      message: 'no installed package provides the scheduler "slurm" (there is: local)',
-      suggestions: [
-        '@cahier/adapter-slurm is its place and holds no code yet in this version; once it is published: cahier plugins install @cahier/adapter-slurm',
-      ],
+      message: `no installed package provides the scheduler "${name}" (there is: local)`,
+      suggestions: [suggestion],
     })
   })
 
