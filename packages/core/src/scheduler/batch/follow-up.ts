@@ -220,5 +220,7 @@ export class FollowUp {
 /** The queue shows its end and not how the script ended. */
 function isBare(job: TrackedJob, row: JobRow): boolean {
   if (job.record !== undefined || job.closer !== undefined || job.never !== undefined) return false
+  // The line is about the whole pack.
+  if (job.member !== undefined) return true
   return row.exitCode === undefined && (row.end === undefined || row.end === 'completed' || row.end === 'failed')
 }

@@ -35,9 +35,13 @@ export function rowOf(snapshot: Snapshot, job: TrackedJob): JobRow | undefined {
   return row === undefined || !isOurs(job, row) ? undefined : row
 }
 
-function foldedRow({ folded }: Snapshot, { base, element }: TrackedJob): JobRow | undefined {
+function foldedRow({ folded, byId }: Snapshot, { base, element }: TrackedJob): JobRow | undefined {
   if (element === undefined) return undefined
-  return folded.get(base)?.find(({ elements = [] }) => elements.some(([from, to]) => element >= from && element <= to))
+  const line = folded.get(base)?.find(({ elements = [] }) => elements.some(([from, to]) => element >= from && element <= to))
+  if (line !== undefined) return line
+  // What is left of an array that was canceled while it waited may stand there under the array's own name.
+  const rest = byId.get(base)
+  return rest?.state === 'ended' ? rest : undefined
 }
 
 /**
