@@ -172,7 +172,7 @@ class Attempt {
     if (wrong !== undefined) return refuse(wrong)
     const names = [...this.#files.keys()].filter((name) => this.#isTaken(name, manifest))
     for (const name of inOrder(names)) await this.#place(name)
-    const counted = names.filter((name) => name !== MANIFEST)
+    const counted = names.filter((name) => !UNLISTED.includes(name))
     const bytes = counted.reduce((sum, name) => sum + (this.#files.get(name)?.bytes ?? 0), 0)
     return { outcome: { ok: true, files: counted.length, bytes }, lacksManifest: false }
   }
@@ -254,7 +254,7 @@ export async function alreadyHome(directory: string, patterns: FetchPatterns): P
         await handle.close()
       }
     }
-    return { ok: true, files: names.length + 1, bytes: names.reduce((sum, [, entry]) => sum + entry.bytes, 0) }
+    return { ok: true, files: names.length, bytes: names.reduce((sum, [, entry]) => sum + entry.bytes, 0) }
   } catch {
     return undefined
   }

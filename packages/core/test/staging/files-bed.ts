@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -42,4 +43,13 @@ export async function until(condition: () => boolean, what: string): Promise<voi
     if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+/** A folder of programs for a machine that has this shell, and of busybox these tools. */
+export function toolbox(shell: string, tools: readonly string[]): string {
+  const folder = scratch()
+  const path = (name: string) => spawnSync('/bin/sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim()
+  for (const name of tools) symlinkSync(path('busybox'), join(folder, name))
+  symlinkSync(path(shell), join(folder, 'sh'))
+  return folder
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -13,19 +13,10 @@ import { ConnectionPool } from '../../src/ssh/connection-pool.js'
 import { LocalFiles } from '../../src/staging/local-files.js'
 import { RemoteFiles } from '../../src/staging/remote-files.js'
 import { systemClock } from '../../src/system/clock.js'
-import { CountingBackend, scratch, until } from './files-bed.js'
+import { CountingBackend, scratch, toolbox, until } from './files-bed.js'
 
 const reason = sshHostsUnavailable()
 const withCode = (code: string): unknown => expect.objectContaining({ code })
-/** Tools that another system may have: each name of the second list is busybox's here. */
-function toolbox(shell: string, tools: readonly string[]): string {
-  const folder = scratch()
-  const path = (name: string) => spawnSync('/bin/sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim()
-  for (const name of tools) symlinkSync(path('busybox'), join(folder, name))
-  symlinkSync(path(shell), join(folder, 'sh'))
-  return folder
-}
-
 let bed: (SshHosts & AsyncDisposable) | undefined
 const shells = ['tcsh', 'fish', 'zsh'].filter((name) => spawnSync(name, ['-c', 'true']).error === undefined)
 beforeAll(async () => {
@@ -93,9 +84,6 @@ const SUBJECTS: readonly Subject[] = [
   over('bash', () => withTools('bash', []), needs('bash')),
   over('busybox', () => withTools('busybox', ['tar', 'mv', 'rm', 'sed', 'sleep', 'env']), needs('busybox')),
   over(`a host (needs sshd)`, () => remoteTo('h1'), reason !== undefined),
-  over(`a host without perl (needs sshd)`, () => remoteTo('h1', { runner: 'sh' }), reason !== undefined),
-  over(`a host without a runner (needs sshd)`, () => remoteTo('h1', { runner: 'none' }), reason !== undefined),
-  ...shells.map((shell, i) => over(`a host with ${shell} (needs sshd)`, () => remoteTo(`h${i + 2}`), reason !== undefined)),
 ]
 
 for (const subject of SUBJECTS) {
@@ -251,6 +239,37 @@ for (const subject of SUBJECTS) {
     })
   })
 }
+
+const PLACES: readonly (readonly [string, string, object])[] = [
+  ['without perl', 'h1', { runner: 'sh' }],
+  ['without a runner', 'h1', { runner: 'none' }],
+  ...shells.map((shell, i) => [`where everybody has ${shell}`, `h${i + 2}`, {}] as const),
+]
+describe.skipIf(reason !== undefined)('the files of hosts (needs sshd)', () => {
+  it.each(PLACES)(
+    'are the same on one %s',
+    async (_what, name, settings) => {
+      const directory = scratch()
+      const files = new RemoteFiles({ processes: remoteTo(name, settings), clock: systemClock })
+      const seen: [string, string][] = []
+      await using watch = files.watch((path, text) => seen.push([path, text]))
+      watch.setDirectories([join(directory, 'ended')])
+      const path = join(directory, 'ended', "it's $x")
+      const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
+      await files.write([
+        { path, data: '{"a": "\\n é"}\n' },
+        { path: join(directory, 'bytes'), data: bytes, mode: 0o755 },
+      ])
+      expect(readFileSync(join(directory, 'bytes')).equals(bytes)).toBe(true)
+      await until(() => seen.length > 0, 'the file is reported')
+      expect(seen).toEqual([[path, '{"a": "\\n é"}\n']])
+      expect(await files.read([join(directory, 'none'), '/etc/hostname'])).toEqual([undefined, readFileSync('/etc/hostname', 'utf8')])
+      expect(await files.resolve('~/x')).toMatch(/^\/.*\/x$/)
+      await expect(files.write([{ path: join(directory, 'bytes', 'x'), data: '' }])).rejects.toEqual(withCode('E_RUN_DIRECTORY'))
+    },
+    30_000,
+  )
+})
 
 describe.skipIf(reason !== undefined)('the files of a host whose connection fails (needs sshd)', () => {
   it('says that nobody was asked, and why', async () => {
