@@ -101,7 +101,9 @@ interface RowText {
 function makeRow({ id, word, submitted, started, ended, queue, host, reason, comment, name }: RowText): JobRow | undefined {
   const read = readId(id)
   if (read === undefined || !/^[A-Z_]{1,20}(?:\+| by \d+)?$/i.test(word)) return undefined
-  const { state, end, word: rawState } = readState(word)
+  const { state, end: told, word: rawState } = readState(word)
+  // SLURM keeps a line for what it refused, as a job that failed; it never had a node.
+  const end = told === 'failed' && host === undefined ? 'refused' : told
   const waiting = state === 'pending' || state === 'held'
   const why = reason === 'None' || reason === '' ? undefined : reason
   return {
@@ -206,11 +208,22 @@ export function readDetails(answer: CommandAnswer): RowsAnswer {
 
 function detailsRow(line: string): JobRow | undefined {
   // Fields of SLURM's own stand on either side of the name, which may hold anything that looks like one.
-  const job = /^JobId=(\d+)(?: ArrayJobId=(\d+) ArrayTaskId=(\d+))? (?:HetJobId=\d+ .*?)?JobName=/.exec(line)
+  const [before = ''] = line.split(' JobName=')
+  const job = /^JobId=(\d+)(?: |$)/.exec(before)?.[1]
   const state = / JobState=(\S+)/.exec(line)?.[1]
-  if (job === null || state === undefined) return undefined
+  if (job === undefined || state === undefined) return undefined
   const text = (key: string): string => new RegExp(` ${key}=(.*?)(?: [A-Za-z][\\w/:]*=|$)`).exec(line)?.[1]?.trim() ?? ''
-  const id = job[2] === undefined ? job[1]! : `${job[2]}_${job[3]}`
+  const array = / ArrayJobId=(\d+)/.exec(before)?.[1]
+  const element = / ArrayTaskId=(\S+)/.exec(before)?.[1] ?? ''
+  // What waits of an array has ranges in place of a number, or, when all of it was canceled, a number beyond all others.
+  const id =
+    array === undefined
+      ? job
+      : /^\d{1,9}$/.test(element)
+        ? `${array}_${element}`
+        : /^[\d,:%-]*[,:%-][\d,:%-]*$/.test(element)
+          ? `${array}_[${element}]`
+          : array
   const name = /JobName=(.*?) UserId=/.exec(line)?.[1] ?? ''
   const comment = text('Comment')
   const host = ['BatchHost', 'NodeList'].map(text).find((each) => each !== '' && each !== '(null)')

@@ -65,7 +65,7 @@ export interface ReadOption {
 
 /**
  * Splits what follows `#SBATCH` into words as sbatch does: blanks end a word, `"` and `'` take them in, a backslash takes the next
- * character (inside `"` too), and `#` outside of quotes ends the line, in the middle of a word as well. Nothing is expanded.
+ * character (inside of both quotes too), and `#` outside of quotes ends the line, in the middle of a word as well. Nothing is expanded.
  *
  * @source transcripts/slurm-22.05/sbatch-directives.txt
  */
@@ -75,7 +75,7 @@ export function splitDirective(text: string): { readonly words: readonly string[
   let quote = ''
   for (let at = 0; at < text.length; at++) {
     const c = text[at]!
-    if (c === '\\' && quote !== "'" && at + 1 < text.length) word = (word ?? '') + text[++at]!
+    if (c === '\\' && at + 1 < text.length) word = (word ?? '') + text[++at]!
     else if (quote !== '') {
       if (c === quote) quote = ''
       else word += c
