@@ -57,6 +57,8 @@ interface Known {
   nativeId: string | undefined
   /** It was never submitted, because of what became of the jobs that it was to wait for. */
   upstream: string | undefined
+  /** How it ended, once somebody has waited for it. */
+  result: JobResult | undefined
 }
 
 const MAX_BACKOFF_MS = 60_000
@@ -92,10 +94,11 @@ export class EngineJobs {
   readonly fold = (event: StoredEvent): void => {
     if (event.type === 'engine') this.#nonce = event['nonce'] as string
     if (event.type === 'engine-intent')
-      this.#known.set(event['name'] as string, { tag: event['tag'] as string, nativeId: undefined, upstream: undefined })
+      this.#known.set(event['name'] as string, { tag: event['tag'] as string, nativeId: undefined, upstream: undefined, result: undefined })
     if (event.type === 'engine-refused') this.#known.delete(event['name'] as string)
     const known = this.#known.get(event['name'] as string)
     if (event.type === 'engine-submitted' && known !== undefined) known.nativeId = event['nativeId'] as string
+    if (event.type === 'engine-ended' && known !== undefined) known.result = event['result'] as JobResult
     if (event.type === 'engine-upstream-failed' && known !== undefined) known.upstream = event['detail'] as string
   }
 
@@ -178,7 +181,8 @@ export class EngineJobs {
   }
 
   #openPlace(signal: AbortSignal | undefined): Promise<SitePlace> {
-    const opening = (this.#place ??= this.#makePlace(signal))
+    const opening = this.#place ?? this.#makePlace(signal)
+    this.#place = opening
     opening.catch(() => {
       if (this.#place === opening) this.#place = undefined
     })
@@ -292,8 +296,9 @@ export class EngineJobs {
     let backoff = timing.pollMs
     const all = [...new Set(jobs)]
     for (const job of all) {
-      const upstream = this.#known.get(job.name)?.upstream
-      if (upstream !== undefined) results.set(job, { outcome: 'upstream-failed', proof: 'submission', detail: `not run: ${upstream}` })
+      const { upstream, result } = this.#known.get(job.name) ?? {}
+      if (result !== undefined) results.set(job, result)
+      else if (upstream !== undefined) results.set(job, { outcome: 'upstream-failed', proof: 'submission', detail: `not run: ${upstream}` })
     }
     while (results.size < all.length) {
       signal?.throwIfAborted()
@@ -301,6 +306,11 @@ export class EngineJobs {
       try {
         const ended = await this.#look(open, silentSince, scheduler, signal)
         if (!place.isShared) await this.#bringHome([...ended.keys()], place, scheduler, signal)
+        // The queue forgets; what was given up as lost may yet be found.
+        const known = [...ended].filter(([, { outcome }]) => outcome !== 'lost')
+        if (known.length > 0) {
+          await this.#deps.store.append(known.map(([{ name }, result]) => ({ type: 'engine-ended', name, result })))
+        }
         for (const [job, result] of ended) {
           results.set(job, result)
           this.#tell(job, result)

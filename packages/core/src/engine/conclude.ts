@@ -109,7 +109,7 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     }
     if (observation.end === 'refused')
       return { ...facts, outcome: 'not-submitted', proof: 'queue', detail: `it would never have been started (${words})` }
-    if (observation.end === 'canceled' && observation.startedAt === undefined) {
+    if (observation.end === 'canceled' && !hasStarted(observation)) {
       return { ...facts, outcome: 'canceled', proof: 'queue', detail: `canceled before it started (${words})` }
     }
     if (silentMs < graceMs) return undefined
@@ -151,6 +151,11 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     }
   }
   return undefined
+}
+
+/** Schedulers give a job that was canceled in its queue the time of the cancel as its start. */
+function hasStarted({ startedAt, endedAt, host }: JobObservation): boolean {
+  return startedAt !== undefined && (host !== undefined || endedAt === undefined || startedAt < endedAt)
 }
 
 /** True when the job shows no life and a record is what is waited for: the grace runs. */
