@@ -1,9 +1,10 @@
 import { SchedulerError } from '../errors.js'
 import type { JobSpec } from '../model/job.js'
+import { MANIFEST_FILE } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { checkJob } from './check-job.js'
 import { EXIT_RECORD_FILE } from './exit-record.js'
-import { MANIFEST_FILE, renderAnnouncement, renderManifest, renderOutputNames } from './wrapper-extras.js'
+import { renderAnnouncement, renderManifest, renderOutputNames } from './wrapper-extras.js'
 
 /** The user's script in the job's directory; whoever submits writes it there, executable. */
 export const SCRIPT_FILE = 'job.sh'

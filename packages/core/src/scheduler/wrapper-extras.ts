@@ -1,28 +1,8 @@
+import { MANIFEST_FILE, RECORD_FILES, WORKING_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 
-/** The list of the files of a job, beside its exit record; `staging/job-manifest.ts` reads it. */
-export const MANIFEST_FILE = 'manifest'
-/** What a submission of several jobs leaves in the directory of each. */
-export const SUBMISSION_FILE = 'submission'
-export const WRAPPER_FILE = 'wrapper.sh'
-/** What the scheduler itself had to say about a job. */
-export const SCHEDULER_LOG_FILE = 'scheduler.log'
-
-/** Files of the wrapper and of the scheduler in the directory of a job, as patterns of the shell: none of them is a result. */
-const OWN_FILES = [
-  'job.sh',
-  WRAPPER_FILE,
-  'exit.json',
-  'exit.[0-9]*.json',
-  'running',
-  'running.[0-9]*',
-  MANIFEST_FILE,
-  `${MANIFEST_FILE}.[0-9]*`,
-  SUBMISSION_FILE,
-  SCHEDULER_LOG_FILE,
-  // What is on its way into the directory.
-  '.cahier-*',
-]
+/** No result of the job is among them. */
+const OWN_FILES = [...WORKING_FILES, ...RECORD_FILES]
 
 /** Shell commands that write the exit record's line to another file too, when the folder of that file is there. No process is started. */
 export function renderAnnouncement(file: string): string {

@@ -1,8 +1,9 @@
+import { RECORD_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { type ByteName, byteName, readableName } from './byte-names.js'
 
 /** What comes home of every job, whatever is asked for. */
-export const ALWAYS_FETCHED = ['stdout', 'stderr', 'exit.json', 'manifest', 'scheduler.log'] as const
+const ALWAYS_FETCHED = ['stdout', 'stderr', ...RECORD_FILES]
 
 /**
  * Which files of a job come home. A pattern without a slash stands for files of that name and for folders of that name with all that is in

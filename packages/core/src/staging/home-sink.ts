@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { isCampaignError } from '../errors.js'
 import type { FetchOutcome } from '../ports/site-place.js'
 import { asStoreError } from '../util/file-errors.js'
+import { MANIFEST_FILE, RECORD_FILES } from '../util/job-files.js'
 import { type ByteName, insideName, pathBelow, readableName } from './byte-names.js'
 import type { FetchPatterns } from './fetch-patterns.js'
 import { type JobManifest, type ManifestEntry, parseManifest } from './job-manifest.js'
@@ -12,9 +13,6 @@ import { PosixCksum } from './posix-cksum.js'
 import type { TarEntry, TarSink } from './tar-read.js'
 
 const EXIT_RECORD = 'exit.json'
-const MANIFEST = 'manifest'
-/** Files that stand in no manifest because they change after it was made. */
-const UNLISTED: readonly string[] = [EXIT_RECORD, MANIFEST, 'scheduler.log']
 
 /** What has come of one file, under its temporary name. */
 interface Arrived {
@@ -159,7 +157,7 @@ class Attempt {
   async land(status: string): Promise<Landed> {
     const refuse = (detail: string, lacksManifest = false): Landed => ({ outcome: { ok: false, detail }, lacksManifest })
     if (this.#fault !== undefined) return refuse(this.#fault)
-    const parsed = this.#files.has(MANIFEST) ? parseManifest(await readFile(join(this.#folder, MANIFEST))) : undefined
+    const parsed = this.#files.has(MANIFEST_FILE) ? parseManifest(await readFile(join(this.#folder, MANIFEST_FILE))) : undefined
     const manifest = parsed !== undefined && 'manifest' in parsed ? parsed.manifest : undefined
     if (manifest === undefined && this.#files.has(EXIT_RECORD) && !this.#arrival.isPatient) {
       return refuse(
@@ -172,13 +170,13 @@ class Attempt {
     if (wrong !== undefined) return refuse(wrong)
     const names = [...this.#files.keys()].filter((name) => this.#isTaken(name, manifest))
     for (const name of inOrder(names)) await this.#place(name)
-    const counted = names.filter((name) => !UNLISTED.includes(name))
+    const counted = names.filter((name) => !RECORD_FILES.includes(name))
     const bytes = counted.reduce((sum, name) => sum + (this.#files.get(name)?.bytes ?? 0), 0)
     return { outcome: { ok: true, files: counted.length, bytes }, lacksManifest: false }
   }
 
   #isTaken(name: ByteName, manifest: JobManifest | undefined): boolean {
-    return manifest === undefined || !manifest.isComplete || manifest.files.has(name) || UNLISTED.includes(name)
+    return manifest === undefined || !manifest.isComplete || manifest.files.has(name) || RECORD_FILES.includes(name)
   }
 
   async #compare(manifest: JobManifest): Promise<string | undefined> {
@@ -223,7 +221,7 @@ class Attempt {
 
 /** The exit record last: where it is, everything is. */
 function inOrder(names: readonly ByteName[]): ByteName[] {
-  const last = [MANIFEST, EXIT_RECORD]
+  const last = [MANIFEST_FILE, EXIT_RECORD]
   return [...names.filter((name) => !last.includes(name)), ...last.filter((name) => names.includes(name))]
 }
 
@@ -242,7 +240,7 @@ async function guarded<T>(path: string, action: () => Promise<T>): Promise<T> {
  */
 export async function alreadyHome(directory: string, patterns: FetchPatterns): Promise<FetchOutcome | undefined> {
   try {
-    const parsed = parseManifest(await readFile(join(directory, MANIFEST)))
+    const parsed = parseManifest(await readFile(join(directory, MANIFEST_FILE)))
     if ('fault' in parsed) return undefined
     await readFile(join(directory, EXIT_RECORD))
     const names = [...parsed.manifest.files].filter(([name]) => patterns.matches(name))

@@ -6,6 +6,7 @@ import type { ProcessBackend } from '../ports/process-backend.js'
 import type { CallOptions } from '../ports/scheduler.js'
 import type { SiteFiles } from '../ports/site-files.js'
 import type { FetchedAttempt, FetchOutcome, SitePlace, StagedAttempt } from '../ports/site-place.js'
+import { WORKING_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { byteName } from './byte-names.js'
 import { FetchPatterns } from './fetch-patterns.js'
@@ -21,9 +22,6 @@ const PER_COMMAND = 100
 const TIMEOUT_MS = 600_000
 /** How often a record without its manifest is taken for news that came too early. */
 const MANIFEST_TRIES = 3
-/** In the directory of a job, and never brought home: patterns of `find`. */
-const STAYS_THERE = ['job.sh', 'wrapper.sh', 'running', 'running.[0-9]*', 'exit.[0-9]*.json', 'manifest.[0-9]*', 'submission', '.cahier-*']
-
 export interface RemotePlaceOptions {
   readonly files: SiteFiles
   readonly processes: ProcessBackend
@@ -187,7 +185,7 @@ export class RemotePlace implements SitePlace {
 
   /** Shell function `a`, which sends the files of an attempt as an archive between two blocks that say whose they are. */
   #renderSending(): string {
-    const prunes = STAYS_THERE.map((name) => `-path ${shellQuote(`./${name}`)} -prune -o`).join(' ')
+    const prunes = WORKING_FILES.map((name) => `-path ${shellQuote(`./${name}`)} -prune -o`).join(' ')
     return `a() {
   if cd "$2" 2>/dev/null; then
     ${controlBlock('begin $1')}

@@ -1,0 +1,20 @@
+/** The list of the files that a job left, made by its wrapper. */
+export const MANIFEST_FILE = 'manifest'
+
+/** In a job's directory, and results all the same: they come home though they stand in no manifest. */
+export const RECORD_FILES: readonly string[] = ['exit.json', MANIFEST_FILE, 'submission', 'scheduler.log']
+
+/**
+ * Patterns of files in a job's directory that belong to whoever runs it: its script, its wrapper, who runs it, what earlier starts of it
+ * left, the order to end it, and what is on its way into the directory. They stay where they are.
+ */
+export const WORKING_FILES: readonly string[] = [
+  'job.sh',
+  'wrapper.sh',
+  'running',
+  'running.[0-9]*',
+  'exit.[0-9]*.json',
+  `${MANIFEST_FILE}.[0-9]*`,
+  'cancel',
+  '.cahier-*',
+]
