@@ -26,6 +26,9 @@ const READS = 32
 /** Between two entries into the journal about why jobs wait. */
 const WORDS_MS = 60_000
 
+/** Exit codes of programs that ended by what a cancel sends: INT, KILL, TERM. */
+const ENDED_BY_SIGNAL = [130, 137, 143]
+
 /** A job with what is known about its end. */
 interface Ending {
   readonly watch: Watch
@@ -227,7 +230,9 @@ function decide(context: SiteContext, watch: Watch, collected: Collected | undef
   const isOk = outcome === 'succeeded'
   const line = isOk ? '' : lastLine(readTail(join(watch.directory, 'stderr')))
   if (!isOk && outcome !== 'invalid' && line !== '') detail = `${detail}: ${line.slice(0, 300)}`
-  const wasAsked = flight?.isCanceled === true && (outcome === 'canceled' || outcome === 'killed')
+  const wasEnded =
+    outcome === 'canceled' || outcome === 'killed' || (outcome === 'failed' && ENDED_BY_SIGNAL.includes(result.exitCode ?? 0))
+  const wasAsked = flight?.isCanceled === true && wasEnded
   // The prepare stage that it waited for failed and is, or was, tried again: so is this job, which did not run.
   const item = itemOf(context, watch)
   const isElsewhere = upstream !== undefined && item !== undefined && context.othersCanDo(item)

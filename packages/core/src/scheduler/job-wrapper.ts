@@ -40,6 +40,11 @@ export interface WrapperOptions {
    * exist beside `stdout` and `stderr` from the start: as hard links, where there are none as symbolic links.
    */
   readonly outputNames?: { readonly stdout?: string; readonly stderr?: string }
+  /**
+   * The scheduler asks all processes of a job to end, the script's too: then a script that ended badly may only have heard it first, and
+   * the wrapper waits a moment for its own request before it calls that a failure.
+   */
+  readonly tellsAll?: boolean
   /** The list of the job's files is left in `manifest`, before the exit record; without these names and the wrapper's own. */
   readonly manifest?: { readonly exclude: readonly string[] }
 }
@@ -79,7 +84,7 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  * @throws SchedulerError `E_JOB_INVALID` for a job that {@link checkJob} refuses
  */
 export function renderWrapper(job: JobSpec, options: WrapperOptions = {}): string {
-  const { directives = [], startNumber = '1', outputNames } = options
+  const { directives = [], startNumber = '1', outputNames, tellsAll = false } = options
   const fault = checkJob(job)
   if (fault !== undefined) throw new SchedulerError(fault.code, `job ${JSON.stringify(job.tag)} cannot be run: ${fault.message}`)
   const { walltime = '', grace } = wrapperSeconds(job)
@@ -95,7 +100,7 @@ export function renderWrapper(job: JobSpec, options: WrapperOptions = {}): strin
     ...(outputNames === undefined ? [] : renderOutputNames(outputNames)),
     BEGIN,
     ...renderStart(job.environment ?? {}),
-    AFTER,
+    renderAfter(tellsAll),
   ].join('\n')
 }
 
@@ -214,15 +219,24 @@ fi 2>/dev/null
 const BEGIN = `[ -z "$cahier_reason" ] || cahier_record 143 "$cahier_reason"`
 
 /**
+ * A scheduler that signals all processes of a job may have ended the script before our own signal arrives: after a TERM that nobody here
+ * knows of, it gets a second for that. Else the end would count as the script's own, and a requeue after a preemption would run nothing.
+ *
  * A `wait` that a signal interrupts returns more than 128, like one whose child was ended by a signal: the second `wait` tells.
  * Where the first had the child's own code already, the shell knows the child no more and says 127.
  */
-const AFTER = `cahier_child=$!
+function renderAfter(tellsAll: boolean): string {
+  return `cahier_child=$!
 cahier_code=143 cahier_alive=yes
 if [ -z "$cahier_reason" ]; then
   wait "$cahier_child"
   cahier_code=$?
-  if [ -n "$cahier_reason" ]; then kill -s 0 "$cahier_child" 2>/dev/null || cahier_alive=; fi
+${tellsAll ? `${LATE_REQUEST}\n` : ''}  if [ -n "$cahier_reason" ]; then kill -s 0 "$cahier_child" 2>/dev/null || cahier_alive=; fi
+  if [ -z "$cahier_reason" ] && [ "$cahier_code" -eq 143 ]; then
+    cahier_alive=
+    sleep 1 </dev/null >/dev/null 2>&1 &
+    wait "$!"
+  fi
 fi
 if [ -n "$cahier_reason" ]; then
   [ -n "$cahier_told" ] || kill -s TERM "$cahier_child" 2>/dev/null
@@ -241,3 +255,12 @@ if [ -n "$cahier_reason" ]; then
 fi
 cahier_record "$cahier_code" "\${cahier_reason:-exited}"
 `
+}
+
+/** A script that a signal ended is the likelier to have been told so. The wait ends with the request. */
+const LATE_REQUEST = `  if [ -z "$cahier_reason" ] && [ "$cahier_code" -ne 0 ]; then
+    cahier_pause=0.2
+    [ "$cahier_code" -le 128 ] || cahier_pause=1
+    { sleep "$cahier_pause" || sleep 1; } </dev/null >/dev/null 2>&1 &
+    wait "$!"
+  fi`

@@ -361,6 +361,16 @@ for (const [name, subject] of SUBJECTS.slice(0, -1)) {
   describe.skipIf(subject.missing !== undefined)(`the job wrapper of batch systems under ${name}${skipped}`, () => {
     const run = (spec: JobSpec, options?: WrapperOptions, env?: NodeJS.ProcessEnv) => subject.start(spec, options, env).ended
 
+    it('waits for its own TERM when the script has got one first', async () => {
+      await run(job('(sleep 0.2; kill -TERM "$PPID") & kill -TERM $$'))
+      expect(record()).toMatchObject({ exitCode: 143, reason: 'canceled' })
+    })
+
+    it('calls a TERM that nobody else got the end of the script', async () => {
+      await run(job('kill -TERM $$'))
+      expect(record()).toMatchObject({ exitCode: 143, reason: 'exited' })
+    })
+
     it('announces the end of the job with the line of its record', async () => {
       const announce = join(directory, 'ended', 'tag-1.json')
       mkdirSync(join(directory, 'ended'))
