@@ -2,7 +2,7 @@ import type { JobSpec } from '../../model/job.js'
 import type { PlannedSubmission, SchedulerFacts } from '../../model/site-report.js'
 import type { SchedulerDialect, SiteCommand, UserDirectives } from '../../ports/scheduler-dialect.js'
 import { shellQuote } from '../../util/shell-quote.js'
-import { type GroupLimits, groupJobs, jobsOf, type ReadyJob, submissionOf } from './group-jobs.js'
+import { type GroupLimits, groupJobs, type JobGroup, jobsOf, type ReadyJob, submissionOf } from './group-jobs.js'
 import { rowIdOf } from './native-id.js'
 import { prepareJob } from './prepare.js'
 import { renderSubmissionScript } from './submission-files.js'
@@ -39,6 +39,7 @@ export function planSubmissions(parts: PreviewParts, jobs: readonly JobSpec[]): 
       command: commandLine(command),
       jobs: jobsOf(group).length,
       tag: first.job.tag,
+      ...coreHoursOf(group),
       faults: fault === undefined ? [] : [[fault.message, ...(fault.suggestions ?? [])].join('; ')],
       warnings: warningsOf(first.user),
     }
@@ -52,6 +53,16 @@ function commandLine({ argv, env = {} }: SiteCommand): string {
   const set = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${shellQuote(value)}`]))
   const removed = unset.length === 0 ? [] : ['env', ...unset.flatMap((name) => ['-u', name])]
   return [...removed, ...set, ...argv.map((word) => shellQuote(word))].join(' ')
+}
+
+function coreHoursOf(group: JobGroup): { readonly coreHours?: number } {
+  let hours = 0
+  for (const { job } of jobsOf(group)) {
+    const { cores = 1, nodes = 1, tasks = 1, walltimeMs } = job.resources
+    if (walltimeMs === undefined) return {}
+    hours += (Math.max(cores * nodes, tasks) * walltimeMs) / 3_600_000
+  }
+  return { coreHours: hours }
 }
 
 function warningsOf(user: UserDirectives | undefined): readonly string[] {
