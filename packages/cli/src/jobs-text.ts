@@ -91,7 +91,7 @@ export function formatOrdered(order: keyof typeof WORDS, jobs: readonly OrderedJ
     .map(({ outcome, seen }, index) => {
       const words = {
         done: `${WORDS[order].done}${seen === null ? '' : `: ${seen}`}`,
-        asked: `${WORDS[order].asked}; the queue still says ${seen ?? 'nothing'}`,
+        asked: `${WORDS[order].asked}; the queue still says ${seen ?? 'nothing'}${order === 'hold' ? ': only what waits can be held' : ''}`,
         'was-ended': `had ended before${seen === null ? '' : `: ${seen}`}`,
         'not-known': 'is not known: the queue does not show it',
       }[outcome]

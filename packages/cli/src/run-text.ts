@@ -209,16 +209,23 @@ function siteText({ name, scheduler, host }: RunPlan['sites'][number]): string {
 
 function submissionCount({ toDo, jobsPerSubmission }: RunPlan): string[] {
   if (jobsPerSubmission === undefined || toDo === 0) return []
-  if (jobsPerSubmission <= 1) return [`  submissions   ${toDo}, one job each`]
+  if (jobsPerSubmission <= 1) return [`  submissions   ${toDo} of one job each`]
   const count = Math.ceil(toDo / jobsPerSubmission)
-  return [`  submissions   ${count}, ${count === 1 ? `of ${toDo}` : `of up to ${jobsPerSubmission}`} jobs${count === 1 ? '' : ' each'}`]
+  return [`  submissions   ${count === 1 ? `1 of all ${toDo} jobs` : `${count} of up to ${jobsPerSubmission} jobs`}`]
 }
 
 function submissionLines({ tag, jobs, command, script, faults, warnings }: PlannedSubmission): string[] {
   const lines = [`submission of ${jobs === 1 ? `the job ${tag}` : `${jobs} jobs, the first is ${tag}`}`]
   lines.push(...faults.map((fault) => `  fault         ${fault}`), ...warnings.map((warning) => `  warning       ${warning}`))
   if (command !== '') lines.push(`  ${command}`)
-  return [...lines, '--- submitted ---', script.replace(/\n$/, ''), '--- end ---------']
+  return [...lines, '--- submitted ---', ...shorten(script.replace(/\n$/, '').split('\n')), '--- end ---------']
+}
+
+/** An array has a line for each of its jobs, which may be thousands. */
+function shorten(lines: readonly string[]): readonly string[] {
+  const [first, last] = [40, 10]
+  if (lines.length <= first + last + 1) return lines
+  return [...lines.slice(0, first), `… ${lines.length - first - last} lines more; --json has them all …`, ...lines.slice(-last)]
 }
 
 function formatNumber(value: number): string {

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary } from '@cahier/core'
+import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary, SiteReport } from '@cahier/core'
 import { formatDate, formatDuration, formatSpread, formatSubmission, groupRows, shellQuote, statisticsOf } from '@cahier/core'
 import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
@@ -7,7 +7,9 @@ import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
 import { toJson } from '../src/json.js'
 import { formatResults } from '../src/results-text.js'
 import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
-import { formatTable } from '../src/table.js'
+import { formatReport } from '../src/sites-text.js'
+import { formatFilledTable, formatTable, wrapText } from '../src/table.js'
+import { adviceFor, formatAsked } from '../src/why-text.js'
 
 const core = { formatDate, formatDuration, formatSubmission }
 const at = new Date(2026, 10, 22, 10, 35, 28).getTime()
@@ -211,6 +213,162 @@ job 1f3a9c/r1  cores=8  (8 cores, ${formatDuration(3_600_000)})
 #!/bin/sh
 echo  "a"
 --- end ------`)
+  })
+})
+
+describe('formatPlan on a batch system', () => {
+  const plan: RunPlan = {
+    campaign: 'scaling',
+    directory: undefined,
+    site: 'near',
+    scheduler: 'slurm',
+    sites: [
+      { name: 'near', scheduler: 'slurm' },
+      { name: 'far', scheduler: 'slurm', host: 'alice@login' },
+    ],
+    combinations: 25,
+    repetitions: 1,
+    items: 25,
+    alreadyDone: 0,
+    toDo: 25,
+    difference: undefined,
+    coreHours: 100.2,
+    factors: [{ name: 'n', levels: 25 }],
+    samples: [],
+    submissions: [{ script: '#!/bin/sh\ntrue\n', command: 'sbatch a.sh', jobs: 10, tag: 'scaling-1', faults: ['no'], warnings: ['odd'] }],
+    jobsPerSubmission: 10,
+    limits: ['near would never run 1 job: too long'],
+    warnings: [],
+  }
+
+  it('names all sites, counts submissions, and shows the first exactly', () => {
+    expect(formatPlan(plan, core)).toBe(`scaling on near (scheduler slurm) and far (scheduler slurm on alice@login)
+  factors       n (25)
+  work items    25 combinations × 1 repetition = 25
+  to do         25 (0 done already)
+  submissions   3 of up to 10 jobs
+  core-hours    at most 101
+  limit         near would never run 1 job: too long
+
+submission of 10 jobs, the first is scaling-1
+  fault         no
+  warning       odd
+  sbatch a.sh
+--- submitted ---
+#!/bin/sh
+true
+--- end ---------`)
+  })
+
+  it.each([
+    [1, '25 of one job each'],
+    [25, '1 of all 25 jobs'],
+  ])('counts submissions of %d jobs', (jobsPerSubmission, text) => {
+    expect(formatPlan({ ...plan, jobsPerSubmission }, core)).toContain(`  submissions   ${text}\n`)
+  })
+
+  it('does not fill the terminal with the lines of a large array', () => {
+    const [first] = plan.submissions
+    const script = `${Array.from({ length: 1000 }, (_, n) => `line ${n}`).join('\n')}\n`
+    const text = formatPlan({ ...plan, submissions: [{ ...first!, script }] }, core)
+    expect(text).toContain('line 39\n… 950 lines more; --json has them all …\nline 990\n')
+  })
+})
+
+describe('adviceFor', () => {
+  const attempt = { ...item.attempts[0]!, outcome: 'timed-out' as const }
+
+  it('says what a person would do next', () => {
+    expect(adviceFor({ ...item, state: 'failed', attempts: [attempt] }, false)).toEqual([
+      'Ask for more time (job.resources.walltime), then cahier retry 1f3a9c/r2, then cahier run',
+    ])
+    expect(adviceFor({ ...item, state: 'submitted' }, false)).toEqual(['cahier why 1f3a9c/r2 --ask'])
+  })
+
+  it('is silent about what is well or was asked already', () => {
+    expect([adviceFor({ ...item, state: 'done' }, false), adviceFor({ ...item, state: 'submitted' }, true)]).toEqual([[], []])
+  })
+})
+
+describe('formatAsked', () => {
+  it('gives the words of the queue', () => {
+    const line = {
+      nativeId: '12',
+      name: 'x',
+      state: 'pending' as const,
+      rawState: 'PENDING',
+      reason: 'Priority',
+      queue: 'main',
+      elements: 5,
+    }
+    expect(formatAsked({ nativeId: '12_3', site: 'near', line }, core)).toBe(
+      'the queue of near says now of 12: PENDING (Priority), queue main, with 4 others',
+    )
+    expect(formatAsked({ nativeId: '12_3', site: 'near', line: undefined }, core)).toBe(
+      'the queue of near does not show the job 12_3 (any more)',
+    )
+    expect(formatAsked(undefined, core)).toBe('the queue was not asked: there is no job')
+  })
+})
+
+describe('wide tables', () => {
+  const rows = [['1', 'a-very-long-name-of-a-job', 'the reason is long, too']]
+
+  it('are cut to the terminal where that does least harm', () => {
+    expect(formatTable(['id', 'name', 'reason'], rows, { width: 40, shrink: [1, 2] })).toBe(
+      'id  name               reason\n1   a-very-long-name…  the reason is lo…',
+    )
+    expect(formatTable(['id', 'name', 'reason'], rows, { width: 10, shrink: [1, 2] })).toBe('id  name      reason\n1   a-very-…  the rea…')
+  })
+
+  it('are whole without a terminal', () => {
+    expect(formatTable(['id', 'name', 'reason'], rows, { shrink: [1, 2] })).toContain('a-very-long-name-of-a-job  the reason is long, too')
+  })
+
+  it('leave out what is empty', () => {
+    expect(formatFilledTable(['id', 'queue', 'name'], [['1', '', 'x']])).toBe('id  name\n1   x')
+  })
+})
+
+describe('wrapText', () => {
+  it('breaks at blanks, beside what stands before', () => {
+    expect(wrapText('one two three four five six', 4, 24)).toBe('one two three four\n    five six')
+  })
+
+  it('leaves a text alone without a terminal, and on one that is too narrow', () => {
+    expect([wrapText('one two', 4, undefined), wrapText('one two three', 4, 12)]).toEqual(['one two', 'one two three'])
+  })
+})
+
+describe('formatReport', () => {
+  const report: SiteReport = {
+    site: 'near',
+    scheduler: 'slurm',
+    host: 'login',
+    ok: false,
+    findings: [
+      { topic: 'login', verdict: 'ok', text: 'alice on login' },
+      { topic: 'queues', verdict: 'failed', text: 'there is no queue x', suggestions: ['Did you mean y?'] },
+      { topic: 'clock', verdict: 'warning', text: '26h ahead' },
+    ],
+    facts: {
+      version: 'slurm 22.05.8',
+      maxArraySize: 1001,
+      accounting: true,
+      notes: [],
+      queues: [{ name: 'y', isDefault: true, isUp: true, nodes: 2, nodesUp: 1, coresPerNode: 8, maxWalltimeMs: 3_600_000 }],
+    },
+  }
+
+  it('has a line for each finding, its cure below, and the queues', () => {
+    expect(formatReport(report, core)).toBe(`near: scheduler slurm on login
+  ✓ login   alice on login
+  ✗ queues  there is no queue x
+            Try: Did you mean y?
+  ! clock   26h ahead
+
+  queue  state  nodes up  cores  walltime
+  y *    up     1 of 2    8      1h`)
   })
 })
 

@@ -65,6 +65,8 @@ export interface PlannedSubmission {
   readonly jobs: number
   /** Of these jobs, the first one. */
   readonly tag: string
+  /** Upper bound for all of them, directive lines counted; absent: a job has no walltime. */
+  readonly coreHours?: number
   /** Why it would not be taken, or would never start. */
   readonly faults: readonly string[]
   /** What is worth knowing: directive lines that are not obeyed, limits that will be hit. */

@@ -25,11 +25,12 @@ export async function listOn(access: SiteAccess, folder: string, signal: AbortSi
 
 /** Says of each line of a queue which of our jobs it is, as far as this folder knows. @param runs - directory by id of the run */
 export function markJobs(listed: readonly ListedJob[], known: readonly KnownJob[], runs: ReadonlyMap<string, string>): ShownJob[] {
-  const byTag = new Map(known.map(({ record, directory }) => [record.tag, directory]))
+  const byTag = new Map(known.map((one) => [one.record.tag, one]))
   return listed.map((line): ShownJob => {
     const tag = line.tag ?? ''
     const own = byTag.get(tag)
-    if (own !== undefined) return { ...line, directory: own }
+    // Queues show the tag, which is for us; the name is for people.
+    if (own !== undefined) return { ...line, name: own.record.name, directory: own.directory }
     const [, campaign, run = ''] = CAMPAIGN_TAG.exec(tag) ?? []
     if (campaign === undefined) return line
     const directory = runs.get(run)

@@ -6,10 +6,14 @@ import { planResources } from '../../engine/resources.js'
 import { kindOfDirectory } from '../../engine/run-directory.js'
 import { itemId } from '../../engine/submit.js'
 import { messageOf } from '../../errors.js'
+import type { WorkItem } from '../../model/combination.js'
 import type { LoadedCampaign, PlannedJob, RunPlan } from '../../model/run.js'
+import { DEFAULT_WORK_DIRECTORY } from '../../model/site.js'
+import type { PlannedSubmission } from '../../model/site-report.js'
 import { asLoadedCampaign, type CampaignDefinition } from '../campaign.js'
-import { openServices, type ServiceOptions } from '../services.js'
+import { openServices, type ServiceOptions, type SiteServices } from '../services.js'
 import { openRun } from './open-run.js'
+import { planSubmissions } from './plan-submissions.js'
 import { type PreparedCampaign, prepareCampaign } from './prepared.js'
 import { isLocal } from './run-campaign.js'
 
@@ -19,6 +23,8 @@ export interface PlanRunOptions extends ServiceOptions {
   readonly directory?: string | undefined
   /** How many jobs are shown exactly; default 1. */
   readonly samples?: number | undefined
+  /** Asks the sites for their limits; without it what such schedulers usually have is taken. */
+  readonly check?: boolean | undefined
 }
 
 /** Combinations whose resources are summed one by one. */
@@ -81,6 +87,36 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
     })
   }
   const toDo = items.size - done.size
+  const submissions: PlannedSubmission[] = []
+  const limits: string[] = []
+  let jobsPerSubmission: number | undefined
+  let coreHours = sumCoreHours(campaign, done, warnings)
+  for (const [index, one] of services.sites.entries()) {
+    const roots = rootsOf(one, directory)
+    const planned = planSubmissions({
+      site: one,
+      scheduler: await (options.check === true ? one.scheduler() : one.unopenedScheduler()),
+      spec,
+      planner: new Planner({
+        spec,
+        runId: 'planned',
+        runDirectory: roots.root,
+        renderer,
+        scripts: campaign.scripts,
+        modules: one.site.modules,
+        site: index === 0 ? undefined : one.site.name,
+      }),
+      ...roots,
+      items: toDoItems(campaign, done),
+      shown: options.samples ?? 1,
+    })
+    submissions.push(...planned.submissions)
+    limits.push(...planned.limits)
+    warnings.push(...planned.warnings.filter((text) => !warnings.includes(text)))
+    jobsPerSubmission ??= planned.jobsPerSubmission
+    // What the directive lines ask for is what would be charged.
+    if (index === 0 && planned.coreHoursPerJob !== undefined) coreHours = planned.coreHoursPerJob * toDo
+  }
   return {
     campaign: campaign.name,
     directory,
@@ -93,14 +129,25 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
     alreadyDone: done.size,
     toDo,
     difference,
-    coreHours: sumCoreHours(campaign, done, warnings),
+    coreHours,
     factors: countLevels(campaign),
     samples,
-    submissions: [],
-    jobsPerSubmission: undefined,
-    limits: [],
+    submissions,
+    jobsPerSubmission,
+    limits,
     warnings,
   }
+}
+
+/** Where the run would have its files on a site. Of a run that does not exist yet that is decided when it begins. */
+function rootsOf({ site, isShared }: SiteServices, directory: string | undefined): { readonly root: string; readonly shownRoot: string } {
+  if (isShared && directory !== undefined) return { root: directory, shownRoot: directory }
+  const shownRoot = isShared ? '<run directory>' : `${site.workDirectory ?? DEFAULT_WORK_DIRECTORY}/<run directory>`
+  return { root: '/cahier-run-directory', shownRoot }
+}
+
+function* toDoItems({ items }: PreparedCampaign, done: ReadonlySet<number>): Generator<WorkItem> {
+  for (let index = 0; index < items.size; index += 1) if (!done.has(index)) yield items.at(index)
 }
 
 function sumCoreHours({ spec, items }: PreparedCampaign, done: ReadonlySet<number>, warnings: string[]): number | undefined {

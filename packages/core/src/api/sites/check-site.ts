@@ -168,6 +168,8 @@ async function checkFiles(access: SiteAccess, findings: SiteFinding[], options: 
 function schedulerFindings(scheduler: Scheduler, facts: SchedulerFacts | undefined, site: NamedSite): SiteFinding[] {
   const findings = facts === undefined ? [ok('scheduler', scheduler.name)] : factFindings(facts, site)
   const { queue, account } = site
+  // It would say again what is known already.
+  if (findings.some(({ verdict }) => verdict === 'failed')) return findings
   const planned = scheduler.preview?.([
     {
       tag: 'cahier-check',
