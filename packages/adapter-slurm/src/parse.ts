@@ -98,43 +98,49 @@ interface RowText {
   readonly name: string
 }
 
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+/** There are tens of thousands of these in one answer: written field by field, which takes a fifth of the time of spreading. */
 function makeRow({ id, word, submitted, started, ended, queue, host, reason, comment, name }: RowText): JobRow | undefined {
   const read = readId(id)
-  if (read === undefined || !/^[A-Z_]{1,20}(?:\+| by \d+)?$/i.test(word)) return undefined
+  if (read === undefined || !/^[A-Z][A-Z0-9_]{0,30}(?:\+| by \d+)?$/i.test(word)) return undefined
   const { state, end: told, word: rawState } = readState(word)
+  const row: Writable<JobRow> = { nativeId: read.nativeId, state, rawState }
+  if (read.elements !== undefined) row.elements = read.elements
+  const tag = readTag(name, comment)
+  if (tag !== undefined) row.tag = tag
   // SLURM keeps a line for what it refused, as a job that failed; it never had a node.
   const end = told === 'failed' && host === undefined ? 'refused' : told
-  const waiting = state === 'pending' || state === 'held'
-  const why = reason === 'None' || reason === '' ? undefined : reason
-  return {
-    ...read,
-    ...defined('tag', readTag(name, comment)),
-    ...waitingFor(waiting ? why : undefined, state),
-    rawState,
-    ...defined('end', end),
-    // The manual's promise for COMPLETED; no other state says a code.
-    ...(end === 'completed' && { exitCode: 0 }),
-    ...(why !== undefined && { reason: explained(why, waiting) }),
-    ...defined('submittedAt', readTime(submitted)),
-    // Before the start these are guesses of the scheduler, before the end the time limit.
-    ...(!waiting && defined('startedAt', readTime(started))),
-    ...(state === 'ended' && defined('endedAt', readTime(ended))),
-    ...(!waiting && defined('host', host)),
-    ...defined('name', name === '' ? undefined : name),
-    ...defined('queue', queue === '' ? undefined : queue),
+  if (end !== undefined) row.end = end
+  // The manual's promise for COMPLETED; no other state says a code.
+  if (end === 'completed') row.exitCode = 0
+  const isWaiting = state === 'pending' || state === 'held'
+  if (reason !== 'None' && reason !== '') {
+    row.reason = reason
+    if (isWaiting) addReason(row, reason)
   }
+  if (name !== '') row.name = name
+  if (queue !== '') row.queue = queue
+  setTime(row, 'submittedAt', submitted)
+  // Before the start these are guesses of the scheduler, before the end the time limit.
+  if (!isWaiting) setTime(row, 'startedAt', started)
+  if (state === 'ended') setTime(row, 'endedAt', ended)
+  if (!isWaiting && host !== undefined) row.host = host
+  return row
 }
 
-function waitingFor(reason: string | undefined, state: JobRow['state']): Pick<JobRow, 'state' | 'never'> {
-  const meaning = reason === undefined ? undefined : readReason(reason)
-  if (meaning?.kind === 'held') return { state: 'held' }
-  if (meaning?.kind !== 'never') return { state }
-  return { state, never: { end: meaning.end, message: `it waits and never starts, ${reason}: ${meaning.explanation}` } }
+function addReason(row: Writable<JobRow>, reason: string): void {
+  const meaning = readReason(reason)
+  if (meaning.kind === 'never') row.never = { end: meaning.end, message: `it waits and never starts, ${reason}: ${meaning.explanation}` }
+  if (meaning.kind !== 'held') return
+  row.state = 'held'
+  if (meaning.explanation !== undefined) row.reason = `${reason}: ${meaning.explanation}`
 }
 
-function explained(reason: string, waiting: boolean): string {
-  const meaning = waiting ? readReason(reason) : undefined
-  return meaning?.kind === 'held' && meaning.explanation !== undefined ? `${reason}: ${meaning.explanation}` : reason
+/** Seconds since 1970 (SLURM_TIME_FORMAT=%s) as milliseconds; `N/A`, `Unknown`, `None` are no time. */
+function setTime(row: Writable<JobRow>, key: 'submittedAt' | 'startedAt' | 'endedAt', text: string): void {
+  const seconds = Number(text)
+  if (seconds > 0 && seconds < 1e12) row[key] = seconds * 1000
 }
 
 /** The tag stands in the name, unless the name is the user's own: then in the comment, behind a mark. */
@@ -301,7 +307,8 @@ export function adviceFor(stderr: string): { readonly suggestions?: readonly str
 
 /** The words of a program that failed, in one line. */
 export function whatItSaid({ exitCode, timedOut, stdout, stderr }: CommandAnswer): string {
-  const words = ownWords(stderr) || ownWords(stdout)
+  // What stands on stdout after our time limit is a part of the answer.
+  const words = ownWords(stderr) || (exitCode === undefined ? '' : ownWords(stdout).slice(0, 200))
   const end = timedOut ? 'no answer within our time limit' : exitCode === undefined ? 'ended by a signal' : `exit code ${exitCode}`
   return words === '' ? end : timedOut ? `${end}: ${words}` : words
 }
@@ -316,11 +323,6 @@ function rowsOf(text: string, columns: number, read: (fields: readonly string[])
     if (row !== undefined) rows.push(row)
   }
   return rows
-}
-
-/** Seconds since 1970 (SLURM_TIME_FORMAT=%s) as milliseconds; `N/A`, `Unknown`, `None` are no time. */
-function readTime(text: string): number | undefined {
-  return /^[1-9]\d{0,11}$/.test(text) ? Number(text) * 1000 : undefined
 }
 
 function defined<Key extends string, Value>(key: Key, value: Value | undefined): { readonly [key in Key]?: Value } {

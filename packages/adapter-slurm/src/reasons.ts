@@ -70,6 +70,18 @@ const SENTENCES: readonly (readonly [pattern: RegExp, meaning: ReasonMeaning])[]
  * @returns `waits` for everything that is not known
  */
 export function readReason(reason: string): ReasonMeaning {
+  // Thousands of jobs wait for the same few reasons.
+  const known = REMEMBERED.get(reason)
+  if (known !== undefined) return known
+  const meaning = understand(reason)
+  if (REMEMBERED.size > 1000) REMEMBERED.clear()
+  REMEMBERED.set(reason, meaning)
+  return meaning
+}
+
+const REMEMBERED = new Map<string, ReasonMeaning>()
+
+function understand(reason: string): ReasonMeaning {
   const text = reason.trim().replace(/^\((.*)\)$/, '$1')
   const sentence = SENTENCES.find(([pattern]) => pattern.test(text))
   if (sentence !== undefined) return sentence[1]

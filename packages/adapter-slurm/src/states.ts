@@ -91,7 +91,7 @@ export const STATE_WORDS: readonly string[] = MEANINGS.map(({ word }) => word)
  * @returns `unknown` with the word kept for what is none of them
  */
 export function readState(text: string): StateMeaning {
-  const first = /^[A-Za-z_]+\+?/.exec(text.trim())?.[0].toUpperCase() ?? ''
+  const first = /^[A-Za-z_]+\+?(?=\s|$)/.exec(text.trim())?.[0].toUpperCase() ?? ''
   const word = first.replace(/\+$/, '')
   const known = BY_WORD.get(word)
   if (known !== undefined) return known
