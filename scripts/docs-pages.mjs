@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import slurm from '../packages/adapter-slurm/dist/index.js'
 import { EXIT_CODES } from '../packages/cli/dist/exit-codes.js'
 import { ERROR_CODES } from '../packages/core/dist/error-codes.js'
 import { campaignSchema } from '../packages/core/dist/model/campaign.js'
@@ -11,10 +12,10 @@ import { root } from './steps.mjs'
 
 const MADE = '<!-- made by "npm run docs": change the code, not this page -->'
 const CODE = 'x-code'
-const schemas = { campaign: campaignSchema, site: siteConfigSchema, local: localSchedulerOptions }
+const schemas = { campaign: campaignSchema, site: siteConfigSchema, local: localSchedulerOptions, slurm: slurm.options }
 const titles = { campaign: 'A campaign of Cahier (campaign.yaml)', site: 'The sites of Cahier (cahier.config.yaml)' }
 
-/** What only code can say (functions, regular expressions, zod objects) is marked; numbers without JSON form are left out. @param {'campaign' | 'site' | 'local'} name */
+/** What only code can say (functions, regular expressions, zod objects) is marked; numbers without JSON form are left out. @param {'campaign' | 'site' | 'local' | 'slurm'} name */
 function describe(name) {
   return z.toJSONSchema(schemas[name], {
     io: 'input',
@@ -155,6 +156,13 @@ export function sitePage() {
     '## `options` of the scheduler `local`',
     '',
     optionTable(describe('local')),
+    '',
+    '## `options` of the scheduler `slurm`',
+    '',
+    'Those that are directives of sbatch (named in brackets) can also stand in `options` of a `job` or of a stage, for that one alone. What a `#SBATCH`',
+    'line of a batch file says wins over them.',
+    '',
+    optionTable(describe('slurm')),
     '',
   ].join('\n')
 }
