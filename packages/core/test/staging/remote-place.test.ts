@@ -575,6 +575,11 @@ function tripwire(inner: ProcessBackend) {
   }
 }
 
+function closeHost(hosts: SshHosts): void {
+  hosts.stopHost('h1')
+  hosts.dropSessions('h1')
+}
+
 function mountSmall(directory: string, size: string): boolean {
   if (process.getuid?.() !== 0) return false
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'cahier-test', directory])
@@ -596,40 +601,49 @@ describe.skipIf(reason !== undefined)('the place of a run on a host (needs sshd)
     60_000,
   )
 
-  it('brings its inputs when the host is back after a cut, whole', async () => {
-    await using own = await startSshHosts(1, {})
-    const work = scratch()
-    const data = randomBytes(64 << 20)
-    const wire = tripwire(remote('h1', { lease: '2s', connectTimeout: '2s' }, own))
-    const { place } = makeBed({ work, backend: wire.backend, inputs: [{ name: 'big', data }] })
-    wire.arm(16 << 20, () => {
-      own.stopHost('h1')
-      own.dropSessions('h1')
-    })
-    await expect(place.open()).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT' })
-    expect(readdirSync(join(work, 'inputs')).filter((name) => !name.startsWith('.'))).toEqual([])
-    await own.startHost('h1')
-    await place.open()
-    expect(sha256(readFileSync(join(work, 'inputs', sha256(data))))).toBe(sha256(data))
-  }, 120_000)
+  const CUTS = [
+    ['that closes its connections', (hosts: SshHosts) => closeHost(hosts), (hosts: SshHosts) => hosts.startHost('h1')],
+    ['of which nothing is heard', (hosts: SshHosts) => hosts.cutHost('h1'), (hosts: SshHosts) => hosts.thawHost('h1')],
+  ] as const
+  const impatient = { lease: '1s', connectTimeout: '2s', keepAlive: '300ms' }
 
-  it('has fetched nothing when it is cut off in the middle, and everything later', async () => {
-    await using own = await startSshHosts(1, {})
-    const wire = tripwire(remote('h1', { lease: '2s', connectTimeout: '2s' }, own))
-    const { place, here, there } = makeBed({ backend: wire.backend })
-    await place.open()
-    await place.stage([attempt('a')])
-    runJob(there(), 'a', 'head -c 80000000 /dev/urandom >result')
-    wire.arm(16 << 20, () => {
-      own.stopHost('h1')
-      own.dropSessions('h1')
-    })
-    await expect(place.fetch([fetched('a')])).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT' })
-    expect(readdirSync(here)).toEqual([])
-    await own.startHost('h1')
-    expect(await place.fetch([fetched('a')])).toMatchObject([{ ok: true, files: 3 }])
-    expect(readFileSync(join(here, 'a/result')).equals(readFileSync(join(there(), 'a/result')))).toBe(true)
-  }, 120_000)
+  it.each(CUTS)(
+    'brings its inputs whole when it was cut off in their middle by a host %s',
+    async (_what, cut, mend) => {
+      await using own = await startSshHosts(1, {})
+      const work = scratch()
+      const data = randomBytes(24 << 20)
+      const wire = tripwire(remote('h1', impatient, own))
+      const { place } = makeBed({ work, backend: wire.backend, inputs: [{ name: 'big', data }] })
+      wire.arm(8 << 20, () => cut(own))
+      await expect(place.open()).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT' })
+      expect(readdirSync(join(work, 'inputs')).filter((name) => !name.startsWith('.'))).toEqual([])
+      await mend(own)
+      await place.open()
+      expect(readdirSync(join(work, 'inputs'))).toEqual([sha256(data)])
+      expect(sha256(readFileSync(join(work, 'inputs', sha256(data))))).toBe(sha256(data))
+    },
+    120_000,
+  )
+
+  it.each(CUTS)(
+    'has fetched nothing when it is cut off in the middle by a host %s, and everything later',
+    async (_what, cut, mend) => {
+      await using own = await startSshHosts(1, {})
+      const wire = tripwire(remote('h1', impatient, own))
+      const { place, here, there } = makeBed({ backend: wire.backend })
+      await place.open()
+      await place.stage([attempt('a')])
+      runJob(there(), 'a', 'head -c 40000000 /dev/urandom >result')
+      wire.arm(8 << 20, () => cut(own))
+      await expect(place.fetch([fetched('a')])).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT' })
+      expect(readdirSync(here)).toEqual([])
+      await mend(own)
+      expect(await place.fetch([fetched('a')])).toMatchObject([{ ok: true, files: 3 }])
+      expect(readFileSync(join(here, 'a/result')).equals(readFileSync(join(there(), 'a/result')))).toBe(true)
+    },
+    120_000,
+  )
 })
 
 describe('the place of a run whose jobs see our files', () => {

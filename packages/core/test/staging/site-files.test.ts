@@ -285,24 +285,38 @@ describe.skipIf(reason !== undefined)('the files of a host whose connection fail
     expect(existsSync('/tmp/cahier-none')).toBe(false)
   }, 30_000)
 
-  it('watches again when the host is back', async () => {
-    await using own = await startSshHosts(1, {})
-    const directory = scratch()
-    const pool = new ConnectionPool()
-    const backend = new RemoteBackend(pool, { address: 'h1' }, connectionSchema.parse({ sshConfig: own.sshConfig, lease: '3s' }))
-    open.push(pool, backend)
-    const files = new RemoteFiles({ processes: backend, clock: systemClock })
-    const seen: string[] = []
-    await using watch = files.watch((_, text) => seen.push(text))
-    watch.setDirectories([directory])
-    await until(() => watch.isLive, 'it looks')
-    own.stopHost('h1')
-    own.dropSessions('h1')
-    await until(() => !watch.isLive, 'it knows that it does not look')
-    writeFileSync(join(directory, 'a'), 'meanwhile\n')
-    await own.startHost('h1')
-    await until(() => seen.length > 0, 'it has seen what came meanwhile')
-    expect(seen).toEqual(['meanwhile\n'])
-    expect(watch.isLive).toBe(true)
-  }, 60_000)
+  it.each([
+    [
+      'that closes its connections',
+      (hosts: SshHosts) => {
+        hosts.stopHost('h1')
+        hosts.dropSessions('h1')
+      },
+      (hosts: SshHosts) => hosts.startHost('h1'),
+    ],
+    ['of which nothing is heard', (hosts: SshHosts) => hosts.cutHost('h1'), (hosts: SshHosts) => hosts.thawHost('h1')],
+  ] as const)(
+    'watches again when a host is back %s',
+    async (_what, cut, mend) => {
+      await using own = await startSshHosts(1, {})
+      const directory = scratch()
+      const pool = new ConnectionPool()
+      const settings = { sshConfig: own.sshConfig, lease: '1s', connectTimeout: '2s', keepAlive: '300ms' }
+      const backend = new RemoteBackend(pool, { address: 'h1' }, connectionSchema.parse(settings))
+      open.push(pool, backend)
+      const files = new RemoteFiles({ processes: backend, clock: systemClock })
+      const seen: string[] = []
+      await using watch = files.watch((_, text) => seen.push(text))
+      watch.setDirectories([directory])
+      await until(() => watch.isLive, 'it looks')
+      cut(own)
+      await until(() => !watch.isLive, 'it knows that it does not look')
+      writeFileSync(join(directory, 'a'), 'meanwhile\n')
+      await mend(own)
+      await until(() => seen.length > 0, 'it has seen what came meanwhile')
+      expect(seen).toEqual(['meanwhile\n'])
+      expect(watch.isLive).toBe(true)
+    },
+    60_000,
+  )
 })
