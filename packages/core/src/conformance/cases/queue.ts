@@ -57,6 +57,31 @@ export const queueCases: readonly SchedulerCase[] = [
     },
   },
   {
+    id: 'fault-accepted-together',
+    title: 'jobs that were accepted together and said to have failed are found one by one, also by another program, and run once',
+    needs: ['acceptUnsaid', 'reconnect'],
+    why: 'Equal jobs share one submission: what is found of it must be the right element for each, or every job gets the result of another.',
+    async run(world) {
+      const jobs = await Promise.all([3, 4, 5].map((code) => makeJob(world, `echo ran >>ledger; exit ${code}`)))
+      const end = await world.lab.acceptUnsaid?.()
+      const outcomes = await world.scheduler.submit(jobs).finally(end)
+      // What follows an unclear answer may be kept back instead.
+      const sent = jobs.filter((_job, index) => outcomes[index]?.outcome === 'uncertain')
+      ok(sent.length > 0, JSON.stringify(outcomes))
+      await using other = await world.lab.reconnect?.()
+      ok(other !== undefined)
+      const found = await patiently(world, () => other.find(jobs))
+      deepStrictEqual(new Set(found.keys()), new Set(sent.map(({ tag }) => tag)))
+      const handles = [...found.values()]
+      strictEqual(new Set(handles.map(({ nativeId }) => nativeId)).size, handles.length)
+      await waitUntilEnded({ ...world, scheduler: other }, handles)
+      for (const [index, job] of jobs.entries()) {
+        strictEqual(await runsOf(world, job), sent.includes(job) ? 1 : 0)
+        if (sent.includes(job)) strictEqual((await other.exitRecord(job))?.exitCode, index + 3)
+      }
+    },
+  },
+  {
     id: 'observe-strange-state',
     title: 'a state whose word is not known is unknown, keeps its word, and ends nothing',
     needs: ['disguise'],

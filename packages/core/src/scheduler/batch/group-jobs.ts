@@ -119,8 +119,13 @@ export function submissionOf(group: JobGroup, serial: number): Submission {
 /** As the wrapper has it. */
 const DEFAULT_GRACE_MS = 10_000
 
+export interface PlaceOfFiles {
+  readonly directory: string
+  readonly runDirectory?: string | undefined
+}
+
 /** Where the files of jobs lie that belong to several of them. */
-export function groupRoot({ runDirectory, directory }: Pick<JobSpec, 'runDirectory' | 'directory'>): string {
+export function groupRoot({ runDirectory, directory }: PlaceOfFiles): string {
   return runDirectory ?? directory
 }
 

@@ -33,7 +33,11 @@ export function observationOf(job: TrackedJob, { row, isCovered, accountingSilen
   if (record !== undefined && endsByRecord(job)) return told?.state === 'ended' ? told : fromRecord(job, record)
   if (row !== undefined && row.state !== 'ended') {
     if (isBehind) return { handle, state: 'pending', rawState: row.rawState, reason: 'waits for the other jobs of its pack' }
-    return fromRow(job, never === undefined ? row : { ...row, reason: never.message })
+    if (never !== undefined) return fromRow(job, { ...row, reason: never.message })
+    // Between two answers nothing of it changes.
+    if (job.row !== row || job.shown === undefined) job.shown = fromRow(job, row)
+    job.row = row
+    return job.shown
   }
   if (row !== undefined) {
     if (told !== undefined && isComplete(told)) return told

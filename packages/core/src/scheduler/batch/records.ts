@@ -45,11 +45,14 @@ export class Records implements AsyncDisposable {
 
   /** Looks for announcements of all jobs that are followed; call it when some were added or have ended. */
   watchFolders(): void {
+    const places = new Set<string>()
     const folders = new Set<string>()
-    for (const job of this.#parts.jobs.followed()) {
-      const { directory, runDirectory } = job
-      if (directory === undefined || isFinalRecord(job.record)) continue
-      folders.add(announcementFolder({ directory, ...(runDirectory === undefined ? {} : { runDirectory }) }))
+    for (const { directory, runDirectory, record } of this.#parts.jobs.followed()) {
+      if (directory === undefined || isFinalRecord(record)) continue
+      const place = runDirectory ?? directory
+      if (places.has(place)) continue
+      places.add(place)
+      folders.add(announcementFolder({ directory, runDirectory }))
     }
     if (folders.size === this.#folders.size && [...folders].every((folder) => this.#folders.has(folder))) return
     this.#folders = folders

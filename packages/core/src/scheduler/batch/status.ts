@@ -241,6 +241,8 @@ export class Status {
         job.told = undefined
         job.closer = undefined
         job.wasLookedAt = false
+        // So was its record, which the next start moves aside; a job that is about to be gone has it in its file still.
+        job.record = undefined
       }
       if (state !== job.state || state === 'not-visible') isChanged = true
       job.state = state

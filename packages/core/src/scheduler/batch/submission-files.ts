@@ -1,9 +1,8 @@
-import type { JobSpec } from '../../model/job.js'
 import type { SchedulerDialect, Submission } from '../../ports/scheduler-dialect.js'
 import type { SmallFile } from '../../ports/site-files.js'
 import { shellQuote } from '../../util/shell-quote.js'
 import { renderWrapper, SCRIPT_FILE } from '../job-wrapper.js'
-import { groupRoot, isSingle, type JobGroup, type ReadyJob } from './group-jobs.js'
+import { groupRoot, isSingle, type JobGroup, type PlaceOfFiles, type ReadyJob } from './group-jobs.js'
 
 /** In a job's directory: which submissions it was part of, one line `<group tag> <element>[/<member>]` each. */
 export const SUBMISSION_FILE = 'submission'
@@ -22,7 +21,7 @@ export interface GroupPlace {
   readonly member: number | undefined
 }
 
-export function announcementFolder(job: Pick<JobSpec, 'runDirectory' | 'directory'>): string {
+export function announcementFolder(job: PlaceOfFiles): string {
   return `${groupRoot(job)}/${ENDED_FOLDER}`
 }
 

@@ -1,11 +1,15 @@
 import type { ExitRecord, JobHandle, JobObservation } from '../../model/job.js'
 import type { Clock } from '../../ports/clock.js'
 import type { JobRow } from '../../ports/scheduler-dialect.js'
-import { type NativeIdParts, parseNativeId, rowIdOf } from './native-id.js'
+import { parseNativeId, rowIdOf } from './native-id.js'
 
-/** What is known about one job that is followed. */
-export interface TrackedJob extends NativeIdParts {
+/** What is known about one job that is followed. Every field is always there: ten thousand of them are gone through at each answer. */
+export interface TrackedJob {
   readonly handle: JobHandle
+  /** What its native id is made of. */
+  readonly base: string
+  readonly element: number | undefined
+  readonly member: number | undefined
   /** The scheduler's own name of the job, or of the pack that it is in. */
   readonly rowId: string
   /** Number of the moment at which we had submitted it; 0: an earlier program did. */
@@ -28,6 +32,9 @@ export interface TrackedJob extends NativeIdParts {
   never: NonNullable<JobRow['never']> | undefined
   /** Monotonic time at which the end was last asked for. */
   cancelAskedAt: number | undefined
+  /** The line of the last answer from which {@link shown} was made. */
+  row: JobRow | undefined
+  shown: JobObservation | undefined
   /** How many answers in a row did not show it. */
   absences: number
   /** State in the last answer. */
@@ -91,9 +98,12 @@ export class TrackedJobs {
       known.group ??= group
       return known
     }
+    const { base, element, member } = parseNativeId(handle.nativeId)
     const job: TrackedJob = {
-      ...parseNativeId(handle.nativeId),
       handle,
+      base,
+      element,
+      member,
       rowId: rowIdOf(handle.nativeId),
       moment,
       since: this.#clock.monotonic(),
@@ -107,6 +117,8 @@ export class TrackedJobs {
       wasLookedAt: false,
       never: undefined,
       cancelAskedAt: undefined,
+      row: undefined,
+      shown: undefined,
       absences: 0,
       state: undefined,
       call: 0,

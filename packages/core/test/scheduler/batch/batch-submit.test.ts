@@ -128,7 +128,7 @@ describe('submissions of a batch scheduler', () => {
     ['whose command hangs', 'accept-hang', '', 'it was not answered in time'],
     ['whose command hangs after the id', 'accept-hang', 'id', 'it had printed: accepted 1'],
   ] as const)('calls an accepted submission %s uncertain, sends it never again, and finds it', async (_how, fault, text, words) => {
-    const queue = fakeQueue({ commandTimeout: 1_500 })
+    const queue = fakeQueue({ commandTimeout: 5_000 })
     await using scheduler = queue.connect()
     const jobs = [0, 1, 2].map((code) => makeSpec(queue, `echo ran >>ledger; exit ${code}`))
     const end = queue.fault(fault, text)

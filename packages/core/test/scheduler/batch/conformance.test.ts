@@ -6,7 +6,7 @@ describe('a batch scheduler keeps the promises of the Scheduler port', () => {
   const lab = makeFakeQueue()
   afterAll(() => lab[Symbol.asyncDispose]())
   const subject = async () => {
-    const scheduler = lab.connect({ options: { commandTimeout: 5_000 } })
+    const scheduler = lab.connect()
     await scheduler.open()
     return scheduler
   }

@@ -139,7 +139,7 @@ const ASSUMED = {
 
 export type Fault =
   | 'down'
-  | 'hang'
+  | 'mute'
   | 'accept-hang'
   | 'accept-fail'
   | 'noise'
@@ -178,7 +178,7 @@ export interface FakeParts {
 const QUICK: Partial<BatchOptions> = {
   pollInterval: 100,
   pollIntervalMax: 1_000,
-  commandTimeout: 20_000,
+  commandTimeout: 60_000,
   lostAfter: 3_000,
   settleAfter: 2_000,
 }
@@ -235,7 +235,7 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
       for (const id of ids()) if (/^[ECT]/.test(read(id, 'state'))) rmSync(join(directory, 'jobs', id), { recursive: true, force: true })
     },
     async freeze() {
-      const end = fault('hang')
+      const end = fault('mute')
       return async () => end()
     },
     reset() {
