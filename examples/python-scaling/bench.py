@@ -6,6 +6,7 @@ from __future__ import division, print_function
 
 import os
 import platform
+import resource
 import sys
 import time
 from multiprocessing import Pool
@@ -32,10 +33,14 @@ def is_prime(n):
 def count_block(block):
     """The primes of one block, and the processor time that they took."""
     first, limit = block
-    before = os.times()
+    before = processor_time()
     primes = sum(1 for n in range(first, limit, BLOCKS) if is_prime(n))
-    after = os.times()
-    return primes, (after[0] - before[0]) + (after[1] - before[1])
+    return primes, processor_time() - before
+
+
+def processor_time():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def main():
