@@ -80,6 +80,19 @@ export function makeAttemptDirectory(
   }
 }
 
+/**
+ * Keeps a copy of a script that runs elsewhere.
+ *
+ * @throws StoreError `E_STORE_FULL`, `E_RUN_DIRECTORY`
+ */
+export function keepScript(directory: string, script: string): void {
+  try {
+    writeFileSync(join(directory, 'job.sh'), script)
+  } catch (error) {
+    throw asStoreError(error, directory)
+  }
+}
+
 function makeExclusive(directory: string): boolean {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -67,6 +67,11 @@ function concludeFromRecord(exit: ExitRecord, observation: JobObservation | unde
           detail: `${observation?.rawState}, ${describeExit(exit.exitCode)}${which}`,
         }
       }
+      // Ended by a signal, and the scheduler says that it was its own.
+      if (exit.exitCode > 128 && (end === 'canceled' || end === 'preempted' || end === 'node-failed')) {
+        const detail = `${observation?.rawState}, ${describeExit(exit.exitCode)}${which}`
+        return { ...facts, outcome: end === 'canceled' ? 'canceled' : 'killed', exitCode: exit.exitCode, detail }
+      }
       return { ...facts, outcome: 'failed', exitCode: exit.exitCode, detail: `${describeExit(exit.exitCode)}${which}` }
     case 'not-started':
       return {

@@ -2,6 +2,8 @@ import { isCampaignError } from '../errors.js'
 import type { JobResult } from '../model/job.js'
 import type { EndedJob, SiteContext, Watch } from './context.js'
 
+/** A job that never ended by itself may have left nothing: so often it is asked for. */
+const TRIES_WITHOUT_RECORD = 3
 /** Attempts whose files are asked for at a time. */
 const TOGETHER = 64
 const FIRST_PAUSE_MS = 500
@@ -26,6 +28,11 @@ export class Homecoming {
     const now = this.#context.clock.monotonic()
     watch.ended = { result, since: now, tries: 0, nextAt: now, home: undefined }
     this.#waiting.add(watch)
+  }
+
+  /** Jobs that have ended and are not judged yet. */
+  get size(): number {
+    return this.#waiting.size + this.#home.length
   }
 
   /** Those whose files are here, or were given up. */
@@ -84,7 +91,9 @@ export class Homecoming {
       const ended = endedOf(watch)
       ended.tries += 1
       // Of one that was told to end nobody waits for the rest.
-      const isOver = now - ended.since >= site.timing.graceMs || this.#context.state.flights.get(watch.key)?.isCanceled === true
+      const isCanceled = this.#context.state.flights.get(watch.key)?.isCanceled === true
+      const isUnproven = ended.result.proof !== 'exit-record' && ended.result.outcome !== 'succeeded' && ended.tries >= TRIES_WITHOUT_RECORD
+      const isOver = isCanceled || isUnproven || now - ended.since >= site.timing.graceMs
       if (outcome.ok || isOver) {
         ended.home = outcome.ok ? { ok: true } : { ok: false, detail: outcome.detail }
         this.#waiting.delete(watch)

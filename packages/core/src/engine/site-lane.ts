@@ -41,6 +41,8 @@ const MAX_LOGIN_BACKOFF_MS = 300_000
 const GATHER_MS = 15
 /** Before a scheduler that could not tell about changes is asked to tell again. */
 const RELISTEN_MS = 1000
+/** The same where it told of a change that was none of ours. */
+const NO_NEWS_MS = 250
 
 /**
  * One site of a run: settles, claims, submits, watches and brings home there, in rounds of its own, so that a site that is slow or silent
@@ -346,6 +348,7 @@ export class SiteLane {
     const judged = await this.#watching.look()
     this.#pollMs = judged.length > 0 || moved ? timing.pollMs : Math.min(this.#pollMs * 1.2, timing.pollMaxMs)
     this.#nextLookAt = clock.monotonic() + this.#pollMs
+    if (!isFree && judged.length === 0) this.#relistenAt = clock.monotonic() + NO_NEWS_MS
     return judged
   }
 
@@ -373,7 +376,7 @@ export class SiteLane {
   /** Waits for the scheduler's word that something has changed. */
   #listen(): void {
     const { clock, watches } = this.#context
-    if (this.#listening !== undefined || !this.site.isOpen || !this.#pushes || watches.size === 0) return
+    if (this.#listening !== undefined || !this.site.isOpen || !this.#pushes || watches.size === this.#homecoming.size) return
     if (clock.monotonic() < this.#relistenAt) return
     // A scheduler that keeps its own rhythm hears of ended jobs also while its queue is silent; any other would only fail again.
     if (this.site.scheduler.timing === undefined && (this.#silence !== undefined || this.settling.size > 0)) return

@@ -7,7 +7,7 @@ import type { CampaignSpec } from '../model/campaign.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobDependency, JobSpec } from '../model/job.js'
 import type { SitePlace } from '../ports/site-place.js'
-import { makeAttemptDirectory } from './attempt-files.js'
+import { keepScript, makeAttemptDirectory } from './attempt-files.js'
 import { makeWatch, type SiteContext, type Unsent, type Watch } from './context.js'
 import type { JobKey, RunJournalEvent, VerdictEvent } from './events.js'
 import type { PlannedAttempt, PrepareNeed } from './plan.js'
@@ -174,6 +174,8 @@ export class Claiming {
       if (earlier !== undefined) return { watch: earlier, unsent: undefined }
       // Where the job does not see our files, they are brought there.
       if (!makeAttemptDirectory(watch.directory, planned.parameters, site.place.isShared ? files : [])) continue
+      // The scheduler writes it there; here it says what was submitted.
+      if (!site.place.isShared) keepScript(watch.directory, planned.script)
       const spec = this.#specOf(planned, watch)
       return { watch, unsent: { watch, spec, parameters: `${canonicalJson(planned.parameters)}\n`, isStaged: site.place.isShared } }
     }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { conclude, describeExit } from '../../src/engine/conclude.js'
+import { conclude, describeExit, REFUSED_EXIT_CODE } from '../../src/engine/conclude.js'
 import type { ExitRecord, JobObservation } from '../../src/model/job.js'
+import { REFUSED_EXIT_CODE as WRAPPER_REFUSES } from '../../src/scheduler/job-wrapper.js'
 
 const handle = { scheduler: 'test', nativeId: '1', tag: 't' }
 const exit = (fields: Partial<ExitRecord> = {}): ExitRecord => ({
@@ -82,6 +83,45 @@ describe('conclude without an exit record', () => {
     ['it was canceled before it started', seen('ended', { end: 'canceled' }), 'canceled'],
   ])('needs no grace when it never ran: %s', (_title, observation, outcome) => {
     expect(conclude({ exit: undefined, observation, silentMs: 0, graceMs: 1000 })).toMatchObject({ outcome })
+  })
+})
+
+describe('what schedulers say about ends', () => {
+  const told = (observation: JobObservation, record?: ExitRecord, silentMs = 0) =>
+    conclude({ exit: record, observation, silentMs, graceMs: 1000 })
+
+  it('is no proof when the wrapper found its directory held by another start: that one may have ended well', () => {
+    const refused = seen('ended', { end: 'failed', exitCode: REFUSED_EXIT_CODE, rawState: 'FAILED' })
+    expect(told(refused, undefined, 999)).toBeUndefined()
+    expect(told(refused, undefined, 1000)).toMatchObject({ outcome: 'lost', detail: expect.stringContaining('another start') })
+    expect(told(refused, exit({ exitCode: 0 }))).toMatchObject({ outcome: 'succeeded' })
+    expect(REFUSED_EXIT_CODE).toBe(WRAPPER_REFUSES)
+  })
+
+  it('counts as canceled in the queue when the cancel is all the start that it had', () => {
+    const times = { end: 'canceled', startedAt: 5000, endedAt: 5000 } as const
+    expect(told(seen('ended', times))).toMatchObject({ outcome: 'canceled', proof: 'queue' })
+    expect(told(seen('ended', { ...times, host: 'n1' }))).toBeUndefined()
+    expect(told(seen('ended', { ...times, endedAt: 6000 }))).toBeUndefined()
+  })
+
+  it('tells a refusal in its own words', () => {
+    const refused = seen('ended', { end: 'refused', rawState: 'PENDING', reason: 'PartitionTimeLimit: more than the partition allows' })
+    expect(told(refused)).toMatchObject({ outcome: 'not-submitted', detail: expect.stringContaining('PartitionTimeLimit') })
+  })
+
+  it.each([
+    ['canceled', 'canceled'],
+    ['preempted', 'killed'],
+    ['node-failed', 'killed'],
+    ['failed', 'failed'],
+  ] as const)('explains a script that ended by a signal: %s', (end, outcome) => {
+    expect(told(seen('ended', { end, rawState: 'X' }), exit({ exitCode: 143 }))).toMatchObject({ outcome, exitCode: 143 })
+  })
+
+  it('names the start that a record is of', () => {
+    expect(told(seen('ended'), exit({ exitCode: 0, start: 3 }))?.detail).toBe('exit code 0 at start 3')
+    expect(told(seen('ended'), exit({ exitCode: 0, start: 1 }))?.detail).toBe('exit code 0')
   })
 })
 

@@ -8,6 +8,13 @@ describe('failureSignature', () => {
     expect(a).toBe(b)
   })
 
+  it('is the same for refusals that name different jobs', () => {
+    const refusal = (tag: string, id: number) =>
+      failureSignature('not-submitted', undefined, `sbatch: error: job ${tag} (${id}): Invalid partition name specified`)
+    expect(refusal('cx-1f3a9c0b2d4e5f60-r2a1-x7k2m9', 1)).toBe(refusal('cx-00ff9c0b2d4e5f61-r1a1-x7k2m9', 27))
+    expect(failureSignature('failed', 1, 'deadbeef is a word')).not.toBe(failureSignature('failed', 1, 'faceface is a word'))
+  })
+
   it.each([
     ['exit code', failureSignature('failed', 1, 'x'), failureSignature('failed', 2, 'x')],
     ['outcome', failureSignature('failed', 1, 'x'), failureSignature('killed', 1, 'x')],

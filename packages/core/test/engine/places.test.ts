@@ -119,7 +119,7 @@ describe('a run at a site that does not see our files', () => {
 
 describe('a controller that is killed at any moment', () => {
   const campaign = squares({ factors: { n: upTo(4) }, prepare })
-  const sitesOf = (lab: SitesLab, place: ElsewherePlace) => {
+  const sitesOf = (place: ElsewherePlace) => {
     const supports = { dependencies: true }
     return [
       { name: 'near', scheduler: memory({ supports }) },
@@ -128,7 +128,7 @@ describe('a controller that is killed at any moment', () => {
   }
   const first = async (at: number) => {
     const lab = new SitesLab()
-    const sites = sitesOf(lab, lab.place('far'))
+    const sites = sitesOf(lab.place('far'))
     const death = new Death(at)
     await lab.drive(sites, { campaign, death }).catch((error: Error) => expect(error.message).toBe('killed'))
     return { lab, sites, death }

@@ -154,4 +154,46 @@ describe('RunState', () => {
     state.fold({ ...campaign([1, 2]), seq: 1, at: 1 } as never)
     expect(state.counts()).toMatchObject({ total: 2, todo: 2 })
   })
+
+  it('remembers where each attempt is, of jobs in flight and of the last ones', () => {
+    const state = stateOf(
+      [{ ...campaign([1, 2, 3]), site: 'a' } as never, intents([0, 1]), { ...intents([1, 1]), site: 'b' } as never],
+      true,
+    )
+    expect(state.site).toBe('a')
+    expect([...state.flights.values()].map(({ site }) => site)).toEqual([undefined, 'b'])
+    expect([state.siteOfLast(0), state.siteOfLast(1), state.historyOf(1)[0]?.site]).toEqual([undefined, 'b', 'b'])
+    const moved = stateOf([campaign([1, 2, 3]), { ...intents([1, 1]), site: 'b' } as never, campaign([0, 1, 2], 2)])
+    expect([moved.siteOfLast(1), moved.siteOfLast(2)]).toEqual([undefined, 'b'])
+  })
+
+  it('stands still as a whole only when all its sites do', () => {
+    const opened = { type: 'opened', host: 'h', pid: 1, version: '1', sites: ['a', 'b'] } as const
+    const pausedAt = (site: string) => ({ type: 'paused', reason: 'scheduler-silent', detail: site, site }) as const
+    expect(stateOf([campaign([1]), opened, pausedAt('b')]).pause).toBeUndefined()
+    expect(stateOf([campaign([1]), opened, pausedAt('b'), pausedAt('a')]).pause).toMatchObject({ site: 'b' })
+    expect(stateOf([campaign([1]), opened, pausedAt('b'), pausedAt('a'), { type: 'unpaused', site: 'b' }]).pause).toBeUndefined()
+    expect(stateOf([campaign([1]), opened, { type: 'paused', reason: 'breaker', detail: 'x' }]).pause).toMatchObject({ reason: 'breaker' })
+    expect(stateOf([campaign([1]), opened, pausedAt('b'), pausedAt('a'), opened]).pause).toBeUndefined()
+  })
+
+  it('knows why a job waits, until another attempt is made', () => {
+    const waiting = { type: 'waiting', words: 'PENDING Priority', jobs: [[0, 1]] } as const
+    const state = stateOf([campaign([1]), intents([0, 1]), waiting, { ...waiting, words: 'PENDING Resources' }], true)
+    expect(state.flights.get(0)?.words).toBe('PENDING Resources')
+    expect(state.historyOf(0)[0]?.waiting).toEqual({ words: 'PENDING Resources', at: 1003 })
+    expect(stateOf([campaign([1]), intents([0, 2]), waiting]).flights.get(0)?.words).toBeUndefined()
+  })
+
+  it('wants a prepare stage anew that was edited while it ran, whatever became of it', () => {
+    const edited = { ...campaign([1, 2], 2), fingerprint: { prepare: 'other' } } as RunJournalEvent
+    const running = [campaign([1, 2]), intents(['prepare:compile', 1]), edited]
+    expect([stateOf(running).prepareState('prepare:compile'), stateOf(running).isStale('prepare:compile')]).toEqual(['in-flight', true])
+    for (const end of [done('prepare:compile'), { ...done('prepare:compile'), o: 'failed' } as RunJournalEvent]) {
+      const state = stateOf([...running, end])
+      expect([state.prepareState('prepare:compile'), state.isStale('prepare:compile')]).toEqual(['todo', false])
+      const again = stateOf([...running, end, intents(['prepare:compile', 2]), done('prepare:compile', 2)])
+      expect(again.prepareState('prepare:compile')).toBe('done')
+    }
+  })
 })
