@@ -20,7 +20,8 @@ const CAMPAIGN_TAG = /^(.+)-[0-9a-f]{16}-r\d+a\d+-([A-Za-z0-9]{1,16})$/
 export async function listOn(access: SiteAccess, folder: string, signal: AbortSignal | undefined): Promise<ShownJob[]> {
   const scheduler = await access.scheduler()
   const listed = await requireList(scheduler)({ signal })
-  return markJobs(listed, readKnownJobs(folder), runsIn(folder))
+  const jobs = markJobs(listed, readKnownJobs(folder), runsIn(folder))
+  return jobs.sort((a, b) => a.nativeId.localeCompare(b.nativeId, 'en', { numeric: true }))
 }
 
 /** Says of each line of a queue which of our jobs it is, as far as this folder knows. @param runs - directory by id of the run */
