@@ -31,7 +31,7 @@ collect: { y: { pattern: 'y (\\d+)' } }
 `
 const SITES = 'sites: { cluster: { scheduler: slurm, options: { pollInterval: 1s } } }\ndefaultSite: cluster\n'
 
-describe('the adapter for SLURM as a plugin', () => {
+describe('the adapter for SLURM as a plugin', { timeout: 240_000 }, () => {
   const folders: string[] = []
   const folder = (files: Readonly<Record<string, string>> = {}): string => {
     const made = makeFolder(files)
