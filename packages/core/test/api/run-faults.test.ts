@@ -262,7 +262,11 @@ describe('one job whose files cannot be read', () => {
       if (job.directory.includes('n-2_')) throw new SchedulerError('E_SCHEDULER_SILENT', 'the exit record cannot be read')
       return exitRecord(job)
     }
-    const summary = await run(scheduler, { signal: AbortSignal.timeout(600) })
+    const stop = new AbortController()
+    const summary = await run(scheduler, {
+      signal: stop.signal,
+      onEvent: (event) => event.type === 'counts' && event.counts.done === 3 && stop.abort(),
+    })
     expect(summary).toMatchObject({ outcome: 'detached', counts: { done: 3, submitted: 1 } })
     scheduler.exitRecord = exitRecord
     expect(await run(scheduler)).toMatchObject({ outcome: 'complete', counts: { done: 4 } })

@@ -134,7 +134,7 @@ describe('a controller that is killed at any moment', () => {
     return { lab, sites, death }
   }
 
-  it('leaves nothing that runs unseen: its successor ends every item, and each has run once', async () => {
+  it('leaves nothing that runs unseen: its successor ends every item, and each has run once', { timeout: 240_000 }, async () => {
     for (let at = 1; ; at += 1) {
       const { lab, sites, death } = await first(at)
       const end = await lab.drive(sites, { campaign })

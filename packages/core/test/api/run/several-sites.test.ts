@@ -166,15 +166,16 @@ describe('a campaign that names several sites', () => {
     const observe = (handles: readonly { nativeId: string }[]) =>
       handles.map((handle) => ({ handle, state: 'pending', rawState: 'PENDING', reason: 'QOSMaxJobsPerUserLimit' }))
     for (const name of ['a', 'b']) bed.at(name).observe = async (handles) => observe(handles) as never
-    setTimeout(() => stop.abort(), 300)
-    await bed.run({ signal: stop.signal })
+    const journalFile = join(bed.directory, 'journal', 'events.jsonl')
+    const isTold = () => readFileSync(journalFile, 'utf8').split('"type":"waiting"').length > 2
+    await bed.run({ signal: stop.signal, onEvent: (event) => event.type === 'counts' && isTold() && stop.abort() })
     const item = await whyItem(bed.directory, '1')
     expect(item).toMatchObject({
       state: 'submitted',
       detail: 'waits: PENDING QOSMaxJobsPerUserLimit',
       attempts: [{ waiting: { words: 'PENDING QOSMaxJobsPerUserLimit', at: expect.any(Number) } }],
     })
-    const journal = readFileSync(join(bed.directory, 'journal', 'events.jsonl'), 'utf8')
+    const journal = readFileSync(journalFile, 'utf8')
     expect(journal.match(/"type":"waiting"/g)?.length).toBeLessThanOrEqual(2)
   })
 })
