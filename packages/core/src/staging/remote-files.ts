@@ -4,10 +4,11 @@ import type { Clock } from '../ports/clock.js'
 import type { ProcessBackend } from '../ports/process-backend.js'
 import type { CallOptions } from '../ports/scheduler.js'
 import type { FileWatch, SiteFiles, SmallFile } from '../ports/site-files.js'
+import { shellQuote } from '../util/shell-quote.js'
 import { byteName, insideName } from './byte-names.js'
 import { unknownVariable } from './local-files.js'
 import { RemoteWatch } from './remote-watch.js'
-import { exchange, makeToken, siteError, word } from './site-shell.js'
+import { exchange, makeToken, silentError, siteError } from './site-shell.js'
 import { type TarEntry, TarReader } from './tar-read.js'
 import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
@@ -69,7 +70,7 @@ export class RemoteFiles implements SiteFiles {
     const names = paths.map((path) => byteName(checkAbsolute(path).slice(1)))
     const program = ['e=0']
     for (let at = 0; at < paths.length; at += PER_ARCHIVE) {
-      const lines = paths.slice(at, at + PER_ARCHIVE).map((path) => `f=${word(path)}; [ ! -f "$f" ] || set -- "$@" ".$f"`)
+      const lines = paths.slice(at, at + PER_ARCHIVE).map((path) => `f=${shellQuote(path)}; [ ! -f "$f" ] || set -- "$@" ".$f"`)
       program.push(['set --', ...lines, '[ $# -eq 0 ] || tar cf - -C / -- "$@" </dev/null || e=1'].join('\n'))
     }
     program.push('exit $e')
@@ -96,16 +97,17 @@ export class RemoteFiles implements SiteFiles {
     const variable = variableOf(path)
     if (answer.exitCode === 3 && variable !== undefined) throw unknownVariable(path, variable)
     const text = answer.stdout
-    if (answer.exitCode !== 0 || !text.startsWith('/')) throw siteError(what, answer)
+    if (answer.exitCode !== 0 || !text.startsWith('/')) throw silentError(what, answer)
     return posix.normalize(text).replace(/(?<=.)\/$/, '')
   }
 }
 
 /** Unpacks what comes into a folder of its own beside each file's place, then renames. Nothing stays when it fails. */
 function renderPlacing(folders: ReadonlyMap<string, readonly string[]>, temporary: string): string {
-  const all = [...folders.keys()].map((folder) => word(posix.join(folder, temporary))).join(' ')
+  const all = [...folders.keys()].map((folder) => shellQuote(posix.join(folder, temporary))).join(' ')
   const moves = [...folders].map(
-    ([folder, names]) => `mv -f ${names.map((name) => word(posix.join(folder, temporary, name))).join(' ')} ${word(`${folder}/`)} || e=1`,
+    ([folder, names]) =>
+      `mv -f ${names.map((name) => shellQuote(posix.join(folder, temporary, name))).join(' ')} ${shellQuote(`${folder}/`)} || e=1`,
   )
   return [
     `c() { rm -rf ${all}; }`,
@@ -132,10 +134,10 @@ function renderResolving(path: string): string {
     return `v=$${variable}
 [ -n "$v" ] || v=$("\${SHELL:-/bin/sh}" -l -c env </dev/null 2>/dev/null | sed -n 's/^${variable}=//p')
 [ -n "$v" ] || exit 3
-printf '%s%s' "$v" ${word(rest === '' ? '' : rest)}`
+printf '%s%s' "$v" ${shellQuote(rest === '' ? '' : rest)}`
   }
-  if (home !== null) return `eval ${word(`h=~${home[1] ?? ''}`)}\nprintf '%s%s' "$h" ${word(path.slice(home[0].length))}`
-  return path.startsWith('/') ? `printf '%s' ${word(path)}` : `printf '%s/%s' "$HOME" ${word(path)}`
+  if (home !== null) return `eval ${shellQuote(`h=~${home[1] ?? ''}`)}\nprintf '%s%s' "$h" ${shellQuote(path.slice(home[0].length))}`
+  return path.startsWith('/') ? `printf '%s' ${shellQuote(path)}` : `printf '%s/%s' "$HOME" ${shellQuote(path)}`
 }
 
 function checkAbsolute(path: string): string {
@@ -147,7 +149,7 @@ function checkAbsolute(path: string): string {
 function checkVanished(what: string, answer: { readonly exitCode: number; readonly stderr: string }): void {
   const harmless =
     /No such file or directory|Removing leading|file changed as we read|failure status|previous errors|^\s*$|error is not recoverable/i
-  if (answer.exitCode !== 1 || answer.stderr.split('\n').some((line) => !harmless.test(line))) throw siteError(what, answer)
+  if (answer.exitCode !== 1 || answer.stderr.split('\n').some((line) => !harmless.test(line))) throw silentError(what, answer)
 }
 
 /** The texts of an archive by name. */

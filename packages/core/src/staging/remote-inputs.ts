@@ -4,9 +4,10 @@ import { stat } from 'node:fs/promises'
 import { messageOf, SchedulerError, TransferError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { ProcessBackend } from '../ports/process-backend.js'
+import { shellQuote } from '../util/shell-quote.js'
 import { byteName } from './byte-names.js'
 import { LINKED_FROM_BYTES, type PlacedInput } from './placed-input.js'
-import { exchange, makeToken, siteError, word } from './site-shell.js'
+import { exchange, makeToken, siteError } from './site-shell.js'
 import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
 const PIECE_BYTES = 1 << 18
@@ -103,7 +104,7 @@ async function ask(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly missing: readonly string[]; readonly others?: string }> {
   const what = `look for input files in ${folder}`
-  const program = `i=${word(folder)} u=$i/.upload m=
+  const program = `i=${shellQuote(folder)} u=$i/.upload m=
 mkdir -p "$i" || exit 1
 for h in ${keys.join(' ')}; do [ -f "$i/$h" ] || m="$m $h"; done
 if [ -z "$m" ]; then
@@ -143,7 +144,7 @@ async function upload(
   const keys = files.map(({ key }) => key)
   const programs = keys.filter((key) => key.endsWith('.x'))
   const plain = keys.filter((key) => !key.endsWith('.x'))
-  const program = `i=${word(folder)} u=$i/.upload
+  const program = `i=${shellQuote(folder)} u=$i/.upload
 c() { { read -r o <"$u/owner"; } 2>/dev/null; [ "$o" != ${token} ] || rm -rf "$u"; }
 trap 'c; exit 97' HUP INT TERM PIPE
 cd "$u" || exit ${SPOILT_EXIT_CODE}

@@ -13,7 +13,7 @@ import { FetchPatterns } from './fetch-patterns.js'
 import { alreadyHome, HomeSink } from './home-sink.js'
 import type { PlacedInput } from './placed-input.js'
 import { bringInputs, type KeyedInput, keyInputs } from './remote-inputs.js'
-import { exchange, makeToken, siteError, word } from './site-shell.js'
+import { exchange, makeToken, siteError } from './site-shell.js'
 import { controlBlock, TarReader } from './tar-read.js'
 import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
@@ -56,8 +56,8 @@ export class RemotePlace implements SitePlace {
   constructor(options: RemotePlaceOptions) {
     this.#options = options
     this.#patterns = new FetchPatterns(options.fetch, ['parameters.json', ...options.inputs.map(({ name }) => name)])
-    checkDirectory(`${options.runName}-${options.runId}`)
-    for (const { name } of options.inputs) checkInputName(name)
+    checkName(`${options.runName}-${options.runId}`, 'the directory of a run')
+    for (const { name } of options.inputs) checkName(name, 'an input file in the directory of a job')
   }
 
   /** Only after {@link open}. */
@@ -94,13 +94,13 @@ export class RemotePlace implements SitePlace {
   }
 
   #renderPreparation(): string {
-    const folder = word(this.#copyFolder)
-    const lines = [`mkdir -p ${word(this.root)}${this.#copies.length === 0 ? '' : ` ${folder}`} || exit 1`]
+    const folder = shellQuote(this.#copyFolder)
+    const lines = [`mkdir -p ${shellQuote(this.root)}${this.#copies.length === 0 ? '' : ` ${folder}`} || exit 1`]
     for (const { key, name, mode } of this.#copies) {
-      const to = word(posix.join(this.#copyFolder, name))
-      const temporary = word(posix.join(this.#copyFolder, `.${this.#token}`))
+      const to = shellQuote(posix.join(this.#copyFolder, name))
+      const temporary = shellQuote(posix.join(this.#copyFolder, `.${this.#token}`))
       const rights = (mode & 0o777).toString(8)
-      const from = word(posix.join(this.#store, key))
+      const from = shellQuote(posix.join(this.#store, key))
       lines.push(`[ -f ${to} ] || { cp ${from} ${temporary} && chmod ${rights} ${temporary} && mv -f ${temporary} ${to}; } || exit 1`)
     }
     return lines.join('\n')
@@ -112,7 +112,7 @@ export class RemotePlace implements SitePlace {
     const what = `make ${attempts.length === 1 ? 'the directory of a job' : `the directories of ${attempts.length} jobs`} in ${this.root}`
     const program = [this.#renderPlacing()]
     for (let at = 0; at < attempts.length; at += PER_COMMAND) {
-      const directories = attempts.slice(at, at + PER_COMMAND).map(({ directory }) => word(checkDirectory(directory)))
+      const directories = attempts.slice(at, at + PER_COMMAND).map(({ directory }) => shellQuote(checkDirectory(directory)))
       program.push([`mkdir -p ${directories.join(' ')} || exit 1`, ...directories.map((directory) => `s ${directory}`)].join('\n'))
     }
     program.push('tar xof - -m || exit 1\nexit $e')
@@ -128,15 +128,15 @@ export class RemotePlace implements SitePlace {
   #renderPlacing(): string {
     const lines: string[] = []
     if (this.#copies.length > 0) {
-      const copies = this.#copies.map(({ name }) => word(posix.join(this.#copyFolder, name)))
+      const copies = this.#copies.map(({ name }) => shellQuote(posix.join(this.#copyFolder, name)))
       lines.push(`  cp -f ${copies.join(' ')} "$1/" </dev/null || e=1`)
     }
     for (const { key, name } of this.#inputs.filter(({ isLinked }) => isLinked)) {
-      const from = word(posix.join(this.#store, key))
-      const to = `"$1"/${word(name)}`
+      const from = shellQuote(posix.join(this.#store, key))
+      const to = `"$1"/${shellQuote(name)}`
       lines.push(`  ln -f ${from} ${to} 2>/dev/null || ln -sf ${from} ${to} 2>/dev/null || cp -f ${from} ${to} </dev/null || e=1`)
     }
-    return [`cd ${word(this.root)} || exit 1`, 'e=0', 's() {', '  :', ...lines, '}'].join('\n')
+    return [`cd ${shellQuote(this.root)} || exit 1`, 'e=0', 's() {', '  :', ...lines, '}'].join('\n')
   }
 
   async fetch(attempts: readonly FetchedAttempt[], { signal }: CallOptions = {}): Promise<readonly FetchOutcome[]> {
@@ -162,7 +162,7 @@ export class RemotePlace implements SitePlace {
       program.push(
         asked
           .slice(at, at + PER_COMMAND)
-          .map(({ directory, index }) => `a ${index} ${word(posix.join(this.root, directory))}`)
+          .map(({ directory, index }) => `a ${index} ${shellQuote(posix.join(this.root, directory))}`)
           .join('\n'),
       )
     }
@@ -198,9 +198,9 @@ export class RemotePlace implements SitePlace {
   }
 }
 
-function checkInputName(name: string): void {
+function checkName(name: string, what: string): void {
   if (name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0')) return
-  throw new ConfigError('E_ARGUMENT', `${JSON.stringify(name)} is no name for an input file in the directory of a job`)
+  throw new ConfigError('E_ARGUMENT', `${JSON.stringify(name)} is no name for ${what}`)
 }
 
 /** A relative directory that stays below the root and is no option. */

@@ -2,7 +2,8 @@ import { StringDecoder } from 'node:string_decoder'
 import type { Clock } from '../ports/clock.js'
 import type { ProcessBackend } from '../ports/process-backend.js'
 import type { FileWatch } from '../ports/site-files.js'
-import { loaderCommand, makeToken, programInput, word } from './site-shell.js'
+import { shellQuote } from '../util/shell-quote.js'
+import { loaderCommand, makeToken, programInput } from './site-shell.js'
 
 /** Without anything that happens, the site says so often that it still looks, in seconds. */
 const BEAT_SECONDS = 5
@@ -141,7 +142,7 @@ function renderWatch(directories: readonly string[]): string {
 printf '.\\n' || exit 0
 while :; do
   set --
-  for d in ${directories.map(word).join(' ')}; do
+  for d in ${directories.map(shellQuote).join(' ')}; do
     for f in "$d"/*; do
       [ -f "$f" ] || continue
       case $f in *"$n"*) continue ;; esac

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { SchedulerError, systemCodeOf, TransferError } from '../errors.js'
+import { SchedulerError, TransferError } from '../errors.js'
 import type { ProcessResult } from '../model/process.js'
 import type { ProcessBackend, RunningProcess } from '../ports/process-backend.js'
 import { isAborted } from '../util/async.js'
 import { fullError, unusableError } from '../util/file-errors.js'
-import { shellQuote } from '../util/shell-quote.js'
 
 /** A program and a payload of more bytes are written piece by piece. */
 const AT_ONCE_BYTES = 1 << 20
@@ -176,26 +175,27 @@ const UNUSABLE = /Permission denied|Read-only file system|Operation not permitte
 export function siteError(what: string, { exitCode, stderr }: Pick<ExchangeAnswer, 'exitCode' | 'stderr'>): Error {
   const lines = stderr.split('\n')
   const full = lines.find((line) => FULL.test(line))
-  if (full !== undefined) return fullError(`cannot ${what}: ${full.trim()}`)
+  if (full !== undefined)
+    return fullError(`cannot ${what}: ${full.trim()}`, undefined, ['Make room at the site, or ask for a larger quota: nothing was lost'])
   const unusable = lines.find((line) => UNUSABLE.test(line))
-  if (unusable !== undefined) return unusableError(`cannot ${what}: ${unusable.trim()}`)
+  if (unusable !== undefined)
+    return unusableError(`cannot ${what}: ${unusable.trim()}`, undefined, [
+      'Give the site a workDirectory that you may write to, in cahier.config',
+    ])
   return new TransferError('E_STAGE', `cannot ${what}: ${lastWords(stderr) || `exit code ${exitCode}`}`, {
     suggestions: ['See that the site has tar, mv, ln, cp, find and sha256sum'],
     data: { exitCode, stderr: stderr.slice(-2000) },
   })
 }
 
+/** The same of a question: whatever is not understood is no answer. */
+export function silentError(what: string, answer: Pick<ExchangeAnswer, 'exitCode' | 'stderr'>): Error {
+  const error = siteError(what, answer)
+  if (!(error instanceof TransferError)) return error
+  const { message, suggestions, data } = error
+  return new SchedulerError('E_SCHEDULER_SILENT', message, { suggestions, data: { ...data, code: error.code } })
+}
+
 function lastWords(text: string): string {
   return text.trim().split('\n').at(-1) ?? ''
-}
-
-/** As a word of a program; names with line breaks too. */
-export function word(path: string): string {
-  return shellQuote(path)
-}
-
-/** The system says of our own files what a site's programs say of theirs. */
-export function isMissing(error: unknown): boolean {
-  const code = systemCodeOf(error)
-  return code === 'ENOENT' || code === 'ENOTDIR'
 }

@@ -11,12 +11,13 @@ export function asStoreError(error: unknown, path: string): unknown {
   return UNUSABLE.has(code) ? unusableError(`${path} cannot be made (${code})`, error) : error
 }
 
-export function fullError(message: string, cause?: unknown): StoreError {
-  const suggestions = ['Make room, then run the campaign again in the same directory: it goes on where it stopped']
+const MAKE_ROOM = ['Make room, then run the campaign again in the same directory: it goes on where it stopped']
+const OTHER_DIRECTORY = ['Choose a directory that you may write to with --dir']
+
+export function fullError(message: string, cause?: unknown, suggestions: readonly string[] = MAKE_ROOM): StoreError {
   return new StoreError('E_STORE_FULL', message, cause === undefined ? { suggestions } : { suggestions, cause })
 }
 
-export function unusableError(message: string, cause?: unknown): StoreError {
-  const suggestions = ['Choose a directory that you may write to with --dir']
+export function unusableError(message: string, cause?: unknown, suggestions: readonly string[] = OTHER_DIRECTORY): StoreError {
   return new StoreError('E_RUN_DIRECTORY', message, cause === undefined ? { suggestions } : { suggestions, cause })
 }
