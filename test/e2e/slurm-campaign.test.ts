@@ -163,6 +163,16 @@ describe('a campaign on a real SLURM', () => {
     expect(bed.calls(since)['sbatch']).toBeLessThanOrEqual(2)
   })
 
+  check(title('takes the jobs along that waited for a prepare stage when that succeeds at the second try'), async () => {
+    const mark = join(folder, 'tried')
+    const command = `[ -e '${mark}' ] || { touch '${mark}'; sleep 2; exit 1; }`
+    const campaign = ledgered({ prepare: [{ name: 'mesh', command }], retry: { attempts: 2, on: ['failed'] } })
+    expect(await run({ campaign })).toMatchObject({ outcome: 'complete', counts: { done: 6 } })
+    expect(ledger()).toEqual([1, 2, 3, 4, 5, 6])
+    const attempts = (await readItems(join(folder, 'run'))).map((item) => item.attempts.map(({ outcome }) => outcome))
+    expect(new Set(attempts.map((one) => one.at(-1)))).toEqual(new Set(['succeeded']))
+  })
+
   check(title('is stopped with its jobs by another program'), async () => {
     writeFileSync(join(folder, 'hold'), '')
     const detach = new AbortController()

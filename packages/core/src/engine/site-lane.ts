@@ -37,8 +37,10 @@ const ROUND_MS = 500
 const MAX_BACKOFF_MS = 60_000
 /** A site that wants a login is asked less often: each try may count as a failed one there. */
 const MAX_LOGIN_BACKOFF_MS = 300_000
-/** Between a change that a scheduler reports and the look at it: lets changes gather. */
+/** Between a change that a scheduler reports and the look at it: lets changes gather, the longer the more a look costs. */
 const GATHER_MS = 15
+const MAX_GATHER_MS = 500
+const GATHER_PER_LOOK = 4
 /** Before a scheduler that could not tell about changes is asked to tell again. */
 const RELISTEN_MS = 1000
 /** The same where it told of a change that was none of ours. */
@@ -72,6 +74,7 @@ export class SiteLane {
   /** The last round moved something: the next one follows at once. */
   #again = false
   #hasChanged = false
+  #gatherMs = GATHER_MS
   #listening: AbortController | undefined
   #relistenAt = Number.NEGATIVE_INFINITY
   #hasCanceled = false
@@ -345,7 +348,10 @@ export class SiteLane {
     const isFree = this.#pushes && scheduler.timing === undefined
     if (!isFree && !this.#hasChanged && clock.monotonic() < this.#nextLookAt) return []
     this.#hasChanged = false
+    const began = clock.monotonic()
     const judged = await this.#watching.look()
+    const took = clock.monotonic() - began
+    if (!isFree) this.#gatherMs = Math.min(Math.max(GATHER_MS, took * GATHER_PER_LOOK), MAX_GATHER_MS)
     this.#pollMs = judged.length > 0 || moved ? timing.pollMs : Math.min(this.#pollMs * 1.2, timing.pollMaxMs)
     this.#nextLookAt = clock.monotonic() + this.#pollMs
     if (!isFree && judged.length === 0) this.#relistenAt = clock.monotonic() + NO_NEWS_MS
@@ -383,7 +389,7 @@ export class SiteLane {
     const listening = new AbortController()
     const { signal } = listening
     this.#listening = listening
-    const told = this.site.scheduler.changed?.({ signal }).then(() => clock.sleep(GATHER_MS, { signal }))
+    const told = this.site.scheduler.changed?.({ signal }).then(() => clock.sleep(this.#gatherMs, { signal }))
     told
       ?.catch(() => {
         this.#relistenAt = clock.monotonic() + RELISTEN_MS

@@ -298,9 +298,14 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
       submitted.push([watch.key, watch.attempt, outcome.handle.nativeId])
       return
     }
-    if (outcome?.outcome === 'rejected') {
+    const isBehind = outcome?.outcome === 'invalid' && outcome.code === 'E_UPSTREAM_FAILED'
+    if (outcome?.outcome === 'rejected' || (isBehind && watch.needs.some((key) => state.prepareState(key) === 'in-flight'))) {
+      // What became of its prepare stage, the scheduler knows already and we are about to see.
       back.push(job)
       pushedBack = outcome.message
+    } else if (isBehind) {
+      watches.delete(watch.key)
+      failed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${outcome.message}` })
     } else if (outcome?.outcome === 'invalid') {
       watches.delete(watch.key)
       failures.push(outcome.message)

@@ -228,6 +228,25 @@ describe('prepare stages on two sites', () => {
     expect(new Set(levels(a)).size).toBe(60)
   })
 
+  it('that the scheduler knows to have failed before we do hold their jobs back until we know it, too', async () => {
+    const lab = new SitesLab()
+    const scheduler = memory({ supports, play: (job) => (isPrepare(job) ? { exitCode: 1 } : square(job)) })
+    const submit = scheduler.submit.bind(scheduler)
+    let refused = 0
+    scheduler.submit = async (jobs) => {
+      if (jobs.some(isPrepare)) return await submit(jobs)
+      refused += jobs.length
+      return jobs.map(({ tag }) => ({ outcome: 'invalid', tag, code: 'E_UPSTREAM_FAILED', message: 'job 1000 has failed' }))
+    }
+    const observe = scheduler.observe.bind(scheduler)
+    scheduler.observe = async (handles) =>
+      refused > 0 ? await observe(handles) : handles.map((handle) => ({ handle, state: 'running', rawState: 'R' }))
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: prepared({ factors: { n: [1, 2, 3] } }) })
+    expect(end.outcome).toBe('incomplete')
+    const verdicts = await lab.read(({ state }) => [0, 1, 2].map((n) => state.historyOf(n).map(({ verdict }) => verdict?.outcome)))
+    expect(verdicts).toEqual([['upstream-failed'], ['upstream-failed'], ['upstream-failed']])
+  })
+
   it('that fail everywhere fail each job once', async () => {
     const lab = new SitesLab()
     const play = (job: Parameters<typeof square>[0]) => (isPrepare(job) ? { exitCode: 1 } : square(job))

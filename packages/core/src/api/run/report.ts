@@ -91,8 +91,8 @@ function provenanceOf(manifest: RunManifest): ReportInput['provenance'] {
     cahierVersion: manifest.versions.cahier,
     nodeVersion: manifest.versions.node,
     host: String(manifest.machine['host'] ?? ''),
-    site: manifest.site.name,
-    scheduler: manifest.site.scheduler,
+    site: (manifest.sites ?? [manifest.site]).map(({ name }) => name).join(', '),
+    scheduler: [...new Set((manifest.sites ?? [manifest.site]).map(({ scheduler }) => scheduler))].join(', '),
     gitCommit: manifest.git?.commit ?? undefined,
     gitDirty: manifest.git === null ? undefined : manifest.git.changes.length > 0,
   }
