@@ -56,6 +56,8 @@ export function slurmDialect(site: SlurmOptions): SchedulerDialect {
       '--duplicates',
       `--delimiter=${SEPARATOR}`,
       `--starttime=${utc(since)}`,
+      // Else it is now, which leaves out jobs that are to begin later, and is an error when a clock is ahead.
+      '--endtime=2099-01-01T00:00:00',
       filter,
       `--format=${ACCOUNTING_FIELDS}`,
     ],

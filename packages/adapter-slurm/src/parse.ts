@@ -122,8 +122,8 @@ function makeRow({ id, word, submitted, started, ended, queue, host, reason, com
   if (name !== '') row.name = name
   if (queue !== '') row.queue = queue
   setTime(row, 'submittedAt', submitted)
-  // Before the start these are guesses of the scheduler, before the end the time limit.
-  if (!isWaiting) setTime(row, 'startedAt', started)
+  // Before the start these are guesses of the scheduler, before the end the time limit; a job without a node never started.
+  if (!isWaiting && host !== undefined) setTime(row, 'startedAt', started)
   if (state === 'ended') setTime(row, 'endedAt', ended)
   if (!isWaiting && host !== undefined) row.host = host
   return row

@@ -196,6 +196,7 @@ describe('commands', () => {
       '--duplicates',
       '--delimiter=\x1f',
       '--starttime=2026-11-22T10:30:15',
+      '--endtime=2099-01-01T00:00:00',
       filter,
       '--format=JobID,State,ExitCode,Submit,Start,End,Partition,NodeList,Reason,Comment,JobName',
     ]

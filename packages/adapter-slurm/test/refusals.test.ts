@@ -12,12 +12,9 @@ describe('readRefusal', () => {
   it.each(refused.map((each) => [each.command, each] as const))('knows what %j means, and says what to try', (command, each) => {
     const answer = readSubmit(each)
     const passes = /-q tiny|-p closed/.test(command)
-    expect(answer).toMatchObject({
-      outcome: passes ? 'rejected' : 'invalid',
-      message: expect.stringMatching(/^(?!sbatch).+/),
-      suggestions: [expect.any(String), ...Array((answer as { suggestions: string[] }).suggestions.length - 1).fill(expect.any(String))],
-    })
-    expect((answer as { message: string }).message).not.toContain('\n')
+    expect(answer).toMatchObject({ outcome: passes ? 'rejected' : 'invalid', message: expect.stringMatching(/^(?!sbatch).+/) })
+    expect('suggestions' in answer && answer.suggestions?.length).toBeGreaterThan(0)
+    expect('message' in answer && answer.message).not.toContain('\n')
   })
 
   it('names the limit that was hit', () => {
