@@ -34,7 +34,9 @@ export interface JobListOptions {
 export function formatJobs(sites: readonly SiteJobs[], core: Pick<Core, 'formatDate'>, options: JobListOptions): string {
   return sites
     .map((site) => {
-      const text = site.error === undefined ? formatQueue(site.jobs, core, options) : formatFault(site.error)
+      const { width } = options
+      const inner = sites.length === 1 || width === undefined ? width : width - 2
+      const text = site.error === undefined ? formatQueue(site.jobs, core, { ...options, width: inner }) : formatFault(site.error)
       if (sites.length === 1) return text
       return `${site.site}: scheduler ${site.scheduler}${site.host === undefined ? '' : ` on ${site.host}`}\n${text.replaceAll(/^(?=.)/gm, '  ')}`
     })
@@ -61,9 +63,16 @@ function formatQueue(jobs: readonly ShownJob[], core: Pick<Core, 'formatDate'>, 
 
 /** The moment that counts for its state. */
 function timeOf({ state, submittedAt, startedAt, endedAt }: ShownJob, core: Pick<Core, 'formatDate'>): string {
-  if (state === 'ended') return endedAt === undefined ? '' : `ended ${core.formatDate(endedAt)}`
-  if (startedAt !== undefined && state !== 'pending' && state !== 'held') return `since ${core.formatDate(startedAt)}`
-  return submittedAt === undefined ? '' : `submitted ${core.formatDate(submittedAt)}`
+  if (state === 'ended') return endedAt === undefined ? '' : `ended ${shortDate(endedAt, core)}`
+  if (startedAt !== undefined && state !== 'pending' && state !== 'held') return `since ${shortDate(startedAt, core)}`
+  return submittedAt === undefined ? '' : `submitted ${shortDate(submittedAt, core)}`
+}
+
+/** Without its day when that is today. */
+function shortDate(at: number, core: Pick<Core, 'formatDate'>): string {
+  const [day, time = ''] = core.formatDate(at).split(' ')
+  const [today] = core.formatDate(Date.now()).split(' ')
+  return day === today ? time : `${day} ${time}`
 }
 
 function ownerOf({ campaign, directory }: ShownJob): string {

@@ -156,7 +156,9 @@ export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): st
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,
       ...(attempt.detail === item.detail ? [] : [`  ${attempt.detail}`]),
       `  job ${attempt.nativeId ?? '(no id)'}${attempt.site === undefined ? '' : ` on ${attempt.site}`}, tag ${attempt.tag}`,
-      ...(attempt.waiting === undefined ? [] : [`  waits: ${attempt.waiting.words} (so it was ${date(attempt.waiting.at)})`]),
+      ...(attempt.waiting === undefined || attempt.outcome !== undefined
+        ? []
+        : [`  waits: ${attempt.waiting.words} (so it was ${date(attempt.waiting.at)})`]),
       `  submitted ${date(attempt.submittedAt)}, started ${date(attempt.startedAt)}, ended ${date(attempt.endedAt)}`,
       `  ${attempt.directory}`,
     ]),

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type SlurmBed, slurmUnavailable, startSlurm } from '../../../test/testbed/slurm.mjs'
 import { type SshHosts, sshHostsUnavailable, startSshHosts } from '../../../test/testbed/ssh-hosts.mjs'
-import { cahier, makeFolder } from './cahier.js'
+import { cahier, makeFolder, start } from './cahier.js'
 
 const reason = slurmUnavailable() ?? sshHostsUnavailable()
 
@@ -159,6 +159,31 @@ defaultSite: near
     expect((await run('jobs', 'logs', directory, '-f')).stdout).toBe('ran\n')
     const tag = directory.slice('cahier-jobs/'.length)
     expect((await bed.run(['squeue', '-h', '-t', 'all', '-n', tag, '-o', '%i'])).stdout.trim().split('\n')).toHaveLength(1)
+  })
+
+  it('shows what a job of a campaign writes on a site that shares no files, while it runs and afterwards', async () => {
+    const job = `command: "echo y 1; until [ -e ${folder}/go ]; do sleep 0.1; done; echo end"`
+    writeFileSync(
+      join(folder, 'slow.yaml'),
+      `name: slow\nfactors: { n: [1] }\njob: { ${job} }\nresults: { y: { type: number } }\ncollect: { y: { pattern: 'y (\\S+)' } }\n`,
+    )
+    const running = start(['run', 'slow.yaml', '--site', 'far'], { cwd: folder, env: environment() })
+    await running.shows('Job submitted: ')
+    const list = JSON.parse((await run('jobs', 'list', '--site', 'far', '--json')).stdout) as {
+      jobs: { nativeId: string; campaign?: string }[]
+    }[]
+    const shown = list[0]?.jobs.find(({ campaign }) => campaign === 'slow')
+    expect(shown).toMatchObject({ directory: expect.stringMatching(/\/slow_\d{8}-\d{6}$/) })
+    const { nativeId = '' } = shown ?? {}
+    const follower = start(['jobs', 'logs', nativeId, '--site', 'far', '-f'], { cwd: folder, env: environment() })
+    await follower.shows('y 1\n')
+    writeFileSync(join(folder, 'go'), '')
+    expect(await follower.ended).toMatchObject({ code: 0, stdout: 'y 1\nend\n' })
+    expect((await running.ended).code).toBe(0)
+    expect(await run('jobs', 'logs', nativeId, '--site', 'far')).toMatchObject({ code: 0, stdout: 'y 1\nend\n' })
+    const why = await run('why', 'n=1', '--ask')
+    expect(why.stdout).toMatch(new RegExp(`^  job ${nativeId} on far, tag slow-`, 'm'))
+    expect(why.stdout).toMatch(new RegExp(`^the queue of far says now of ${nativeId}: COMPLETED`, 'm'))
   })
 
   it('plans exactly what would be submitted, and the limits that the site has', async () => {

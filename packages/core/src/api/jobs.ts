@@ -38,6 +38,9 @@ export async function continueJob(directory: string, options: SubmitSiteJobOptio
   return await continueOn(access, path, options)
 }
 
+/** For files that are on this machine, whatever the configuration says. */
+const HERE = { name: 'local', scheduler: 'local', options: {}, modules: [] }
+
 /** The jobs of this user on one site, or why they cannot be told. */
 export interface SiteJobs {
   readonly site: string
@@ -102,11 +105,13 @@ export async function readJobOutput(selector: string, reading: JobOutputOptions,
   const folder = folderOf(options)
   const site = options.site ?? siteOfSelectors([selector], folder)
   const near = outputDirectory(folder, selector)
-  await using access = await openAccess(near === undefined ? site : 'local', options)
+  await using access = await openAccess(near === undefined ? site : HERE, options)
   if (near !== undefined) return await readOutput(access, near, reading)
   const [job] = nameJobs([selector], folder, access.site.name)
-  const directory = await directoryOf(job as NonNullable<typeof job>, folder, access.site.name, [...runsIn(folder).values()])
-  return await readOutput(access, directory, reading)
+  const { directory, isHere } = await directoryOf(access, job as NonNullable<typeof job>, folder, runsIn(folder))
+  if (!isHere) return await readOutput(access, directory, reading)
+  await using here = await openAccess(HERE, options)
+  return await readOutput(here, directory, reading)
 }
 
 async function withNamed<T>(

@@ -328,12 +328,21 @@ describe('markJobs', () => {
     const { directory, tag } = await submit()
     const known = [{ directory, record: recordOf(directory) as never }]
     const runs = new Map([['x7k2m9', '/runs/a']])
-    const tags = [tag, 'scaling-1f3a9c0b2d4e5f60-r2a1-x7k2m9', 'scaling-1f3a9c0b2d4e5f60-r2a1-other', 'somebody']
+    const tags = [
+      tag,
+      'scaling-1f3a9c0b2d4e5f60-r2a1-x7k2m9',
+      'scaling-1f3a9c0b2d4e5f60-r2a1-other',
+      'somebody',
+      'scaling-1f3a9c0b2d4e5f60-r2a1-x7k2m9-gd450b0e1726e193b',
+      'a-rather-long-name-1f3a9c0b2d4e5f60-r2-gd450b0e1726e193b',
+    ]
     expect(markJobs(tags.map(line), known, runs).map(({ directory: at, campaign }) => [at, campaign])).toEqual([
       [directory, undefined],
       ['/runs/a', 'scaling'],
       [undefined, 'scaling'],
       [undefined, undefined],
+      ['/runs/a', 'scaling'],
+      [undefined, 'a-rather-long-name'],
     ])
   })
 })

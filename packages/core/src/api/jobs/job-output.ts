@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, relative, resolve } from 'node:path'
 import { ConfigError, SchedulerError } from '../../errors.js'
+import { DEFAULT_WORK_DIRECTORY } from '../../model/site.js'
 import { STDERR_FILE, STDOUT_FILE } from '../../scheduler/job-wrapper.js'
 import { readItems } from '../run/read-run.js'
 import type { NamedJob } from './choose-jobs.js'
@@ -95,24 +96,30 @@ function reasonOf({
 }
 
 /**
- * Where a job has its files, on the site: by its record, or by the journals of the runs in this folder.
+ * Where a job has its files: by its record, or by the journals of the runs in this folder.
  *
+ * @param runs - directories by the ids of runs
+ * @returns `isHere`: on this machine, although the site does not see it: it was fetched
  * @throws ConfigError `E_NOT_FOUND`
  */
 export async function directoryOf(
+  { site, files }: Pick<SiteAccess, 'site' | 'files'>,
   { known, nativeId, selector }: NamedJob,
   folder: string,
-  site: string,
-  runs: readonly string[],
-): Promise<string> {
-  if (known !== undefined) return known.record.directory
-  for (const run of runs) {
+  runs: ReadonlyMap<string, string>,
+): Promise<{ readonly directory: string; readonly isHere: boolean }> {
+  if (known !== undefined) return { directory: known.record.directory, isHere: false }
+  for (const [id, run] of runs) {
     for (const { attempts } of await readItems(run).catch(() => [])) {
-      const attempt = attempts.find((one) => one.nativeId === nativeId && (one.site ?? site) === site)
-      if (attempt !== undefined) return attempt.directory
+      const attempt = attempts.find((one) => one.nativeId === nativeId && (one.site ?? site.name) === site.name)
+      if (attempt === undefined) continue
+      const { directory } = attempt
+      if (files.isShared || outputDirectory('/', directory) !== undefined) return { directory, isHere: !files.isShared }
+      const work = await files.resolve(site.workDirectory ?? DEFAULT_WORK_DIRECTORY)
+      return { directory: `${work}/${basename(run)}-${id}/${relative(run, directory)}`, isHere: false }
     }
   }
-  throw new ConfigError('E_NOT_FOUND', `where the job ${selector} of ${site} has its files is not known in ${folder}`, {
+  throw new ConfigError('E_NOT_FOUND', `where the job ${selector} of ${site.name} has its files is not known in ${folder}`, {
     suggestions: [
       'Go to the folder that it was submitted from',
       'Name its directory: the one with the files stdout and stderr',

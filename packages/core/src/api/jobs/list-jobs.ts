@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { readManifest } from '../../engine/manifest.js'
 import type { ListedJob } from '../../model/site-report.js'
@@ -17,6 +17,9 @@ export interface ShownJob extends ListedJob {
 /** Tags of the jobs of campaigns: name, combination, repetition and attempt, run. */
 const CAMPAIGN_TAG = /^(.+)-[0-9a-f]{16}-r\d+a\d+-([A-Za-z0-9]{1,16})$/
 
+/** Those of submissions of several jobs: that of the first of them, perhaps cut. */
+const GROUP_TAG = /^(.+?)-[0-9a-f]{8,16}(?:-[ra\d]*(?:-([A-Za-z0-9]*))?)?-g[0-9a-f]{16}$/
+
 export async function listOn(access: SiteAccess, folder: string, signal: AbortSignal | undefined): Promise<ShownJob[]> {
   const scheduler = await access.scheduler()
   const listed = await requireList(scheduler)({ signal })
@@ -32,9 +35,9 @@ export function markJobs(listed: readonly ListedJob[], known: readonly KnownJob[
     const own = byTag.get(tag)
     // Queues show the tag, which is for us; the name is for people.
     if (own !== undefined) return { ...line, name: own.record.name, directory: own.directory }
-    const [, campaign, run = ''] = CAMPAIGN_TAG.exec(tag) ?? []
+    const [, campaign, run = ''] = CAMPAIGN_TAG.exec(tag) ?? GROUP_TAG.exec(tag) ?? []
     if (campaign === undefined) return line
-    const directory = runs.get(run)
+    const directory = runs.get(run) ?? [...runs.values()].find((one) => existsSync(join(one, 'submissions', `${tag}.sh`)))
     return { ...line, campaign, ...(directory === undefined ? {} : { directory }) }
   })
 }
