@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { JobHandle, JobSpec, Scheduler } from '@cahier/core/spi'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { slurmUnavailable } from '../../../test/testbed/slurm.mjs'
-import { type SlurmLab, startSlurmLab } from './slurm-lab.js'
+import { type SlurmLab, startSlurmLab, until } from './slurm-lab.js'
 
 const TIMEOUT_MS = 240_000
 const MOST_JOBS = 6
@@ -43,6 +43,10 @@ describe.skipIf(reason !== undefined)(`submissions to a real SLURM with limits${
     const signal = AbortSignal.timeout(120_000)
     while (!(await scheduler.observe(handles)).every(({ state }) => state === 'ended')) await scheduler.changed?.({ signal })
   }
+
+  /** SLURM counts a job for a moment after its end. */
+  const nothingLeft = (): Promise<void> =>
+    until(async () => (await lab.bed.run(['squeue', '-h'])).stdout.trim() === '', 'nothing is in the queue')
 
   const ledgerOf = ({ directory }: JobSpec): Promise<string> => readFile(join(directory, 'ledger'), 'utf8').catch(() => '')
 
@@ -83,6 +87,7 @@ describe.skipIf(reason !== undefined)(`submissions to a real SLURM with limits${
     'fit into arrays that SLURM takes, and into packs',
     async () => {
       await using scheduler = lab.connect()
+      await nothingLeft()
       const began = Date.now()
       const packed = [3, 0, 5, 0].map((code) => makeJob(`echo ran >>ledger; exit ${code}`, { pack: 3 }))
       const outcomes = await scheduler.submit(packed)
@@ -93,6 +98,7 @@ describe.skipIf(reason !== undefined)(`submissions to a real SLURM with limits${
       const records = await Promise.all(packed.map((job) => scheduler.exitRecord(job)))
       expect(records.map((record) => record?.exitCode)).toEqual([3, 0, 5, 0])
       expect(await Promise.all(packed.map(ledgerOf))).toEqual(packed.map(() => 'ran\n'))
+      await nothingLeft()
       const many = Array.from({ length: MOST_JOBS }, () => makeJob('true'))
       const taken = await scheduler.submit(many)
       expect(taken.map(({ outcome }) => outcome)).toEqual(many.map(() => 'submitted'))
@@ -109,10 +115,12 @@ describe.skipIf(reason !== undefined)(`submissions to a real SLURM with limits${
     'end one member of a pack alone',
     async () => {
       await using scheduler = lab.connect()
-      const jobs = ['echo up >up; sleep 600', 'echo ran >>ledger'].map((lines) => makeJob(lines, { pack: 2 }))
+      await nothingLeft()
+      const jobs = ['echo up >up; exec sleep 600', 'echo ran >>ledger'].map((lines) => makeJob(lines, { pack: 2 }))
       const outcomes = await scheduler.submit(jobs)
       const handles = outcomes.flatMap((one) => (one.outcome === 'submitted' ? [one.handle] : []))
-      while ((await lab.readFile(join(jobs[0]?.directory ?? '', 'up'))) === undefined) await scheduler.observe(handles)
+      expect(handles).toHaveLength(2)
+      await until(async () => (await lab.readFile(join(jobs[0]?.directory ?? '', 'up'))) !== undefined, 'the first job runs')
       await scheduler.cancel(handles.slice(0, 1))
       await allEnded(scheduler, handles)
       const records = await Promise.all(jobs.map((job) => scheduler.exitRecord(job)))
