@@ -34,7 +34,7 @@ class Chained extends Engine {
         {
           name: `part-${n}`,
           script: this.template,
-          values: { program: here('rod.mjs'), from: before?.directory ?? '', until: (until * n) / count },
+          values: { program: here('rod.mjs'), from: before?.siteDirectory ?? '', until: (until * n) / count },
           resources: { cores: 1, walltime: '1min' },
         },
         before === undefined ? {} : { after: before },
