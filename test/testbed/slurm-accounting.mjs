@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Daemon, findProgram, lastLines } from './bed.mjs'
 import { portsOf, renderSlurmdbdConf } from './slurm-config.mjs'
 
@@ -63,9 +64,16 @@ grant all on slurm_acct_db.* to 'slurm'@'127.0.0.1';
   // slurmdbd refuses any other mode, and looks for the file beside slurm.conf.
   writeFileSync(join(directory, 'slurmdbd.conf'), renderSlurmdbdConf(settings), { mode: 0o600 })
   const slurmdbd = new Daemon('slurmdbd', [program('slurmdbd'), '-D'], { log: logOf('slurmdbd'), env: envOf('slurmdbd') })
-  const start = async () => {
+  const start = async (attempts = 5) => {
     slurmdbd.start()
-    await slurmdbd.ready(async () => (await run(['sacctmgr', '-n', '-i', 'show', 'cluster'])).exitCode === 0, 60_000)
+    try {
+      await slurmdbd.ready(async () => (await run(['sacctmgr', '-n', '-i', 'show', 'cluster'])).exitCode === 0, 60_000)
+    } catch (error) {
+      // It gives up at once when the database is still busy with what the one before it had begun.
+      if (slurmdbd.isAlive || attempts === 1) throw error
+      await sleep(500)
+      await start(attempts - 1)
+    }
   }
   await start()
   const tell = [['add', 'cluster', settings.clusterName]]
@@ -77,7 +85,7 @@ grant all on slurm_acct_db.* to 'slurm'@'127.0.0.1';
     if (exitCode !== 0 && !/already exists|Nothing (new )?added/.test(stdout + stderr))
       throw new Error(`sacctmgr ${args.join(' ')}: exit code ${exitCode}: ${stdout}${stderr}`)
   }
-  return { slurmdbd, start }
+  return { slurmdbd, start: () => start() }
 }
 
 /** Runs a program to its end. @param {readonly string[]} command @param {string} log @param {Record<string, string>} env */
