@@ -6,7 +6,7 @@ import { paint } from './style.js'
 import { formatFilledTable } from './table.js'
 
 /** A path as one types it from here. */
-export function nearPath(path: string): string {
+function nearPath(path: string): string {
   const near = relative('', path)
   return near.startsWith('..') ? path : near || '.'
 }

@@ -6,7 +6,7 @@ import { EXIT_CODES } from '../src/exit-codes.js'
 import { BIN, cahier, cleanEnvironment, makeFolder } from './cahier.js'
 
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-const commands = 'attach export note plan report retry run status stop why adapters sweep plugins autocomplete'.split(' ')
+const commands = 'attach export note plan report retry run status stop why adapters jobs sites sweep plugins autocomplete'.split(' ')
 
 describe('cahier', () => {
   it('says its version', async () => {
