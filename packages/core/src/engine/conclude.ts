@@ -88,6 +88,10 @@ function concludeFromRecord(exit: ExitRecord, observation: JobObservation | unde
         return { ...facts, outcome: 'killed', exitCode: exit.exitCode, detail: `${observation?.rawState}: ended by the scheduler` }
       }
       const timedOut = exit.reason === 'timeout' || end === 'timed-out'
+      if (!timedOut && observation?.state === 'ended' && end === undefined) {
+        const detail = 'it was told to end, and the scheduler does not say why'
+        return { ...facts, outcome: 'killed', exitCode: exit.exitCode, detail }
+      }
       return {
         ...facts,
         outcome: timedOut ? 'timed-out' : 'canceled',

@@ -232,12 +232,7 @@ if [ -z "$cahier_reason" ]; then
   wait "$cahier_child"
   cahier_code=$?
 ${tellsAll ? `${LATE_REQUEST}\n` : ''}  if [ -n "$cahier_reason" ]; then kill -s 0 "$cahier_child" 2>/dev/null || cahier_alive=; fi
-  if [ -z "$cahier_reason" ] && [ "$cahier_code" -eq 143 ]; then
-    cahier_alive=
-    sleep 1 </dev/null >/dev/null 2>&1 &
-    wait "$!"
-  fi
-fi
+${tellsAll ? '' : `${LATE_TERM}\n`}fi
 if [ -n "$cahier_reason" ]; then
   [ -n "$cahier_told" ] || kill -s TERM "$cahier_child" 2>/dev/null
   (
@@ -257,10 +252,22 @@ cahier_record "$cahier_code" "\${cahier_reason:-exited}"
 `
 }
 
-/** A script that a signal ended is the likelier to have been told so. The wait ends with the request. */
+/** Where only the wrapper is told, a script that ended by TERM may still have been told by whoever tells the wrapper next. */
+const LATE_TERM = `  if [ -z "$cahier_reason" ] && [ "$cahier_code" -eq 143 ]; then
+    cahier_alive=
+    sleep 1 </dev/null >/dev/null 2>&1 &
+    wait "$!"
+  fi`
+
+/**
+ * A script that ended by what schedulers send is the likelier to have been told so. The wait ends with the request; a kill that was meant for
+ * all processes ends the wrapper in it, which then leaves no record of an end that was not the script's own.
+ */
 const LATE_REQUEST = `  if [ -z "$cahier_reason" ] && [ "$cahier_code" -ne 0 ]; then
     cahier_pause=0.2
-    [ "$cahier_code" -le 128 ] || cahier_pause=1
+    case $cahier_code in
+    129 | 130 | 137 | 143) cahier_pause=1 ;;
+    esac
     { sleep "$cahier_pause" || sleep 1; } </dev/null >/dev/null 2>&1 &
     wait "$!"
   fi`

@@ -32,6 +32,7 @@ describe('conclude with an exit record', () => {
     ['told to end at the walltime', exit({ exitCode: 143, reason: 'timeout' }), seen('ended'), 'timed-out'],
     ['canceled', exit({ exitCode: 143, reason: 'canceled' }), seen('ended', { end: 'canceled' }), 'canceled'],
     ['preempted for good', exit({ exitCode: 143, reason: 'canceled' }), seen('ended', { end: 'preempted' }), 'killed'],
+    ['told to end, and nobody says why', exit({ exitCode: 143, reason: 'canceled' }), seen('ended'), 'killed'],
     ['a script that could not start', exit({ exitCode: 127, reason: 'not-started' }), seen('ended'), 'failed'],
     ['no answer of the scheduler', exit(), undefined, 'succeeded'],
   ])('%s', (_title, record, observation, outcome) => {

@@ -371,6 +371,21 @@ for (const [name, subject] of SUBJECTS.slice(0, -1)) {
       expect(record()).toMatchObject({ exitCode: 143, reason: 'exited' })
     })
 
+    it('leaves no record of a kill that was meant for all processes of the job', async () => {
+      await run(job('(sleep 0.2; kill -KILL "$PPID") & kill -KILL $$'), { tellsAll: true })
+      expect(existsSync(join(directory, 'exit.json'))).toBe(false)
+    })
+
+    it('calls a kill that only the script got its end', async () => {
+      await run(job('kill -KILL $$'), { tellsAll: true })
+      expect(record()).toMatchObject({ exitCode: 137, reason: 'exited' })
+    })
+
+    it('does not wait long for a request when the script had a code of its own', async () => {
+      await run(job('(sleep 0.9; kill -TERM "$PPID") >/dev/null 2>&1 & exit 200'), { tellsAll: true })
+      expect(record()).toMatchObject({ exitCode: 200, reason: 'exited' })
+    })
+
     it('announces the end of the job with the line of its record', async () => {
       const announce = join(directory, 'ended', 'tag-1.json')
       mkdirSync(join(directory, 'ended'))

@@ -105,14 +105,16 @@ function ofMember({ record, cancelAskedAt }: TrackedJob, seen: JobObservation): 
   return { ...rest, ...began, end }
 }
 
-function fromRecord({ handle }: TrackedJob, record: ExitRecord): JobObservation {
+function fromRecord({ handle, cancelAskedAt }: TrackedJob, record: ExitRecord): JobObservation {
   const byReason = { timeout: 'timed-out', canceled: 'canceled', 'not-started': 'failed', exited: undefined } as const
+  // Nobody here has asked for its end, and who did is not known: a cancel by hand, or a controller that had forgotten the job.
+  const isUnasked = record.reason === 'canceled' && cancelAskedAt === undefined
   return {
     handle,
     state: 'ended',
     rawState: '',
     exitCode: record.exitCode,
-    end: byReason[record.reason] ?? (record.exitCode === 0 ? 'completed' : 'failed'),
+    ...(isUnasked ? {} : { end: byReason[record.reason] ?? (record.exitCode === 0 ? 'completed' : 'failed') }),
     startedAt: Math.round(record.startedAt * 1000),
     endedAt: Math.round(record.endedAt * 1000),
     host: record.host,

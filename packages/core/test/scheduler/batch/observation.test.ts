@@ -65,6 +65,13 @@ describe('what is seen of a job', () => {
     expect(see(Object.assign(job, { absences: 2 }))[0]).toBe('ended')
   })
 
+  it('calls a job canceled only when that was asked for, or the scheduler says it', () => {
+    const told = { record: record({ exitCode: 143, reason: 'canceled' }), absences: 2 } as const
+    expect(see(tracked('7', told))).toEqual(['ended', undefined, 143])
+    expect(see(tracked('7', { ...told, cancelAskedAt: 5 }))).toEqual(['ended', 'canceled', 143])
+    expect(see(tracked('7', told), { row: row({ state: 'ended', rawState: 'CANCELLED', end: 'canceled' }) })[1]).toBe('canceled')
+  })
+
   it('calls a job that was submitted after the answer waiting, and one before it not visible', () => {
     expect(see(tracked(), { isCovered: false })).toEqual(['pending', undefined, undefined])
     expect(see(tracked())).toEqual(['not-visible', undefined, undefined])
