@@ -25,6 +25,9 @@ const CASE_MS = 150_000
 /** What is left in a queue when a campaign is over has so long to show what it is. */
 const DRAIN_MS = 30_000
 
+/** Problems of one case that are told; all are counted. */
+const TOLD = 6
+
 /** @param {{ seed: number, cases: number, log: (line: string) => void }} options */
 export default async function drill({ seed, cases, log }) {
   const verdict = new Verdict()
@@ -78,12 +81,14 @@ async function runCase(bed, plan, folder, verdict, log) {
   await heal(bed)
   const left = await drain(bed)
   if (left !== undefined) problems.push({ kind: undefined, text: `left in the queue when the campaign was over: ${left}` })
-  problems.push(...(await judge(campaign, plan, blows)))
+  // Results come into the table at the end: of a run that has none nothing can be said about them.
+  problems.push(...(await judge(campaign, plan, blows)).filter(({ kind }) => stuck === undefined || kind !== 'wrong'))
   // A campaign that is over has nothing left to run.
   if (problems.length === 0) problems.push(...(await runAgain(bed, campaign)))
   verdict.cases++
   for (const { kind } of problems) if (kind !== undefined) verdict[kind]++
-  const texts = problems.map(({ kind, text }) => (kind === undefined ? text : `${kind}: ${text}`))
+  const texts = problems.slice(0, TOLD).map(({ kind, text }) => (kind === undefined ? text : `${kind}: ${text}`))
+  if (problems.length > TOLD) texts.push(`and ${problems.length - TOLD} more`)
   log(`case ${plan.number}: ${describe(plan)}: ${texts.length === 0 ? 'good' : texts.join('; ')} (${[...facts, ...notes].join(', ')})`)
   if (texts.length === 0) return
   const state = stuck === undefined ? `\n${await stateOf(bed, campaign)}` : ''

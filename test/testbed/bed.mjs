@@ -105,6 +105,8 @@ export class Daemon {
   #enter
   /** @type {import('node:child_process').ChildProcess | undefined} */
   #child
+  /** Why it could not be started at all. @type {Error | undefined} */
+  #error
 
   /**
    * @param {string} name
@@ -126,7 +128,8 @@ export class Daemon {
     const [program, ...args] = [...this.#enter, ...this.#command]
     const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true, cwd: '/', env: this.#env })
     closeSync(log)
-    child.on('error', () => {})
+    this.#error = undefined
+    child.on('error', (error) => (this.#error = error))
     child.unref()
     this.#child = child
   }
@@ -146,7 +149,10 @@ export class Daemon {
   /** Waits for what shows that it is ready. @param {() => boolean | Promise<boolean>} holds */
   async ready(holds, timeoutMs = 30_000) {
     const holdsOrDied = async () => {
-      if (!this.isAlive) throw new Error(`${this.name} ended while it started\n${lastLines(this.log)}`)
+      if (!this.isAlive)
+        throw new Error(
+          `${this.name} ended while it started${this.#error === undefined ? '' : ` (${this.#error.message})`}\n${lastLines(this.log)}`,
+        )
       return holds()
     }
     await waitUntil(holdsOrDied, { what: `${this.name} is ready`, timeoutMs, log: () => lastLines(this.log) })

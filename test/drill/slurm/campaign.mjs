@@ -132,6 +132,8 @@ export class Campaign {
   async readItems() {
     const items = new Map()
     const directories = new Map()
+    // It may not have come so far.
+    if (!existsSync(join(this.directory, 'cahier.json'))) return { items, directories }
     for (const { combination, state, detail, attempts } of await readItems(this.directory)) {
       const last = attempts.at(-1)
       items.set(Number(combination.n), {

@@ -7,6 +7,10 @@ import { QUEUE_FAULTS, SBATCH_FAULTS } from './commands.mjs'
 /** Seconds since the machine was started, as the jobs write them. */
 export const secondsSinceStart = () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
 
+/** Longer than any job of the drill takes. */
+const HELD_MS = 10_000
+const HELD = 'launch failed requeued held'
+
 /** A moment of a strike that has not come after so long does not come. */
 const WAIT_MS = 40_000
 
@@ -148,7 +152,9 @@ export async function strikeAll(bed, campaign, strikes) {
     if (note !== undefined) notes.push(`${kind}: ${note}`)
     if (ENDS_JOBS[kind] !== undefined) blows.push({ from, to: secondsSinceStart() + ENDS_JOBS[kind] })
   }
+  const administrator = administer(bed, campaign)
   const ends = await Promise.allSettled(strikes.map(one))
+  await administrator
   const failed = ends.find(({ status }) => status === 'rejected')
   if (failed !== undefined) throw failed.reason
   return { blows, notes }
@@ -170,9 +176,36 @@ async function moment(campaign, { at }) {
   return true
 }
 
-/** The cluster is whole again and empty. */
+/**
+ * After a death without warning the controller starts jobs that run already; the nodes refuse, it drains them, and holds those jobs when that
+ * was not the first time. An administrator puts both right, jobs after a while: nothing of them may be alive then.
+ */
+async function administer(bed, campaign) {
+  const held = new Map()
+  while (!campaign.isOver) {
+    await resumeNodes(bed)
+    const { stdout } = await bed.run(['squeue', '-h', '-r', '-t', 'pending', '-o', '%i %r'])
+    const ids = stdout.split('\n').flatMap((line) => (line.endsWith(HELD) ? line.split(' ', 1) : []))
+    for (const id of ids) {
+      if (!held.has(id)) held.set(id, performance.now())
+      if (performance.now() - held.get(id) < HELD_MS) continue
+      await bed.run(['scontrol', 'release', id])
+      held.delete(id)
+    }
+    await sleep(1000)
+  }
+}
+
+async function resumeNodes(bed) {
+  const { stdout } = await bed.run(['sinfo', '-h', '-N', '-o', '%N %T'])
+  const drained = stdout.split('\n').flatMap((line) => (/ drain/.test(line) ? line.split(' ', 1) : []))
+  if (drained.length > 0) await bed.run(['scontrol', 'update', `nodename=${drained.join(',')}`, 'state=resume'])
+}
+
+/** Everything of the cluster works again. */
 export async function heal(bed) {
   await bed.startMunge()
   await bed.startController()
+  await resumeNodes(bed)
   for (const name of bed.nodes) await bed.startNode(name)
 }
