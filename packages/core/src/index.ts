@@ -138,6 +138,7 @@ export type {
   RunPlan,
   RunStatus,
   RunSummary,
+  SiteStatus,
 } from './model/run.js'
 export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
 export type { Space } from './model/space.js'
