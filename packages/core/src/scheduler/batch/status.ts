@@ -81,11 +81,10 @@ export class Status {
 
   async observe(handles: readonly JobHandle[], { signal }: CallOptions = {}): Promise<readonly JobObservation[]> {
     signal?.throwIfAborted()
-    if (handles.length === 0) return []
     const { jobs } = this.#parts
     const asked = handles.map((handle) => this.#follow(handle))
     jobs.call(asked)
-    const hadNews = this.#hasNews
+    if (asked.length === 0) return []
     this.#hasNews = false
     let failure: unknown
     if (asked.some((job) => !isOver(job)) && this.#dueInMs() === 0) {
@@ -98,7 +97,7 @@ export class Status {
     } else failure = this.#silence?.error
     // Who ended by its own word has ended, whether the queue speaks or not; the others are as they were.
     const isNew = (job: TrackedJob): boolean => endsByRecord(job) && job.told === undefined
-    if (failure !== undefined && asked.some((job) => !isOver(job)) && !(hadNews && asked.some(isNew))) throw failure as Error
+    if (failure !== undefined && asked.some((job) => !isOver(job)) && !asked.some(isNew)) throw failure as Error
     const observations = this.#observations(asked)
     jobs.prune(asked.length)
     return observations

@@ -251,6 +251,14 @@ describe('observations of a batch scheduler', () => {
     expect(queue.calls('fq-stat')).toHaveLength(asked)
   })
 
+  it('does not say that something may have changed about jobs that nobody asks about any more', async () => {
+    const queue = fakeQueue({ pollInterval: 20 })
+    await using scheduler = queue.connect()
+    await scheduler.observe(await submitAll(scheduler, [makeSpec(queue, UNTIL_STOPPED)]))
+    await scheduler.observe([])
+    await expect(scheduler.changed({ signal: AbortSignal.timeout(500) })).rejects.toThrow()
+  })
+
   it('ends a waiting change when it is closed', async () => {
     const queue = fakeQueue({ pollInterval: 60_000 })
     const scheduler = queue.connect()
