@@ -3,7 +3,8 @@
  * controller killed, between the acceptance of a job and its record too; nodes that die, jobs that are requeued and preempted, munge and
  * accounting that are down, ids that begin anew, commands that accept and say nothing. The ledger that the jobs write is the judge.
  *
- * `CAHIER_DRILL_MUTANT=<name>` breaks one rule of Cahier in the controllers (see slurm/mutants.mjs): then the drill must fail.
+ * `CAHIER_DRILL_MUTANT=<name>` breaks one rule of Cahier in the controllers (slurm/mutant-list.mjs): then the drill must fail.
+ * `CAHIER_DRILL_ONLY=<words>` keeps the strikes whose names have them (slurm/plan.mjs).
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -36,7 +37,7 @@ export default async function drill({ seed, cases, log }) {
     log(`there can be no SLURM here: ${reason}`)
     return verdict
   }
-  const plans = planCases(cases, seed)
+  const plans = planCases(cases, seed, process.env.CAHIER_DRILL_ONLY)
   const folder = mkdtempSync(join(tmpdir(), 'cahier-drill-slurm-'))
   const lane = async (number) => {
     const mine = plans.filter((plan) => plan.lane === number)

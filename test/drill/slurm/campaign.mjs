@@ -144,7 +144,7 @@ export class Campaign {
         exitCode: last?.exitCode,
         value: undefined,
       })
-      for (const { tag, directory } of attempts) directories.set(tag, join(this.directory, directory))
+      for (const { tag, directory } of attempts) directories.set(tag, directory)
     }
     const table = join(this.directory, 'results.jsonl')
     for (const line of existsSync(table) ? readFileSync(table, 'utf8').split('\n').filter(Boolean) : []) {

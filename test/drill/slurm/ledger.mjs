@@ -29,10 +29,13 @@
  * @property {unknown} [value]
  */
 
-/** So long before a blow an end counts as cut off when it left no record: the blow fell between the last line of the job and its record. */
-const CUT_OFF_SECONDS = 1
+/**
+ * So long before a blow an end counts as cut off when it left no record: the blow fell between the
+ * last line of the job and its record, for which a wrapper takes up to a second.
+ */
+const CUT_OFF_SECONDS = 2
 
-/** The job's side. A kill leaves no end; a job that asks whether an earlier one lives can ask so because all nodes are this machine. */
+/** The job's side. A kill leaves no end, also where only what the script waits for has heard it; a job that asks whether an earlier one lives can ask so because all nodes are this machine. */
 export const jobScript = (cases) => `#!/bin/sh
 case $1 in
 ${cases}
@@ -50,7 +53,7 @@ fi
 if [ -n "$last" ] && grep -qs work.sh "/proc/$last/cmdline"; then printf 'beside %s\\n' "$last" >>"$file"; fi
 read -r now rest </proc/uptime
 printf 'start %s %s %s %s\\n' "$CAHIER_TAG" "$CAHIER_START" "$$" "$now" >>"$file"
-sleep "$nap" </dev/null
+sleep "$nap" </dev/null || exit
 echo "value=$(($3 * 7 + 1))"
 read -r now rest </proc/uptime
 printf 'end %s %s %s %s\\n' "$CAHIER_TAG" "$CAHIER_START" "$$" "$now" >>"$file"

@@ -42,10 +42,13 @@ const KINDS = {
 
 const CODES = [1, 2, 3, 7, 42, 111, 125, 137, 143, 200, 255]
 
-/** @param {number} count @param {number} seed */
-export function planCases(count, seed) {
+/** @param {number} count @param {number} seed @param {string} [only] a part of the names of the kinds that there are to be */
+export function planCases(count, seed, only = '') {
   const random = makeRandom(seed)
-  const nextKind = inRounds(random, Object.keys(KINDS))
+  const kinds = Object.keys(KINDS).filter((kind) => kind.includes(only))
+  if (kinds.length === 0)
+    throw new Error(`no kind of strike has ${JSON.stringify(only)} in its name; known: ${Object.keys(KINDS).join(', ')}`)
+  const nextKind = inRounds(random, kinds)
   const modes = new Map(Object.entries(KINDS).map(([kind, { modes }]) => [kind, modes === undefined ? undefined : inRounds(random, modes)]))
   const load = LANES.map(() => 0)
   return Array.from({ length: count }, (_, index) => {
@@ -54,7 +57,7 @@ export function planCases(count, seed) {
     const lane = able.reduce((best, number) => (load[number] < load[best] ? number : best))
     load[lane]++
     const shape = planShape(random)
-    const others = Object.keys(KINDS).filter((name) => KINDS[name].accounting !== true || LANES[lane].accounting === 'dbd')
+    const others = kinds.filter((name) => KINDS[name].accounting !== true || LANES[lane].accounting === 'dbd')
     const more = Array.from({ length: pick(random, [0, 1, 1, 2]) }, () => pick(random, others))
     return {
       number: index + 1,
