@@ -61,7 +61,7 @@ export class Controller implements RunControl {
   }
 
   /**
-   * @throws StoreError `E_RUN_HELD`, `E_RUN_DIRECTORY`, `E_STORE_IO`; what stands against each of its sites, when none could be opened;
+   * @throws StoreError `E_RUN_HELD`, `E_RUN_DIRECTORY`, `E_STORE_IO`; what stands against its sites, when none could be reached;
    * ConfigError `E_NOT_FOUND` when jobs are in flight at a site that was not given. Everything else ends in a value
    */
   async run(): Promise<ControllerEnd> {
@@ -124,14 +124,14 @@ export class Controller implements RunControl {
   }
 
   /**
-   * Opens all sites; goes on when the first of them is open.
+   * Opens all sites; goes on when the first of them is open, and when there is nothing to do but to wait for one.
    *
    * @returns what became of each: `undefined`, or what stands against it for now. Nothing: the user left meanwhile
    */
   async #open(): Promise<readonly (readonly [SiteLane, Promise<Error | undefined>])[] | undefined> {
     const checkMachine = this.#input.mode !== 'stop'
     const openings = this.#lanes.map((lane) => [lane, lane.open({ checkMachine })] as const)
-    const { signal } = this.#input
+    const { signal, mode } = this.#input
     const leave = (): void => void this.#leave()
     signal?.addEventListener('abort', leave, { once: true })
     const failed: Error[] = []
@@ -141,14 +141,17 @@ export class Controller implements RunControl {
           opening.then((trouble) => {
             if (trouble !== undefined) failed.push(trouble)
             if (trouble === undefined || signal?.aborted === true) resolve()
-            else if (failed.length === openings.length) reject(failed[0])
+            else if (failed.length === openings.length) {
+              if (mode !== 'stop' && failed.some(isPatienceAsked)) resolve()
+              else reject(failed[0])
+            }
           }, reject)
         }
       })
     } finally {
       signal?.removeEventListener('abort', leave)
     }
-    return failed.length === openings.length ? undefined : openings
+    return signal?.aborted === true && failed.length === openings.length ? undefined : openings
   }
 
   /** Everything that the journal knows to be in flight is watched again; submissions without an answer are looked up. */
@@ -337,4 +340,9 @@ export class Controller implements RunControl {
       return { events, value: undefined }
     }, options)
   }
+}
+
+/** The site was reached, and its queue does not answer: as in the middle of a run. What is wrong on the way there is said at once. */
+function isPatienceAsked(error: Error): boolean {
+  return isCampaignError(error) && error.code === 'E_SCHEDULER_SILENT' && error.data['code'] === undefined
 }

@@ -32,6 +32,8 @@ export interface RunControl {
   wake(): void
 }
 
+/** Before more is tried of what was refused for good: soon, so that the breaker has its row, and not all at once. */
+const KEPT_BACK_MS = 1000
 /** Between two rounds of a lane in which nothing happens. */
 const ROUND_MS = 500
 const MAX_BACKOFF_MS = 60_000
@@ -332,7 +334,7 @@ export class SiteLane {
     if (round.pushedBack !== undefined) {
       this.#pushedBackUntil = clock.monotonic() + Math.min(this.site.timing.pollMs * 2, MAX_BACKOFF_MS)
       log.info({ site: this.site.name, reason: round.pushedBack }, 'the scheduler takes no more jobs for now')
-    }
+    } else if (round.isKeptBack) this.#pushedBackUntil = clock.monotonic() + Math.min(this.site.timing.pollMs, KEPT_BACK_MS)
     return round.sent > 0
   }
 
@@ -376,6 +378,8 @@ export class SiteLane {
     const count = this.#row.failed(signature)
     if (limit === 0 || count < limit || this.#isBroken) return
     this.#isBroken = true
+    // They would fail in the same way, one after the other.
+    await this.#dropUnsent(`not submitted: ${count} failures before it were the same`)
     await this.#control.breaks(this, `${count} failures in a row were the same: ${detail}`)
   }
 

@@ -240,6 +240,8 @@ export interface SendRound {
   readonly failures: readonly string[]
   /** The scheduler does not take more for now; its words. */
   readonly pushedBack: string | undefined
+  /** Some were not sent because others like them were refused for good. */
+  readonly isKeptBack: boolean
 }
 
 /**
@@ -277,7 +279,7 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
   claiming.unsent = [...batch, ...kept]
   if (dropped.length + doomed.length > 0) await context.write([...dropped, ...doomed])
   reportRefused(context, doomed)
-  if (batch.length === 0) return { sent: 0, uncertain: [], failures, pushedBack: undefined }
+  if (batch.length === 0) return { sent: 0, uncertain: [], failures, pushedBack: undefined, isKeptBack: false }
   const unstaged = batch.filter((job) => !job.isStaged)
   if (unstaged.length > 0) {
     const attempts = unstaged.map(({ watch, parameters }) => ({ directory: watch.path, parameters }))
@@ -290,6 +292,7 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
   const uncertain: Watch[] = []
   const back: Unsent[] = []
   let pushedBack: string | undefined
+  let isKeptBack = false
   batch.forEach((job, position) => {
     const { watch } = job
     const outcome = outcomes[position]
@@ -302,7 +305,8 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
     if (outcome?.outcome === 'rejected' || (isBehind && watch.needs.some((key) => state.prepareState(key) === 'in-flight'))) {
       // What became of its prepare stage, the scheduler knows already and we are about to see.
       back.push(job)
-      pushedBack = outcome.message
+      if (outcome.code === 'E_SCHEDULER_BREAKER') isKeptBack = true
+      else pushedBack = outcome.message
     } else if (isBehind) {
       watches.delete(watch.key)
       failed.push({ type: 'verdict', k: watch.key, a: watch.attempt, o: 'upstream-failed', d: `not run: ${outcome.message}` })
@@ -335,7 +339,7 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
     emit({ type: 'submitted', item: item === undefined ? String(watch.key) : itemId(item), label: watch.label, nativeId, dependsOn })
   }
   reportRefused(context, failed)
-  return { sent: submitted.length, uncertain, failures, pushedBack }
+  return { sent: submitted.length, uncertain, failures, pushedBack, isKeptBack }
 }
 
 function reportRefused({ state, spec, emit }: SiteContext, verdicts: readonly VerdictEvent[]): void {

@@ -90,14 +90,28 @@ describe('a run on two sites', () => {
     expect(pauses).toMatchObject([{ reason: 'login-needed', site: 'b' }])
   })
 
-  it('is not begun when none of them can be opened', async () => {
+  it('is not begun when none of them can be reached', async () => {
     const lab = new SitesLab()
     const opening = (): void => {
-      throw new SchedulerError('E_SCHEDULER_SILENT', 'no way there')
+      throw new SchedulerError('E_SCHEDULER_SILENT', 'no way there', { data: { code: 'E_HOST_UNREACHABLE' } })
     }
     const sites = ['a', 'b'].map((name) => ({ name, scheduler: memory(), opening }))
     await expect(lab.drive(sites)).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT', message: 'no way there' })
     expect(await lab.read(({ state }) => state.openedSeq)).toBe(0)
+  })
+
+  it('is begun and waits where the only queue does not answer yet', async () => {
+    const lab = new SitesLab()
+    let tries = 0
+    const opening = (): void => {
+      tries += 1
+      if (tries < 3) throw new SchedulerError('E_SCHEDULER_SILENT', 'the controller is down')
+    }
+    const end = await lab.drive([{ name: 'a', scheduler: memory(), opening }])
+    expect(end).toMatchObject({ outcome: 'complete' })
+    expect(tries).toBe(3)
+    const pauses = lab.events.flatMap((event) => (event.type === 'paused' ? [event.pause] : []))
+    expect(pauses).toMatchObject([{ reason: 'scheduler-silent', detail: 'the controller is down' }])
   })
 
   it('is not begun when one of them can never be used', async () => {
