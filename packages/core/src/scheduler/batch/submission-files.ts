@@ -25,11 +25,16 @@ export function announcementFolder(job: PlaceOfFiles): string {
   return `${groupRoot(job)}/${ENDED_FOLDER}`
 }
 
-/** The script that the scheduler gets: the wrapper of a single job, or what chooses among the wrappers of several. */
+/** Holds what each element of a submission is to do: `0.sh`, `1.sh`… */
+function elementsFolder({ scriptFile }: Submission): string {
+  return scriptFile.replace(/\.sh$/, '')
+}
+
+/** The script that the scheduler gets: the wrapper of a single job, or what starts that of one of several. */
 export function renderSubmissionScript(group: JobGroup, submission: Submission, dialect: SchedulerDialect): string {
   const head = dialect.head(submission)
   const [[first]] = group.elements as [[ReadyJob]]
-  return isSingle(group) ? renderJobWrapper(first, dialect, head) : renderDispatcher(group, head, dialect.arrayIndex)
+  return isSingle(group) ? renderJobWrapper(first, dialect, head) : renderDispatcher(group, submission, head, dialect.arrayIndex)
 }
 
 /**
@@ -45,13 +50,17 @@ export function submissionFiles(
 ): readonly SmallFile[] {
   const files: SmallFile[] = []
   const single = isSingle(group)
+  const packed = isPacked(group)
+  const folder = elementsFolder(submission)
   group.elements.forEach((members, element) => {
+    if (packed) files.push({ path: `${folder}/${element}.sh`, data: renderPack(members) })
     members.forEach((ready, member) => {
       const { job } = ready
       files.push({ path: `${job.directory}/${SCRIPT_FILE}`, data: job.script, mode: 0o755 })
       if (single) return
-      files.push({ path: `${job.directory}/${WRAPPER_FILE}`, data: renderJobWrapper(ready, dialect, []), mode: 0o755 })
-      const place = `${submission.tag} ${element}${isPacked(group) ? `/${member}` : ''}`
+      const path = packed ? `${job.directory}/${WRAPPER_FILE}` : `${folder}/${element}.sh`
+      files.push({ path, data: renderJobWrapper(ready, dialect, []) })
+      const place = `${submission.tag} ${element}${packed ? `/${member}` : ''}`
       const all = [...(lines.get(job.tag) ?? []), place]
       lines.set(job.tag, all)
       files.push({ path: `${job.directory}/${SUBMISSION_FILE}`, data: `${all.join('\n')}\n` })
@@ -90,21 +99,23 @@ function renderJobWrapper({ job, user }: ReadyJob, dialect: SchedulerDialect, di
   })
 }
 
-/** Starts the wrapper of the element that the scheduler names, or those of a pack one after the other. */
-function renderDispatcher(group: JobGroup, head: readonly string[], arrayIndex = '0'): string {
-  const packed = isPacked(group)
-  const dirs = (members: readonly ReadyJob[]): string => members.map(({ job }) => shellQuote(job.directory)).join(' ')
-  const cases = group.elements.map((members, element) => `${element}) ${packed ? `set -- ${dirs(members)}` : `dir=${dirs(members)}`} ;;`)
+/**
+ * Goes on as the element that the scheduler names, in the same process. The scheduler brings this text to every element, which reads all of it:
+ * so it names none of them, and what is theirs lies in files of their own.
+ */
+function renderDispatcher(group: JobGroup, submission: Submission, head: readonly string[], arrayIndex = '0'): string {
   return [
     '#!/bin/sh',
     ...head,
-    packed ? '# Runs the jobs of a pack one after the other.' : '# Runs the job of one element.',
-    `case ${group.elements.length === 1 ? 0 : arrayIndex} in`,
-    ...cases,
-    '*) exit 125 ;;',
-    'esac',
-    packed ? PACK : `exec /bin/sh "$dir/${WRAPPER_FILE}"\n`,
+    `# Runs the ${isPacked(group) ? 'jobs of a pack one after the other' : 'job of one element'}.`,
+    `cahier_element=${shellQuote(elementsFolder(submission))}/${group.elements.length === 1 ? 0 : arrayIndex}.sh`,
+    '[ -r "$cahier_element" ] || exit 125',
+    '. "$cahier_element"\n',
   ].join('\n')
+}
+
+function renderPack(members: readonly ReadyJob[]): string {
+  return `set -- ${members.map(({ job }) => shellQuote(job.directory)).join(' ')}\n${PACK}`
 }
 
 /**

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -9,6 +9,9 @@ import { fakeDialect } from './fake-queue.js'
 import { readyJob } from './ready-jobs.js'
 
 const dialect = fakeDialect('/nowhere')
+const SHELLS = [['/bin/sh'], ['bash', '--posix'], ['busybox', 'sh']].filter(
+  ([program = '', ...flags]) => spawnSync(program, [...flags, '-c', 'true']).error === undefined,
+)
 const folders: string[] = []
 afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
@@ -69,6 +72,23 @@ describe('the files of a submission', () => {
     expect(existsSync(file(0, 'exit.json'))).toBe(false)
     expect(readFileSync(join(base, 'ended/j1.json'), 'utf8')).toBe(readFileSync(file(1, 'exit.json'), 'utf8'))
     expect(exitCodeOf(submission.scriptFile, '7')).toBe(125)
+  })
+
+  it.each(SHELLS)("run an element in the process of the scheduler's script: %s", (...shell) => {
+    const { submission, file } = written(['exit 0', 'echo $PPID'])
+    const script = ['echo $$', `. '${submission.scriptFile.replaceAll("'", `'\\''`)}'`].join('\n')
+    const [program, ...flags] = shell as [string, ...string[]]
+    const pid = execFileSync(program, [...flags, '-c', script], { encoding: 'utf8', env: { ...process.env, FQ_INDEX: '1' } })
+    expect(readFileSync(file(1, 'stdout'), 'utf8')).toBe(pid)
+    expect(JSON.parse(readFileSync(file(1, 'exit.json'), 'utf8'))).toMatchObject({ tag: 'j1', exitCode: 0, reason: 'exited' })
+  })
+
+  it('give the scheduler a script that does not grow with the number of its jobs', () => {
+    const sizeOf = (count: number): number => {
+      const { submission } = written(Array.from({ length: count }, () => 'true'))
+      return readFileSync(submission.scriptFile).length
+    }
+    expect(sizeOf(40)).toBeLessThan(sizeOf(2) + 50)
   })
 
   it('run the jobs of a pack one after the other and end with the worst code', () => {
