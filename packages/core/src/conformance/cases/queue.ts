@@ -228,6 +228,16 @@ export const queueCases: readonly SchedulerCase[] = [
     },
   },
   {
+    id: 'run-unmarked',
+    title: 'a job is not taken for a part of the command that submitted it',
+    why: 'A submission that does not answer in time is killed with all that carries its mark: the job that it has just submitted, too.',
+    async run(world) {
+      const job = await makeJob(world, 'printf %s "${CAHIER_PROC-none}" >mark')
+      await waitUntilEnded(world, await submit(world, job))
+      strictEqual(await world.lab.readFile(join(job.directory, 'mark')), 'none')
+    },
+  },
+  {
     id: 'find-stranger',
     title: 'a job of another tag in the same directory is not found for ours',
     why: 'A directory that is used again holds what an earlier attempt left: its job is not the one that was asked for.',

@@ -4,7 +4,7 @@ import type { SubmitOutcome } from '../../model/job.js'
 import type { Clock } from '../../ports/clock.js'
 import type { Logger } from '../../ports/logger.js'
 import type { CallOptions } from '../../ports/scheduler.js'
-import type { CommandAnswer, SchedulerDialect, Submission, SubmitAnswer } from '../../ports/scheduler-dialect.js'
+import type { CommandAnswer, SchedulerDialect, SiteCommand, Submission, SubmitAnswer } from '../../ports/scheduler-dialect.js'
 import type { SiteFiles, SmallFile } from '../../ports/site-files.js'
 import { isAborted } from '../../util/async.js'
 import { FaultRow, keptBack, type Refusal } from './fault-row.js'
@@ -125,8 +125,7 @@ export class Submitter {
   async #sendOne({ group, submission }: Planned, round: Round): Promise<readonly Planned[] | undefined> {
     const { dialect, commands, log } = this.#parts
     await this.#waitForTurn()
-    const command = dialect.submit(submission)
-    const answer = await commands.try(command)
+    const answer = await commands.try(unmarked(dialect.submit(submission)))
     if ('error' in answer) {
       const { error, isUnsent } = answer
       if (isUnsent) {
@@ -236,6 +235,14 @@ function readAnswer(answer: CommandAnswer, submission: Submission, dialect: Sche
     // It was sent: a parser that fails must not make a second submission of it.
     return { outcome: 'uncertain', code: isCampaignError(error) ? error.code : 'E_SUBMIT_UNREADABLE', message: messageOf(error) }
   }
+}
+
+/**
+ * Schedulers hand the environment of a submission on to its jobs. With the mark of the command in it a job would be taken for a part of that
+ * command, and ended with it when it does not answer in time, where both run on one machine.
+ */
+function unmarked({ argv, ...rest }: SiteCommand): SiteCommand {
+  return { ...rest, argv: ['env', '-u', 'CAHIER_PROC', ...argv] }
 }
 
 function withHints({ message, suggestions = [] }: Refused): string {
