@@ -1,5 +1,6 @@
 import type { RunCounts, RunEvent } from '@cahier/core'
 import type { Core } from './base-command.js'
+import { gatherUnrun } from './gather-unrun.js'
 import { finishedOf, formatCounts, notebookText } from './run-text.js'
 
 /** Shows what a run does while it goes on. */
@@ -22,7 +23,7 @@ export interface DisplayOptions {
 
 /** A bar on a terminal, plain lines elsewhere. */
 export async function openDisplay(options: DisplayOptions): Promise<RunDisplay> {
-  return options.bar.isTTY ? await openBar(options) : openLines(options)
+  return gatherUnrun(options.bar.isTTY ? await openBar(options) : openLines(options))
 }
 
 function openLines({ lines, core, everyMs = 5000 }: DisplayOptions): RunDisplay {

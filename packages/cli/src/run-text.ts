@@ -83,6 +83,12 @@ export function notebookText(event: RunEvent, items: number, core: Pick<Core, 'f
   }
 }
 
+/** Of jobs that could not begin for one reason. */
+export function unrunText(count: number, detail: string): string {
+  const [, stage] = /^not run: (prepare:\S+) failed/.exec(detail) ?? []
+  return `Jobs failed: ${count}, ${detail}${stage === undefined ? '' : ` (see: cahier why ${stage})`}`
+}
+
 /**
  * `run` in the end: findings, where things are, what to do next.
  *
@@ -132,25 +138,28 @@ export function formatStatus(status: RunStatus, core: Pick<Core, 'formatDate'>):
   ]
   if (status.failures.length > 0) {
     lines.push('newest failures (cahier why ITEM tells more):')
-    for (const item of status.failures) lines.push(`  ${item.id}  ${formatCombination(item.combination)}  ${item.state}: ${item.detail}`)
+    for (const { id, isStage, combination, state, detail } of status.failures)
+      lines.push(`  ${id}  ${isStage ? '' : `${formatCombination(combination)}  `}${state}: ${detail}`)
   }
   return lines.join('\n')
 }
 
-/** The repetitions that a selector fits, one line each, and which of them is shown. */
+/** The repetitions or stages that a selector fits, one line each, and which of them is shown. */
 export function formatMatches(matches: readonly ItemReport[], shown: string): string {
   const lines = matches
     .slice(0, FEW_ITEMS)
     .map(({ id, state, detail }) => `${id === shown ? '>' : ' '} ${id}  ${state}${detail === '' ? '' : `: ${detail}`}`)
   const more = matches.length > lines.length ? [`  and ${matches.length - lines.length} more`] : []
-  return [`${matches.length} repetitions fit; of ${shown}:`, ...lines, ...more, ''].join('\n')
+  return [`${matches.length} ${matches[0]?.isStage ? 'stages' : 'repetitions'} fit; of ${shown}:`, ...lines, ...more, ''].join('\n')
 }
 
 /** All that is known about one work item, for `why`. */
 export function formatItem(item: ItemReport, core: Pick<Core, 'formatDate'>): string {
   const date = (at: number | undefined): string => (at === undefined ? 'not yet' : core.formatDate(at))
   const lines = [
-    `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
+    item.isStage
+      ? `${item.id}  stage that work items wait for`
+      : `${item.id}  ${formatCombination(item.combination)}  repetition ${item.repetition}`,
     `${item.state}: ${item.detail}`,
     ...item.attempts.flatMap((attempt) => [
       `attempt ${attempt.attempt}: ${attempt.outcome ?? 'no outcome yet'}${attempt.exitCode === undefined ? '' : `, exit code ${attempt.exitCode}`}`,

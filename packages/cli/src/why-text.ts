@@ -23,18 +23,19 @@ export function formatAsked(asked: AskedItem | undefined, core: Pick<Core, 'form
 }
 
 /** What a person would do next. @param asked - the queue was asked already */
-export function adviceFor({ id, state, attempts }: ItemReport, asked: boolean): string[] {
+export function adviceFor({ id, isStage, state, attempts, detail }: ItemReport, asked: boolean): string[] {
   const last = attempts.at(-1)
   if (state === 'submitted' || state === 'running') return asked ? [] : [`cahier why ${id} --ask`]
   if (last === undefined || (state !== 'failed' && state !== 'invalid')) return []
-  const again = `cahier retry ${id}, then cahier run`
+  // A stage is tried again with the work items that wait for it.
+  const again = `cahier retry${isStage ? '' : ` ${id}`}, then cahier run`
   switch (last.outcome) {
     case 'timed-out':
       return [`Ask for more time (job.resources.walltime), then ${again}`]
     case 'out-of-memory':
       return [`Ask for more memory (job.resources.memory), then ${again}`]
     case 'upstream-failed':
-      return [`Mend what it waited for first: cahier status names what failed; then ${again}`]
+      return [`Mend what it waited for first: ${stageIn(detail) ?? 'cahier status names what failed'}; then ${again}`]
     case 'not-submitted':
       return [
         `Mend what the scheduler refused${last.site === undefined ? '' : `, see what there is: cahier sites check ${last.site}`}; then ${again}`,
@@ -47,4 +48,10 @@ export function adviceFor({ id, state, attempts }: ItemReport, asked: boolean): 
     default:
       return [`Mend it, then ${again}`]
   }
+}
+
+/** The stage that did not let an item begin, as `why` takes it. */
+function stageIn(detail: string): string | undefined {
+  const [, stage] = /^not run: (prepare:\S+) failed/.exec(detail) ?? []
+  return stage === undefined ? undefined : `cahier why ${stage} tells more`
 }

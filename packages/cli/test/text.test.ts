@@ -4,6 +4,7 @@ import { formatDate, formatDuration, formatSpread, formatSubmission, groupRows, 
 import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
 import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
+import { gatherUnrun } from '../src/gather-unrun.js'
 import { toJson } from '../src/json.js'
 import { formatResults } from '../src/results-text.js'
 import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
@@ -285,6 +286,18 @@ describe('adviceFor', () => {
     expect(adviceFor({ ...item, state: 'submitted' }, false)).toEqual(['cahier why 1f3a9c/r2 --ask'])
   })
 
+  it('names the stage that kept an item from running, and tries a stage again with all that wait for it', () => {
+    const detail = 'not run: prepare:compile failed'
+    const unrun = { ...item, state: 'failed' as const, detail, attempts: [{ ...attempt, outcome: 'upstream-failed' as const, detail }] }
+    expect(adviceFor(unrun, false)).toEqual([
+      'Mend what it waited for first: cahier why prepare:compile tells more; then cahier retry 1f3a9c/r2, then cahier run',
+    ])
+    const stage = { ...item, id: 'prepare:compile', isStage: true as const, state: 'failed' as const }
+    expect(adviceFor({ ...stage, attempts: [{ ...attempt, outcome: 'failed' }] }, false)).toEqual([
+      'Mend it, then cahier retry, then cahier run',
+    ])
+  })
+
   it('is silent about what is well or was asked already', () => {
     expect([adviceFor({ ...item, state: 'done' }, false), adviceFor({ ...item, state: 'submitted' }, true)]).toEqual([[], []])
   })
@@ -474,5 +487,44 @@ describe('formatTable', () => {
         ],
       ),
     ).toBe('kind       name\nscheduler  pbs\nx')
+  })
+})
+
+describe('jobs that a failed stage kept from running', () => {
+  const unrun = (label: string, detail = 'not run: prepare:compile failed'): RunEvent => ({
+    type: 'item',
+    item: label,
+    label,
+    state: 'failed',
+    detail,
+  })
+  const shown = (events: readonly RunEvent[]): string[] => {
+    const lines: string[] = []
+    const display = gatherUnrun({
+      show: (event) => void lines.push(notebookText(event, 5, core) ?? event.type),
+      say: (text) => void lines.push(text),
+      close: () => void lines.push('closed'),
+    })
+    for (const event of events) display.show(event)
+    display.close()
+    return lines
+  }
+
+  it('are told of in one line, before what comes after them', () => {
+    expect(shown([unrun('a'), unrun('b'), unrun('c', 'not run: prepare:mesh failed'), { type: 'counts', counts }, unrun('d')])).toEqual([
+      'Jobs failed: 2, not run: prepare:compile failed (see: cahier why prepare:compile)',
+      'Job failed: c: not run: prepare:mesh failed',
+      'counts',
+      'Job failed: d: not run: prepare:compile failed',
+      'closed',
+    ])
+  })
+
+  it('are not mixed up with jobs that ran and failed', () => {
+    expect(shown([unrun('a', 'exit code 1'), unrun('b', 'exit code 1')])).toEqual([
+      'Job failed: a: exit code 1',
+      'Job failed: b: exit code 1',
+      'closed',
+    ])
   })
 })

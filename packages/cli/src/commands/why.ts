@@ -7,7 +7,7 @@ import { formatItem, formatMatches } from '../run-text.js'
 import { adviceFor, formatAsked, formatQuoted } from '../why-text.js'
 
 export default class Why extends CahierCommand {
-  static override summary = 'Tell everything that is known about one work item.'
+  static override summary = 'Tell everything that is known about one work item, or about a stage before them.'
   static override description = `Its state and why, every attempt with times and directory, and the last lines of its output.
 When several repetitions fit, they are listed, and the last that failed (or the first) is explained.
 It reads the journal of the run and disturbs nobody; with --ask the queue of the site is asked, too, once.`
@@ -15,12 +15,13 @@ It reads the journal of the run and disturbs nobody; with --ask the queue of the
   static override examples = [
     { description: 'By the id that status shows', command: '<%= config.bin %> why 1f3a9c/r2' },
     { description: 'By its levels', command: '<%= config.bin %> why cores=8,repetition=2' },
+    { description: 'A stage of prepare', command: '<%= config.bin %> why prepare:compile' },
     { description: 'What the queue says of it now', command: '<%= config.bin %> why 1f3a9c/r2 --ask' },
   ]
   static override strict = false
   static override args = {
     item: Args.string({
-      description: 'Work item: its id, the beginning of it, or levels. A run directory may stand before it.',
+      description: 'Work item: its id, the beginning of it, or levels; or prepare:STAGE. A run directory may stand before it.',
       required: true,
     }),
   }

@@ -71,7 +71,7 @@ export class Planner {
 
   prepareTag(key: string, attempt: number): string {
     const { spec, runId, tagName = spec.name } = this.#input
-    return makeTag({ campaign: `${tagName}-${key.split(':')[1] ?? ''}`, id: key, repetition: 0, attempt, nonce: runId })
+    return prepareTag(tagName, runId, key, attempt)
   }
 
   /** The prepare stages that a combination needs, in order of the campaign. */
@@ -92,10 +92,8 @@ export class Planner {
     return { key: `prepare:${name}${slug}${site === undefined ? '' : `@${site}`}`, name, combination: levels }
   }
 
-  /** A prepare stage that had to be tried again has another directory: nothing is ever written over. */
   prepareDirectory(key: string, attempt: number): string {
-    const place = `prepare/${key.replace('prepare:', '').replace(':', '_')}`
-    return attempt <= 1 ? place : `${place}_a${attempt}`
+    return prepareDirectory(key, attempt)
   }
 
   /** @param attemptOf - which attempt of a prepare stage the job is to use */
@@ -201,6 +199,16 @@ export class Planner {
     }
     return environment
   }
+}
+
+/** A prepare stage that had to be tried again has another directory: nothing is ever written over. Relative to the run. */
+export function prepareDirectory(key: string, attempt: number): string {
+  const place = `prepare/${key.replace('prepare:', '').replace(':', '_')}`
+  return attempt <= 1 ? place : `${place}_a${attempt}`
+}
+
+export function prepareTag(tagName: string, runId: string, key: string, attempt: number): string {
+  return makeTag({ campaign: `${tagName}-${key.split(':')[1] ?? ''}`, id: key, repetition: 0, attempt, nonce: runId })
 }
 
 function callCommand<C>(make: (combination: Combination) => C, values: Combination, where: string): C {

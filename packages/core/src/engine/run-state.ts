@@ -244,6 +244,11 @@ export class RunState {
     return { total: this.size, todo, submitted, running, done, failed, invalid, skipped, orphaned }
   }
 
+  /** Keys of the prepare stages that were tried, in order. */
+  triedPrepares(): string[] {
+    return [...this.#prepares.keys()]
+  }
+
   /** Keys of the prepare stages that failed. */
   failedPrepares(): string[] {
     return [...this.#prepares].filter(([, state]) => state === 'failed').map(([key]) => key)

@@ -63,7 +63,7 @@ export interface RunStatus {
   readonly state: 'running' | 'idle' | 'paused' | 'finished'
   readonly holder: RunHolder | undefined
   readonly pause: RunPause | undefined
-  /** Newest failures first, at most 10. */
+  /** Stages that failed, then work items: the newest first, at most 10. */
   readonly failures: readonly ItemReport[]
   /** The sites that the newest controller used, and those with jobs in flight; absent in journals of older versions. */
   readonly sites?: readonly SiteStatus[]
@@ -88,8 +88,10 @@ export interface AttemptReport {
 }
 
 export interface ItemReport {
-  /** Short id of the combination and repetition: `1f3a9c/r2`. */
+  /** Short id of the combination and repetition, `1f3a9c/r2`; of a prepare stage its name, `prepare:compile`. */
   readonly id: string
+  /** True for a prepare stage: its combination is empty then. */
+  readonly isStage?: true
   readonly combination: Combination
   readonly repetition: number
   readonly state: ItemState

@@ -286,6 +286,13 @@ describe('runCampaign', () => {
       const summary = await run(new MemoryScheduler({ play, supports: { dependencies } }), { campaign, directory: place })
       expect(summary).toMatchObject({ outcome: 'incomplete', counts: { done: 2, failed: 2 } })
       expect((await whyItem(place, 'flag=bad,n=1')).attempts[0]?.outcome).toBe('upstream-failed')
+      const stage = await whyItem(place, 'prepare:compile')
+      expect(stage).toMatchObject({ isStage: true, state: 'failed', attempts: [{ outcome: 'failed', exitCode: 2 }] })
+      expect(stage.id).toMatch(/^prepare:compile:flag-bad/)
+      expect(stage.matches?.map(({ state }) => state).sort()).toEqual(['done', 'failed'])
+      expect(existsSync(stage.attempts[0]?.directory ?? '')).toBe(true)
+      expect((await readStatus(place)).failures[0]?.id).toBe(stage.id)
+      await expect(whyItem(place, 'prepare:comp')).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
     }
   })
 })

@@ -1,5 +1,7 @@
 import { join } from 'node:path'
 import { readTail } from '../../engine/attempt-files.js'
+import type { JobKey } from '../../engine/events.js'
+import { prepareDirectory, prepareTag } from '../../engine/plan.js'
 import type { AttemptHistory } from '../../engine/run-state.js'
 import { itemId } from '../../engine/submit.js'
 import { combinationId, makeTag, slugOf } from '../../ids.js'
@@ -25,12 +27,48 @@ export function reportItem(run: OpenRun, index: number, options: { readonly tail
   const { state } = run
   const item = state.items?.at(index)
   if (item === undefined) throw new RangeError(`no work item ${index}`)
-  const history = state.historyOf(index)
-  const verdict = state.verdictOf(index)
-  const attempts: AttemptReport[] = history.map((one) => ({
+  const attempts = reportAttempts(run, index, (attempt) => ({
+    tag: tagOf(run, item, attempt),
+    directory: attemptDirectory(run, item, attempt),
+  }))
+  return {
+    id: itemId(item),
+    combination: item.combination,
+    repetition: item.repetition,
+    state: state.stateOf(index),
+    ...summaryOf(attempts, options),
+  }
+}
+
+/** The same of a prepare stage. @param key - `prepare:compile`, with levels and site where it has them */
+export function reportStage(run: OpenRun, key: string, options: { readonly tail?: boolean } = {}): ItemReport {
+  const { state, directory } = run
+  const { tagName = '', campaign } = state
+  const attempts = reportAttempts(run, key, (attempt) => ({
+    tag: prepareTag(tagName, campaign?.runId ?? '', key, attempt),
+    directory: join(directory, prepareDirectory(key, attempt)),
+  }))
+  const prepared = state.prepareState(key)
+  return {
+    id: key,
+    isStage: true,
+    combination: {},
+    repetition: 1,
+    state: prepared !== 'in-flight' ? prepared : state.flights.get(key)?.isRunning === true ? 'running' : 'submitted',
+    ...summaryOf(attempts, options),
+  }
+}
+
+function reportAttempts(
+  run: OpenRun,
+  key: JobKey,
+  placeOf: (attempt: number) => Pick<AttemptReport, 'tag' | 'directory'>,
+): readonly AttemptReport[] {
+  const { state } = run
+  const verdict = state.verdictOf(key)
+  const attempts: AttemptReport[] = state.historyOf(key).map((one) => ({
     attempt: one.attempt,
-    tag: tagOf(run, item, one.attempt),
-    directory: attemptDirectory(run, item, one.attempt),
+    ...placeOf(one.attempt),
     outcome: one.verdict?.outcome,
     detail: one.verdict?.detail ?? describeFlight(one),
     nativeId: one.nativeId,
@@ -41,29 +79,31 @@ export function reportItem(run: OpenRun, index: number, options: { readonly tail
     startedAt: one.verdict?.startedAt ?? one.startedAt,
     endedAt: one.verdict?.endedAt,
   }))
-  if (attempts.length === 0 && verdict !== undefined) {
-    attempts.push({
+  if (attempts.length > 0 || verdict === undefined) return attempts
+  return [
+    {
       attempt: verdict.attempt,
-      tag: tagOf(run, item, verdict.attempt),
-      directory: attemptDirectory(run, item, verdict.attempt),
+      ...placeOf(verdict.attempt),
       outcome: verdict.outcome,
       detail: verdict.detail,
       nativeId: undefined,
-      ...siteOf(run, state.siteOfLast(index)),
+      ...siteOf(run, state.siteOfLast(key)),
       exitCode: verdict.exitCode,
       submittedAt: undefined,
       startedAt: verdict.startedAt,
       endedAt: verdict.endedAt,
-    })
-  }
+    },
+  ]
+}
+
+function summaryOf(
+  attempts: readonly AttemptReport[],
+  options: { readonly tail?: boolean },
+): Pick<ItemReport, 'attempts' | 'detail' | 'tail'> {
   const last = attempts.at(-1)
   const wantsTail = options.tail !== false && last !== undefined && last.outcome !== undefined && last.outcome !== 'succeeded'
   const tail = wantsTail ? tailOf(last.directory) : ''
   return {
-    id: itemId(item),
-    combination: item.combination,
-    repetition: item.repetition,
-    state: state.stateOf(index),
     attempts,
     detail: last?.detail ?? 'not tried yet',
     ...(tail === '' ? {} : { tail }),

@@ -5,7 +5,7 @@ import { ConfigError } from '../../errors.js'
 import { combinationId } from '../../ids.js'
 import type { ItemReport, ItemState, RunEvent, RunHolder, RunStatus } from '../../model/run.js'
 import { readHolder } from './hold.js'
-import { reportItem } from './items.js'
+import { reportItem, reportStage } from './items.js'
 import { type OpenRun, openRun } from './open-run.js'
 
 const SHOWN_FAILURES = 10
@@ -39,7 +39,10 @@ export function statusOf(run: OpenRun, holder: RunHolder | undefined): RunStatus
             : 'idle',
     holder,
     pause,
-    failures: state.recentFailures(SHOWN_FAILURES).map((index) => reportItem(run, index)),
+    failures: [
+      ...state.failedPrepares().map((key) => reportStage(run, key)),
+      ...state.recentFailures(SHOWN_FAILURES).map((index) => reportItem(run, index)),
+    ],
     ...sitesOf(run),
   }
 }
@@ -70,24 +73,41 @@ export async function readItems(directory: string, options: { readonly state?: I
 }
 
 /**
- * Everything about one work item.
+ * Everything about one work item, or about a prepare stage.
  *
  * @param selector - `1f3a9c0b2d/r2`, the beginning of an id, `latest` (the newest failure), a position from 1, or a combination as JSON or
- * as `cores=8,python=system`
+ * as `cores=8,python=system`; or a prepare stage, `prepare:compile`
  * @returns of several repetitions the last that failed, else the first, and in `matches` all of them
  * @throws ConfigError `E_NOT_FOUND` when nothing fits, `E_ARGUMENT` when several combinations do
  */
 export async function whyItem(directory: string, selector: string): Promise<ExplainedItem> {
   await using run = await openRun(directory, { readOnly: true, history: true })
-  const found = fittingItems(run, selector)
+  const wanted = selector.trim()
+  if (wanted.startsWith('prepare:')) return whyStage(run, wanted)
+  const found = fittingItems(run, wanted)
   // Of several repetitions the one that asks for an explanation.
   const chosen = found.findLast((index) => ['failed', 'invalid'].includes(run.state.stateOf(index))) ?? found[0]!
   const item = reportItem(run, chosen)
   return found.length === 1 ? item : { ...item, matches: found.map((index) => reportItem(run, index, { tail: false })) }
 }
 
+/** A stage by its name stands for all that it was done for: levels and sites. */
+function whyStage(run: OpenRun, wanted: string): ExplainedItem {
+  const { state } = run
+  const tried = state.triedPrepares()
+  const found = tried.filter((key) => key === wanted || key.startsWith(`${wanted}:`) || key.startsWith(`${wanted}@`))
+  const chosen = found.findLast((key) => state.prepareState(key) === 'failed') ?? found[0]
+  if (chosen === undefined) {
+    throw new ConfigError('E_NOT_FOUND', `no prepare stage that was begun in ${run.directory} fits ${JSON.stringify(wanted)}`, {
+      suggestions: [tried.length === 0 ? 'None was begun yet' : `Begun were: ${tried.join(', ')}`],
+    })
+  }
+  const stage = reportStage(run, chosen)
+  return found.length === 1 ? stage : { ...stage, matches: found.map((key) => reportStage(run, key, { tail: false })) }
+}
+
 export interface ExplainedItem extends ItemReport {
-  /** All repetitions that fit, without their output, when it is more than one. */
+  /** All repetitions (or stages) that fit, without their output, when it is more than one. */
   readonly matches?: readonly ItemReport[]
 }
 
