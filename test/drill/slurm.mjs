@@ -15,7 +15,7 @@ import { Verdict } from './shared.mjs'
 import { Campaign } from './slurm/campaign.mjs'
 import { judgeItem, valueFor } from './slurm/ledger.mjs'
 import { describe, LANES, planCases } from './slurm/plan.mjs'
-import { heal, strikeAll } from './slurm/strikes.mjs'
+import { heal, releaseHeld, strikeAll } from './slurm/strikes.mjs'
 
 export const what =
   'campaigns on real SLURM while controllers, nodes, accounting and we ourselves fail; each job ran to its end exactly once'
@@ -146,6 +146,8 @@ async function drain(bed) {
   for (;;) {
     const { exitCode, stdout } = await bed.run(['squeue', '-h', '-o', '%i %T %r %j'])
     if (exitCode === 0 && stdout.trim() === '') return undefined
+    // What is still held has run: it must see that when it is released.
+    await releaseHeld(bed)
     if (performance.now() > end) {
       await bed.run([
         'scancel',

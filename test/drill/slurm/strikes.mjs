@@ -181,19 +181,22 @@ async function moment(campaign, { at }) {
  * was not the first time. An administrator puts both right, jobs after a while: nothing of them may be alive then.
  */
 async function administer(bed, campaign) {
-  const held = new Map()
+  const since = new Map()
   while (!campaign.isOver) {
     await resumeNodes(bed)
-    const { stdout } = await bed.run(['squeue', '-h', '-r', '-t', 'pending', '-o', '%i %r'])
-    const ids = stdout.split('\n').flatMap((line) => (line.endsWith(HELD) ? line.split(' ', 1) : []))
-    for (const id of ids) {
-      if (!held.has(id)) held.set(id, performance.now())
-      if (performance.now() - held.get(id) < HELD_MS) continue
-      await bed.run(['scontrol', 'release', id])
-      held.delete(id)
-    }
+    await releaseHeld(bed, (id) => {
+      if (!since.has(id)) since.set(id, performance.now())
+      return performance.now() - since.get(id) > HELD_MS
+    })
     await sleep(1000)
   }
+}
+
+/** Lets jobs go that the controller holds because no node took them. @param {any} bed @param {(id: string) => boolean} [which] */
+export async function releaseHeld(bed, which = () => true) {
+  const { stdout } = await bed.run(['squeue', '-h', '-r', '-t', 'pending', '-o', '%i %r'])
+  const ids = stdout.split('\n').flatMap((line) => (line.endsWith(HELD) ? line.split(' ', 1) : []))
+  for (const id of ids.filter(which)) await bed.run(['scontrol', 'release', id])
 }
 
 async function resumeNodes(bed) {
