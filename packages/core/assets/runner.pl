@@ -603,7 +603,7 @@ sub play_wrapper {
   $j->{host} = $host;
   my $marker = $j->{marker} = $j->{n} == 1 ? 'running' : "running.$j->{n}";
   put($marker, $NEW_FILE, "$$ $began $host" . birth() . "\n") or POSIX::_exit(111);
-  if (-f 'exit.json' && !requeued($j->{n})) {
+  if (-e 'given-up' || -f 'exit.json' && !requeued($j->{n})) {
     unlink $marker;
     POSIX::_exit(111);
   }

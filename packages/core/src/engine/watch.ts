@@ -56,8 +56,12 @@ export class Watching {
     const endings: Ending[] = []
     for (const watch of watches.values()) {
       if (watch.handle === undefined || watch.ended !== undefined) continue
-      if (watch.handle.nativeId === '') endings.push({ watch, observation: undefined })
-      else known.push(watch)
+      if (watch.handle.nativeId !== '') known.push(watch)
+      else {
+        // It was found by what it left, which may go again.
+        watch.silentSince ??= clock.monotonic()
+        endings.push({ watch, observation: { handle: watch.handle, state: 'not-visible', rawState: '' } })
+      }
     }
     if (known.length + endings.length === 0) return []
     const observations =

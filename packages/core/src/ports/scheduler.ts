@@ -70,6 +70,12 @@ export interface Scheduler extends AsyncDisposable {
   /** Reads the exit record through the backend that submitted; `undefined` when there is none (yet). */
   exitRecord(job: JobPlace, options?: CallOptions): Promise<ExitRecord | undefined>
   /**
+   * Gives jobs up of which nothing is to be found: one that comes into the queue after all does nothing when it is started.
+   *
+   * @returns the tags of those that have begun: they go on, or have ended
+   */
+  giveUp?(jobs: readonly JobPlace[], options?: CallOptions): Promise<ReadonlySet<string>>
+  /**
    * Tells of jobs that an earlier program submitted, before they are asked about: what they leave in their directories is then noticed
    * as that of our own. Asks nobody.
    */

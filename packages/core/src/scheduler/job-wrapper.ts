@@ -1,10 +1,10 @@
 import { SchedulerError } from '../errors.js'
 import type { JobSpec } from '../model/job.js'
-import { MANIFEST_FILE } from '../util/job-files.js'
+import { GIVEN_UP_FILE, MANIFEST_FILE } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { checkJob } from './check-job.js'
 import { EXIT_RECORD_FILE } from './exit-record.js'
-import { renderAnnouncement, renderManifest, renderOutputNames } from './wrapper-extras.js'
+import { renderAnnouncement, renderClock, renderManifest, renderOutputNames } from './wrapper-extras.js'
 
 /** The user's script in the job's directory; whoever submits writes it there, executable. */
 export const SCRIPT_FILE = 'job.sh'
@@ -35,6 +35,11 @@ export interface WrapperOptions {
    * happens: the record is the truth, and this only the news of it.
    */
   readonly announce?: string
+  /**
+   * Absolute: a folder that the jobs of one submission share. Those on one host tell each other there what its clock said, in a hidden file:
+   * then most of them need not run `date`.
+   */
+  readonly clock?: string
   /**
    * Names that the user wants for the output, from the job's directory, as shell text inside double quotes: `job_${SLURM_JOB_ID}.out`. They
    * exist beside `stdout` and `stderr` from the start: as hard links, where there are none as symbolic links.
@@ -71,7 +76,8 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  * It never runs a job twice: with an exit record in the directory it does nothing, and each start has a file that only one
  * wrapper can make. A start that left its file and no exit record was cut off (node failure), one whose record says `canceled` or `timeout` was
  * told to end (preemption): the next one runs only when the scheduler itself counts it as another start, and then keeps the earlier
- * output and record aside as `stdout.<n>`, `stderr.<n>`, `exit.<n>.json`.
+ * output and record aside as `stdout.<n>`, `stderr.<n>`, `exit.<n>.json`. In a directory with `given-up` nothing is run any more: who gives a
+ * job up writes that file and then looks for `running`, a start does it the other way round, so one of them sees the other.
  *
  * The environment may give `CAHIER_STARTED_AT` (seconds since 1970) and `CAHIER_HOST`, which saves two commands. The job sees
  * `CAHIER_TAG` and `CAHIER_START`, the number of this start.
@@ -79,7 +85,7 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  * `assets/runner.pl` does the same steps in the same order for jobs of the local scheduler: a change here is a change there, and
  * the tests of the wrapper run over both. Directives, announcements, names for the output and manifests are for batch systems: only here.
  *
- * @returns text with LF line ends; needs `mv`, where `/proc` is missing `date`, for names `ln`, for a manifest `find`, `wc` and
+ * @returns text with LF line ends; needs `mv` and `date`, for names `ln`, for a manifest `find`, `wc` and
  * `sha256sum` or `cksum`
  * @throws SchedulerError `E_JOB_INVALID` for a job that {@link checkJob} refuses
  */
@@ -117,7 +123,7 @@ function renderStart(environment: Readonly<Record<string, string>>): string[] {
  * Every external command costs as much as the shell itself, so times come from `/proc/uptime` and the host from the environment or
  * `/proc`. Braces around a redirection keep its failure from ending the shell.
  */
-function renderFunctions({ announce, manifest }: WrapperOptions): string {
+function renderFunctions({ announce, manifest, clock }: WrapperOptions): string {
   return `export CAHIER_TAG="$cahier_tag" CAHIER_START="$cahier_start"
 cahier_up() {
   cahier_up=
@@ -141,7 +147,7 @@ cahier_line() {
     "$cahier_tag" "$2" "$3" "\${cahier_began%.*}" "$cahier_part" \\
     "$((cahier_total / 100))" "$((cahier_total % 100))" "$cahier_host" "$cahier_start" >"$1"
 }
-${manifest === undefined ? '' : `${renderManifest(manifest.exclude)}\n`}cahier_record() {
+${clock === undefined ? '' : `${renderClock(clock)}\n`}${manifest === undefined ? '' : `${renderManifest(manifest.exclude)}\n`}cahier_record() {
   cahier_elapsed
   case $cahier_began in
   *.*) cahier_part=\${cahier_began#*.}00 ;;
@@ -181,19 +187,19 @@ cahier_requeued() {
 }
 
 /** Up to the moment when this start has the job, and its output files. */
-function renderTaking({ manifest }: WrapperOptions): string {
+function renderTaking({ manifest, clock }: WrapperOptions): string {
   const kept = [STDOUT_FILE, STDERR_FILE, ...(manifest === undefined ? [] : [MANIFEST_FILE])]
   return `if [ -f ${EXIT_RECORD_FILE} ]; then cahier_requeued || exit 0; fi
 cahier_up
 cahier_up0=$cahier_up
-cahier_began=\${CAHIER_STARTED_AT:-}
-case $cahier_began in
-'' | *[!0-9.]* | *.*.* | .*) cahier_began=$(date +%s) ;;
-esac
 cahier_host=\${CAHIER_HOST:-}
 if [ -z "$cahier_host" ] && [ -r /proc/sys/kernel/hostname ]; then read -r cahier_host </proc/sys/kernel/hostname; fi
 case $cahier_host in
 '' | *[!A-Za-z0-9._-]*) cahier_host=unknown ;;
+esac
+cahier_began=\${CAHIER_STARTED_AT:-}
+case $cahier_began in
+'' | *[!0-9.]* | *.*.* | .*) ${clock === undefined ? 'cahier_began=$(date +%s)' : 'cahier_now'} ;;
 esac
 unset CAHIER_STARTED_AT CAHIER_HOST
 cahier_reason= cahier_child= cahier_told=
@@ -204,7 +210,7 @@ cahier_marker=${RUNNING_FILE}
 set -C
 { printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
 set +C
-if [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; then
+if [ -e ${GIVEN_UP_FILE} ] || { [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; }; then
   rm -f "$cahier_marker"
   exit ${REFUSED_EXIT_CODE}
 fi

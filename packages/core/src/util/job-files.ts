@@ -1,6 +1,9 @@
 /** The list of the files that a job left, made by its wrapper. */
 export const MANIFEST_FILE = 'manifest'
 
+/** In the directory of a job that was given up before it had begun: a start that comes after all does nothing. */
+export const GIVEN_UP_FILE = 'given-up'
+
 /** In a job's directory, and results all the same: they come home though they stand in no manifest. */
 export const RECORD_FILES: readonly string[] = ['exit.json', MANIFEST_FILE, 'submission', 'scheduler.log']
 
@@ -16,5 +19,6 @@ export const WORKING_FILES: readonly string[] = [
   'exit.[0-9]*.json',
   `${MANIFEST_FILE}.[0-9]*`,
   'cancel',
+  GIVEN_UP_FILE,
   '.cahier-*',
 ]

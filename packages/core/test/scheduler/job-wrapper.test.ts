@@ -192,6 +192,13 @@ for (const [name, subject] of SUBJECTS) {
       expect(existsSync(join(directory, 'exit.json'))).toBe(false)
     })
 
+    it.each(['1', '2'])('does nothing in a directory that was given up, at start %s', async (startNumber) => {
+      const spec = job('echo ran >>ledger')
+      writeFileSync(join(directory, 'given-up'), '')
+      expect((await run(spec, { startNumber })).status).toBe(REFUSED_EXIT_CODE)
+      expect(readdirSync(directory).filter((name) => /ledger|running|exit|stdout/.test(name))).toEqual([])
+    })
+
     it('runs again when the scheduler counts another start, and keeps the earlier output aside', async () => {
       const spec = job('echo "start $CAHIER_START"')
       writeFileSync(join(directory, 'running'), '1 1795348411 elsewhere\n')

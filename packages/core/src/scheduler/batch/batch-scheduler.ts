@@ -12,6 +12,7 @@ import { cancelJobs } from './cancel.js'
 import { FaultRow } from './fault-row.js'
 import { findJobs } from './find.js'
 import { FollowUp } from './follow-up.js'
+import { giveUpJobs } from './give-up.js'
 import { type GroupLimits, groupJobs, type JobGroup, jobsOf, type ReadyJob, submissionOf } from './group-jobs.js'
 import { listedJob } from './list.js'
 import { rowIdOf } from './native-id.js'
@@ -157,6 +158,10 @@ export class BatchScheduler implements Scheduler {
     for (const tag of found.keys()) this.#uncertain.delete(tag)
     if (found.size > 0) this.#followChange()
     return found
+  }
+
+  giveUp(jobs: readonly JobPlace[], options: CallOptions = {}): Promise<ReadonlySet<string>> {
+    return giveUpJobs(this.#parts.files, jobs, options)
   }
 
   adopt(jobs: readonly AdoptedJob[]): void {

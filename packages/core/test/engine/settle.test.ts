@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest'
+import { SchedulerError } from '../../src/errors.js'
+import type { ExitRecord, JobPlace } from '../../src/model/job.js'
+import { MemoryScheduler } from '../../src/testing/memory-scheduler.js'
+import { levels, SitesLab, square, squares, upTo } from './sites-lab.js'
+
+/** Loses submissions, and may bring them into its queue when they are long given up. */
+class LossyScheduler extends MemoryScheduler {
+  readonly givenUp: string[] = []
+  /** Tags of those that have begun before they were given up. */
+  readonly begun = new Set<string>()
+  /** When the questions for lost jobs were answered. */
+  readonly answered: number[] = []
+  onFind: () => void = () => undefined
+  onRecord: (tag: string) => void = () => undefined
+
+  constructor() {
+    super({ play: square })
+  }
+
+  override async find(jobs: readonly JobPlace[]): ReturnType<MemoryScheduler['find']> {
+    this.onFind()
+    const found = await super.find(jobs)
+    this.answered.push(performance.now())
+    return found
+  }
+
+  override async exitRecord(job: JobPlace): Promise<ExitRecord | undefined> {
+    this.onRecord(job.tag)
+    return super.exitRecord(job)
+  }
+
+  async giveUp(jobs: readonly JobPlace[]): Promise<ReadonlySet<string>> {
+    this.givenUp.push(...jobs.map(({ tag }) => tag))
+    return new Set(jobs.map(({ tag }) => tag).filter((tag) => this.begun.has(tag)))
+  }
+}
+
+const three = squares({ factors: { n: [1, 2, 3] } })
+
+describe('submissions without an answer', () => {
+  it('are given up where they lie before others take their places', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-lost', 'uncertain-lost')
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three })
+    expect(end.outcome).toBe('complete')
+    expect(levels(scheduler).sort()).toEqual([1, 2, 3])
+    const voided = await lab.read(({ state }) =>
+      upTo(3).flatMap((n) => state.historyOf(n - 1).filter(({ nativeId }) => nativeId === undefined)),
+    )
+    expect(scheduler.givenUp).toHaveLength(2)
+    expect(voided).toHaveLength(2)
+  })
+
+  it('are all settled when one of their records cannot be read for a while', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-lost', 'uncertain-lost', 'uncertain-lost')
+    const seen = new Map<string, number>()
+    scheduler.onRecord = (tag) => {
+      seen.set(tag, (seen.get(tag) ?? 0) + 1)
+      const [, second] = [...seen.keys()]
+      if (tag === second && (seen.get(tag) ?? 0) < 6) throw new SchedulerError('E_SCHEDULER_SILENT', 'the record cannot be read')
+    }
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three })
+    expect(end.outcome).toBe('complete')
+    expect(levels(scheduler).sort()).toEqual([1, 2, 3])
+  })
+
+  it('are not given up at the first words of a queue that stood still for long', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-lost')
+    let silentUntil = 0
+    scheduler.onFind = () => {
+      silentUntil ||= performance.now() + 150
+      scheduler.silent = performance.now() < silentUntil
+    }
+    await lab.drive([{ name: 'a', scheduler }], { campaign: three })
+    const [first = 0, , third = 0] = scheduler.answered
+    expect(third - first).toBeGreaterThanOrEqual(19)
+    expect(levels(scheduler).sort()).toEqual([1, 2, 3])
+  })
+
+  it('are looked for further when they have begun, and found', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-queued')
+    let asked = 0
+    const find = scheduler.find.bind(scheduler)
+    scheduler.find = async (jobs) => {
+      for (const { tag } of jobs) scheduler.begun.add(tag)
+      return asked++ < 5 ? new Map() : find(jobs)
+    }
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three, graceMs: 5_000 })
+    expect(end.outcome).toBe('complete')
+    expect(levels(scheduler).sort()).toEqual([1, 2, 3])
+  })
+
+  it('are lost when they have begun and nothing more is heard of them', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-lost')
+    scheduler.find = async (jobs) => {
+      for (const { tag } of jobs) scheduler.begun.add(tag)
+      return new Map()
+    }
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: { ...three, retry: { attempts: 1 } } })
+    expect(end.outcome).toBe('incomplete')
+    const verdict = await lab.read(({ state }) => state.verdictOf(0))
+    expect(verdict).toMatchObject({ outcome: 'lost', detail: expect.stringContaining('there is no exit record') })
+  })
+})
