@@ -53,5 +53,4 @@ class Chained extends Engine {
   }
 }
 
-const { outcome } = await new Chained().start()
-if (outcome === 'interrupted') process.exitCode = 130
+await new Chained().main()

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -70,10 +70,10 @@ describe('examples/chained-jobs', () => {
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
 
-  const run = () =>
-    spawnSync(process.execPath, [example('chained-jobs/chained.mjs'), '-c', join(folder, 'run')], {
+  const run = (words: readonly string[] = [], path = process.env['PATH']) =>
+    spawnSync(process.execPath, [example('chained-jobs/chained.mjs'), '-c', join(folder, 'run'), ...words], {
       encoding: 'utf8',
-      env: { ...process.env, XDG_STATE_HOME: join(folder, 'state') },
+      env: { ...process.env, XDG_STATE_HOME: join(folder, 'state'), PATH: path },
       timeout: 50_000,
     })
 
@@ -92,5 +92,18 @@ describe('examples/chained-jobs', () => {
     const again = run()
     expect(again.status, again.stdout + again.stderr).toBe(0)
     expect(again.stdout).not.toContain('Job submitted')
+  })
+
+  it('ends a chain that failed with a message and an exit code, and nothing of Node', () => {
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'node'), '#!/bin/sh\necho "the rod is gone" >&2\nexit 3\n', { mode: 0o755 })
+    const { status, stdout, stderr } = run([], `${bin}:${process.env['PATH']}`)
+    expect([status, stderr]).toEqual([1, ''])
+    expect(stdout).toMatch(/ERROR Engine interrupted: .*part-1 failed: exit code 3; see \S+part-1$/m)
+
+    const misspelt = run(['--job', '2'])
+    expect(misspelt.status).toBe(2)
+    expect(misspelt.stderr).toMatch(/^Error E_ARGUMENT: .*--job.*\n {2}Try: Did you mean --jobs\?\n$/)
   })
 })

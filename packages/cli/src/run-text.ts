@@ -66,8 +66,8 @@ export function notebookText(event: RunEvent, items: number, core: Pick<Core, 'f
         ? `Run resumed: ${event.directory} (${formatCounts(event.counts)})`
         : `Run started: ${event.directory} (${event.counts.total} work items)`
     case 'submitted':
-      return items <= FEW_ITEMS || event.dependsOn.length > 0
-        ? `${core.formatSubmission(event.nativeId, event.dependsOn)}${items <= FEW_ITEMS ? ` (${event.label})` : ''}`
+      return items <= FEW_ITEMS || event.item.startsWith('prepare:')
+        ? `${core.formatSubmission(event.nativeId, event.dependsOn)} (${event.label})`
         : undefined
     case 'item':
       if (event.state === 'failed' || event.state === 'invalid') return `Job ${event.state}: ${event.label}: ${event.detail}`

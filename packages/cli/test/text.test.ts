@@ -32,7 +32,10 @@ describe('notebookText', () => {
   })
 
   it('does not write thousands of lines for thousands of jobs', () => {
-    expect(notebookText({ ...submitted, dependsOn: [] }, 5000, core)).toBeUndefined()
+    expect(notebookText(submitted, 5000, core)).toBeUndefined()
+    expect(notebookText({ ...submitted, item: 'prepare:compile', label: 'compile', dependsOn: [] }, 5000, core)).toBe(
+      'Job submitted: 134753 (compile)',
+    )
     expect(notebookText({ type: 'item', item: 'a', label: 'a', state: 'done', detail: '' }, 5000, core)).toBeUndefined()
   })
 

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { makeRunDirectory, runName } from '../engine/run-directory.js'
-import { ConfigError, messageOf } from '../errors.js'
+import { ConfigError, isCampaignError, messageOf } from '../errors.js'
 import type { Combination } from '../model/combination.js'
 import type { JobResult } from '../model/job.js'
 import type { Logger } from '../ports/logger.js'
@@ -46,7 +46,7 @@ const BASE_OPTIONS: Readonly<Record<string, EngineOption>> = {
 }
 
 /**
- * Base class of imperative campaigns: a subclass overrides {@link init} and {@link run}, and says `await new Mine().start()`.
+ * Base class of imperative campaigns: a subclass overrides {@link init} and {@link run}, and says `await new Mine().main()`.
  *
  * Every run has a directory, a log in it, and a journal that makes jobs and sweeps survive: `-c DIR` goes on where an earlier
  * start stopped.
@@ -157,6 +157,23 @@ export class Engine {
     } finally {
       process.removeListener('SIGINT', interrupt)
       options.signal?.removeEventListener('abort', interrupt)
+    }
+  }
+
+  /**
+   * The engine as a program: {@link start} with the command line of the process, an error as a message and an exit code. 130: interrupted;
+   * 2: the command line cannot be read.
+   */
+  async main(): Promise<void> {
+    try {
+      const { outcome } = await this.start()
+      if (outcome === 'interrupted') process.exitCode = 130
+    } catch (error) {
+      const { code, suggestions } = isCampaignError(error) ? error : { code: undefined, suggestions: [] }
+      // With a log, the message stands in it.
+      const lines = this.log === silentLogger ? [`Error${code === undefined ? '' : ` ${code}`}: ${messageOf(error)}`] : []
+      process.stderr.write([...lines, ...suggestions.map((tip) => `  Try: ${tip}`)].map((line) => `${line}\n`).join(''))
+      process.exitCode = code === 'E_ARGUMENT' ? 2 : 1
     }
   }
 

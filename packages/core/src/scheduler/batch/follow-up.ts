@@ -69,7 +69,7 @@ export class FollowUp {
 
   /** The accounting has no data on this site: it is not asked again. */
   noteAbsent(why: string): void {
-    if (!this.#isAbsent) this.#parts.log.info({ why }, 'no accounting on this site: exit records and the queue have to do')
+    if (!this.#isAbsent) this.#parts.log.info({}, `no accounting on this site (${why}): exit records and the queue have to do`)
     this.#isAbsent = true
   }
 
