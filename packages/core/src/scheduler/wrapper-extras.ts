@@ -9,6 +9,36 @@ export function renderAnnouncement(file: string): string {
   return `  { cahier_line ${shellQuote(file)} "$1" "$2"; } 2>/dev/null`
 }
 
+/** How long a host's clock is reckoned with before it is read again, in hundredths of a second: a clock that was put right is soon noticed. */
+const CLOCK_KEPT = 60_000
+
+/**
+ * The shell function \`cahier_now\`, which sets \`cahier_began\` to the seconds since 1970. To run \`date\` is the dearest thing that a short job
+ * does beside its own script: so the first job on a host leaves in this folder what it said and the uptime of that moment, and those that come
+ * within minutes reckon from there. What is not whole, of an earlier boot or too old is passed over.
+ */
+export function renderClock(folder: string): string {
+  return `cahier_now() {
+  cahier_began= cahier_boot=
+  if [ -n "$cahier_up0" ] && [ -r /proc/sys/kernel/random/boot_id ]; then
+    read -r cahier_boot </proc/sys/kernel/random/boot_id
+    cahier_clock=${shellQuote(`${folder}/.clock-`)}$cahier_host
+    if [ -f "$cahier_clock" ] && read -r cahier_id cahier_then cahier_at cahier_rest <"$cahier_clock"; then
+      case $cahier_id:$cahier_rest:$cahier_then$cahier_at in
+      "$cahier_boot":.:*[!0-9]*) ;;
+      "$cahier_boot":.:?*)
+        cahier_then=$((cahier_up0 - cahier_then))
+        if [ "$cahier_then" -ge 0 ] && [ "$cahier_then" -lt ${CLOCK_KEPT} ]; then cahier_began=$((cahier_at + cahier_then / 100)); fi
+        ;;
+      esac
+    fi
+  fi 2>/dev/null
+  [ -z "$cahier_began" ] || return 0
+  cahier_began=$(date +%s)
+  [ -z "$cahier_boot" ] || { printf '%s %s %s .\\n' "$cahier_boot" "$cahier_up0" "$cahier_began" >"$cahier_clock"; } 2>/dev/null
+}`
+}
+
 /**
  * Shell commands that give the output files a second name. What had the name in an earlier start is kept under that start's number,
  * like `stdout.<n>`; names of the wrapper's own files are left alone.

@@ -93,6 +93,7 @@ function renderJobWrapper({ job, user }: ReadyJob, dialect: SchedulerDialect, di
     directives,
     ...(dialect.startNumber === undefined ? {} : { startNumber: dialect.startNumber }),
     announce: `${announcementFolder(job)}/${job.tag}.json`,
+    clock: announcementFolder(job),
     tellsAll: true,
     ...(Object.keys(names).length === 0 ? {} : { outputNames: names }),
     ...(job.manifest === undefined ? {} : { manifest: job.manifest }),

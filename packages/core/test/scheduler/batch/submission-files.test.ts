@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -12,6 +12,8 @@ const dialect = fakeDialect('/nowhere')
 const SHELLS = [['/bin/sh'], ['bash', '--posix'], ['busybox', 'sh']].filter(
   ([program = '', ...flags]) => spawnSync(program, [...flags, '-c', 'true']).error === undefined,
 )
+/** Those that take `date` from the PATH: busybox has one of its own. */
+const PLAIN = SHELLS.filter(([program]) => program !== 'busybox' && !realpathSync('/bin/sh').endsWith('busybox'))
 const folders: string[] = []
 afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
@@ -81,6 +83,62 @@ describe('the files of a submission', () => {
     const pid = execFileSync(program, [...flags, '-c', script], { encoding: 'utf8', env: { ...process.env, FQ_INDEX: '1' } })
     expect(readFileSync(file(1, 'stdout'), 'utf8')).toBe(pid)
     expect(JSON.parse(readFileSync(file(1, 'exit.json'), 'utf8'))).toMatchObject({ tag: 'j1', exitCode: 0, reason: 'exited' })
+  })
+
+  describe('reckon the time from what the first job on a host left', () => {
+    const uptime = (): number => Math.round(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100)
+    const boot = existsSync('/proc/uptime') ? readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() : ''
+
+    /** Runs the elements one after the other where the clock stands still; `clock`: what lies there before. */
+    function timed(shell: readonly string[], count: number, clock?: string) {
+      const { base, submission, file } = written(Array.from({ length: count }, () => 'true'))
+      const programs = join(base, 'programs')
+      mkdirSync(programs)
+      writeFileSync(join(programs, 'date'), `#!/bin/sh\necho asked >>'${base.replaceAll("'", `'\\''`)}/asked'\necho 1700000000\n`, {
+        mode: 0o755,
+      })
+      if (clock !== undefined) writeFileSync(join(base, 'ended/.clock-n1'), clock)
+      const [program, ...flags] = shell as [string, ...string[]]
+      for (let n = 0; n < count; n += 1) {
+        const env = { ...process.env, PATH: `${programs}:${process.env['PATH']}`, CAHIER_HOST: 'n1', FQ_INDEX: String(n) }
+        execFileSync(program, [...flags, submission.scriptFile], { env, stdio: 'pipe' })
+      }
+      return {
+        asked: existsSync(join(base, 'asked')) ? readFileSync(join(base, 'asked'), 'utf8').split('\n').length - 1 : 0,
+        startedAt: (n: number): number => JSON.parse(readFileSync(file(n, 'exit.json'), 'utf8')).startedAt,
+        clock: readFileSync(join(base, 'ended/.clock-n1'), 'utf8'),
+      }
+    }
+
+    it.each(PLAIN)('so that one of them asks for it: %s', (...shell) => {
+      const { asked, startedAt, clock } = timed(shell, 3)
+      expect(asked).toBe(1)
+      expect(clock).toMatch(new RegExp(`^${boot} \\d+ 1700000000 \\.\\n$`))
+      expect([0, 1, 2].map(startedAt).every((at) => at >= 1_700_000_000 && at < 1_700_000_100)).toBe(true)
+    })
+
+    it.each(SHELLS)('with the time that has passed since: %s', (...shell) => {
+      const { asked, startedAt } = timed(shell, 1, `${boot} ${uptime() - 20_000} 1600000000 .\n`)
+      expect(asked).toBe(0)
+      expect(startedAt(0)).toBeGreaterThanOrEqual(1_600_000_200)
+      expect(startedAt(0)).toBeLessThan(1_600_000_300)
+    })
+
+    it.each([
+      ['nothing', () => ''],
+      ['half a line', () => `${boot} ${uptime()} 16000`],
+      ['a line without its end', () => `${boot} ${uptime()} 1600000000\n`],
+      ['another boot', () => `0-${boot} ${uptime()} 1600000000 .\n`],
+      ['an old time', () => `${boot} ${uptime() - 70_000} 1600000000 .\n`],
+      ['a time to come', () => `${boot} ${uptime() + 100_000} 1600000000 .\n`],
+      ['no numbers', () => `${boot} a$(x) 16 .\n`],
+    ])('and refuse %s', (_what, clock) => {
+      for (const shell of PLAIN) {
+        const { asked, startedAt, clock: left } = timed(shell, 1, clock())
+        expect([asked, startedAt(0)]).toEqual([1, 1_700_000_000])
+        expect(left).toMatch(/ 1700000000 \.\n$/)
+      }
+    })
   })
 
   it('give the scheduler a script that does not grow with the number of its jobs', () => {
