@@ -124,8 +124,9 @@ export class Settling {
     const { site, signal } = this.#context
     const { scheduler } = site
     if (open.length === 0 || scheduler.giveUp === undefined) return new Set()
+    const giveUp = scheduler.giveUp.bind(scheduler)
     const places = open.map(({ watch }) => placeOf(watch))
-    return (await atSite(site, () => scheduler.giveUp?.(places, { signal }) ?? Promise.resolve(new Set<string>()))) as ReadonlySet<string>
+    return await atSite(site, () => giveUp(places, { signal }))
   }
 
   /** The queue has nothing to say of it any more: its record does, or its absence. */
