@@ -11,6 +11,9 @@ export interface Evidence {
   readonly graceMs: number
 }
 
+/** Longer than shared file systems keep from one machine what another has written. */
+const LATE_RECORD_MS = 60_000
+
 /** What the scheduler's end words mean for us when no exit record says it better. */
 const BY_END: Readonly<Record<NonNullable<JobObservation['end']>, JobOutcome | undefined>> = {
   completed: undefined,
@@ -121,7 +124,9 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     if (observation.end === 'canceled' && !hasStarted(observation)) {
       return { ...facts, outcome: 'canceled', proof: 'queue', detail: `canceled before it started (${words})` }
     }
-    if (silentMs < graceMs) return undefined
+    // That it failed is the scheduler's word; that it did well, or what became of it, is worth a longer wait for its own.
+    const isKnown = isBadEnd(observation)
+    if (silentMs < (isKnown ? Math.min(graceMs, LATE_RECORD_MS) : graceMs)) return undefined
     if (observation.exitCode === REFUSED_EXIT_CODE) {
       return {
         ...facts,
@@ -133,12 +138,8 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     const proof = observation.exitCode === undefined ? ('queue' as const) : ('accounting' as const)
     const outcome = observation.end === undefined ? undefined : BY_END[observation.end]
     if (outcome !== undefined) {
-      return {
-        ...facts,
-        outcome,
-        proof,
-        detail: `${words}${observation.exitCode === undefined ? '' : `, ${describeExit(observation.exitCode)}`}`,
-      }
+      const isKilled = outcome === 'failed' && observation.exitCode === undefined && observation.signal !== undefined
+      return { ...facts, outcome: isKilled ? 'killed' : outcome, proof, detail: `${words}${endWords(observation)}` }
     }
     if (observation.exitCode !== undefined) {
       const ok = observation.exitCode === 0 && observation.signal === undefined
@@ -160,6 +161,19 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     }
   }
   return undefined
+}
+
+/** How it ended by the scheduler's account, behind its words. */
+function endWords({ exitCode, signal }: JobObservation): string {
+  if (exitCode !== undefined) return `, ${describeExit(exitCode)}`
+  return signal === undefined ? '' : `, killed by ${signal}`
+}
+
+/** The scheduler itself says that it ended badly, and of this start of the job. */
+function isBadEnd({ end, exitCode, signal }: JobObservation): boolean {
+  if (exitCode === REFUSED_EXIT_CODE) return false
+  if (end === 'failed') return (exitCode !== undefined && exitCode !== 0) || signal !== undefined
+  return end === 'out-of-memory' || end === 'timed-out' || end === 'canceled'
 }
 
 /** Schedulers give a job that was canceled in its queue the time of the cancel as its start. */

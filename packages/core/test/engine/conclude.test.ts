@@ -71,12 +71,28 @@ describe('conclude without an exit record', () => {
     ['completed by the queue alone', seen('ended', { end: 'completed' }), 'lost', 'absence'],
     ['exit code 0 by accounting', seen('ended', { end: 'completed', exitCode: 0 }), 'succeeded', 'accounting'],
     ['exit code 1 by accounting', seen('ended', { exitCode: 1 }), 'failed', 'accounting'],
+    ['a signal and the word for a failure', seen('ended', { end: 'failed', signal: 'SIGKILL' }), 'killed', 'queue'],
     ['a signal by accounting', seen('ended', { exitCode: 0, signal: 'SIGKILL' }), 'killed', 'accounting'],
     ['walltime', seen('ended', { end: 'timed-out' }), 'timed-out', 'queue'],
     ['node failure', seen('ended', { end: 'node-failed' }), 'killed', 'queue'],
     ['preemption', seen('ended', { end: 'preempted' }), 'killed', 'queue'],
   ])('after the grace, %s', (_title, observation, outcome, proof) => {
     expect(conclude({ exit: undefined, observation, silentMs: 1000, graceMs: 1000 })).toMatchObject({ outcome, proof })
+  })
+
+  it.each([
+    ['out of memory', seen('ended', { end: 'out-of-memory', signal: '125' }), true],
+    ['its exit code', seen('ended', { end: 'failed', exitCode: 3 }), true],
+    ['its signal', seen('ended', { end: 'failed', signal: 'SIGKILL' }), true],
+    ['a failure without a code', seen('ended', { end: 'failed' }), false],
+    ['that it did well', seen('ended', { end: 'completed', exitCode: 0 }), false],
+    ['that its node failed, so that it may come back', seen('ended', { end: 'node-failed' }), false],
+    ['that it found another start at work', seen('ended', { end: 'failed', exitCode: 111 }), false],
+  ])('of a grace of ten minutes, one is enough for a record that is late: the scheduler says %s', (_title, observation, isEnough) => {
+    const after = (silentMs: number) => conclude({ exit: undefined, observation, silentMs, graceMs: 600_000 })
+    expect(after(59_999)).toBeUndefined()
+    expect(after(60_000) !== undefined).toBe(isEnough)
+    expect(after(600_000)).toBeDefined()
   })
 
   it.each([
