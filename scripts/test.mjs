@@ -109,6 +109,9 @@ await step('drill: kill, 5 cases', ['build'], () => node('scripts/drill.mjs', 'k
 await step('drill: orphans, 8 cases', ['build', 'programs that the tests use'], () =>
   node('scripts/drill.mjs', 'orphans', '--cases', '8', '--seed', '22'),
 )
+await step('drill: slurm, 6 cases', ['build', 'programs that the tests use'], () =>
+  node('scripts/drill.mjs', 'slurm', '--cases', '6', '--seed', '875'),
+)
 rmSync(temporary, { recursive: true, force: true })
 
 if (failures.length > 0) process.stdout.write(`\nWhat failed:\n${failures.map((line) => `  ${line}\n`).join('')}`)

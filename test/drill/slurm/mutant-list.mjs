@@ -1,5 +1,5 @@
 /** Rules of Cahier, and how each is broken: files of the compiled packages, a text in each, what stands there instead. */
-const submitsAtOnce = { file: 'engine/settle.js', from: 'if (open.none >= 2) {', to: 'if (true) {' }
+const submitsAtOnce = { file: 'engine/settle.js', from: 'none >= 2', to: 'true' }
 const findsNothing = {
   file: 'scheduler/batch/batch-scheduler.js',
   from: 'async find(jobs, { signal } = {}) {',
@@ -12,7 +12,7 @@ const callsRejected = {
 }
 const hasNoMarker = { file: 'scheduler/job-wrapper.js', from: 'set -C', to: 'set +C' }
 const overwritesRecords = { file: 'scheduler/job-wrapper.js', from: 'cahier_requeued || exit 0', to: ':' }
-const refusesNothing = { file: 'scheduler/job-wrapper.js', from: '&& ! cahier_requeued; then', to: '&& false; then' }
+const refusesNothing = { file: 'scheduler/job-wrapper.js', from: '&& ! cahier_requeued; }; then', to: '&& false; }; then' }
 const hasNoPatience = {
   file: 'scheduler/batch/batch-scheduler.js',
   from: 'graceMs: Math.max(options.lostAfter, 2 * options.pollInterval),',
