@@ -145,10 +145,13 @@ function dependencyOf({ dependencies }: Submission, { singleton }: SlurmJobOptio
   return [...ours, ...(own === undefined || own === '' ? [] : [own])].join(',')
 }
 
-/** Without the user's defaults for what a line says, and without those that would make several jobs of one or wait for its end. */
+/**
+ * Without the user's defaults for what a line says, without those that would make several jobs of one or wait for its end, and without the
+ * number of starts of a job that we are in ourselves, which would be handed on.
+ */
 function withoutVariables(lines: readonly string[]): Readonly<Record<string, undefined>> {
   const names = [...optionsOf(lines).keys()].flatMap((name) => VARIABLES[name] ?? [])
-  return Object.fromEntries(['SBATCH_ARRAY_INX', 'SBATCH_WAIT', ...names].map((name) => [name, undefined]))
+  return Object.fromEntries(['SBATCH_ARRAY_INX', 'SBATCH_WAIT', 'SLURM_RESTART_COUNT', ...names].map((name) => [name, undefined]))
 }
 
 /** Whole seconds, rounded down. */

@@ -129,7 +129,13 @@ describe('commands', () => {
         '--chdir=/runs/r1-a1',
         '/runs/r1-a1/wrapper.sh',
       ],
-      env: { SBATCH_ARRAY_INX: undefined, SBATCH_WAIT: undefined, SBATCH_PARTITION: undefined, SBATCH_TIMELIMIT: undefined },
+      env: {
+        SBATCH_ARRAY_INX: undefined,
+        SBATCH_WAIT: undefined,
+        SLURM_RESTART_COUNT: undefined,
+        SBATCH_PARTITION: undefined,
+        SBATCH_TIMELIMIT: undefined,
+      },
     })
   })
 

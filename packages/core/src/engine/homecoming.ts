@@ -2,8 +2,8 @@ import { isCampaignError } from '../errors.js'
 import type { JobResult } from '../model/job.js'
 import type { EndedJob, SiteContext, Watch } from './context.js'
 
-/** A job that never ended by itself may have left nothing: so often it is asked for. */
-const TRIES_WITHOUT_RECORD = 3
+/** What does not come is asked for so often at least; of a job that never ended by itself, which may have left nothing, also at most. */
+const TRIES = 3
 /** Attempts whose files are asked for at a time. */
 const TOGETHER = 64
 const FIRST_PAUSE_MS = 500
@@ -92,8 +92,8 @@ export class Homecoming {
       ended.tries += 1
       // Of one that was told to end nobody waits for the rest.
       const isCanceled = this.#context.state.flights.get(watch.key)?.isCanceled === true
-      const isUnproven = ended.result.proof !== 'exit-record' && ended.result.outcome !== 'succeeded' && ended.tries >= TRIES_WITHOUT_RECORD
-      const isOver = isCanceled || isUnproven || now - ended.since >= site.timing.graceMs
+      const isUnproven = ended.result.proof !== 'exit-record' && ended.result.outcome !== 'succeeded' && ended.tries >= TRIES
+      const isOver = isCanceled || isUnproven || (ended.tries >= TRIES && now - ended.since >= site.timing.graceMs)
       if (outcome.ok || isOver) {
         ended.home = outcome.ok ? { ok: true } : { ok: false, detail: outcome.detail }
         this.#waiting.delete(watch)

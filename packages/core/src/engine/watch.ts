@@ -234,8 +234,12 @@ function decide(context: SiteContext, watch: Watch, collected: Collected | undef
   const isOk = outcome === 'succeeded'
   const line = isOk ? '' : lastLine(readTail(join(watch.directory, 'stderr')))
   if (!isOk && outcome !== 'invalid' && line !== '') detail = `${detail}: ${line.slice(0, 300)}`
+  // Gone without a word after it was asked to end: it is looked for once more before another attempt is made.
   const wasEnded =
-    outcome === 'canceled' || outcome === 'killed' || (outcome === 'failed' && ENDED_BY_SIGNAL.includes(result.exitCode ?? 0))
+    outcome === 'canceled' ||
+    outcome === 'lost' ||
+    outcome === 'killed' ||
+    (outcome === 'failed' && ENDED_BY_SIGNAL.includes(result.exitCode ?? 0))
   const wasAsked = flight?.isCanceled === true && wasEnded
   // The prepare stage that it waited for failed and is, or was, tried again: so is this job, which did not run.
   const item = itemOf(context, watch)

@@ -112,3 +112,21 @@ describe('submissions without an answer', () => {
     expect(verdict).toMatchObject({ outcome: 'lost', detail: expect.stringContaining('there is no exit record') })
   })
 })
+
+describe('a job whose end was asked for', () => {
+  it('goes back to the list when it is gone without a word', async () => {
+    const lab = new SitesLab()
+    const scheduler = new MemoryScheduler({ play: () => ({ fate: 'stuck' }) })
+    const sites = [{ name: 'a', scheduler }]
+    const stop = new AbortController()
+    await lab.drive(sites, { campaign: three, signal: stop.signal, onEvent: ({ type }) => type === 'submitted' && stop.abort() })
+    // It is ended, and forgotten before anybody asks.
+    scheduler.cancel = async (handles) => {
+      for (const entry of scheduler.entries) entry.state = 'not-visible'
+      return handles.map((handle) => ({ handle, outcome: 'requested' as const }))
+    }
+    await lab.drive(sites, { campaign: three, mode: 'stop' })
+    const counts = await lab.read(({ state }) => state.counts())
+    expect(counts).toMatchObject({ todo: 3, failed: 0 })
+  })
+})

@@ -111,7 +111,9 @@ function submissionsIn(rows: readonly JobRow[], log: Logger): ReadonlyMap<string
     if (tag === undefined) continue
     const { base, element } = parseNativeId(nativeId)
     const other = seen.get(tag)
-    if (other === undefined) seen.set(tag, { base, isArray: element !== undefined || elements !== undefined })
+    // What was canceled of an array may stand there, beside its elements, under the array's own name.
+    const isArray = element !== undefined || elements !== undefined || (other?.base === base && other.isArray)
+    if (other === undefined || other.base === base) seen.set(tag, { base, isArray })
     else if (other.base !== base) log.warn({ tag, jobs: [other.base, base] }, 'two jobs have the same tag: the first one shown is taken')
   }
   return seen
