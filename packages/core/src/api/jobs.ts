@@ -1,10 +1,11 @@
 import { resolve } from 'node:path'
-import { nameJobs, siteOfSelectors } from './jobs/choose-jobs.js'
+import { awaitGone } from './jobs/await-gone.js'
+import { type NamedJob, nameJobs, siteOfSelectors } from './jobs/choose-jobs.js'
 import { cancelOn, type JobOrder, type OrderedJob, orderOn } from './jobs/end-jobs.js'
 import { directoryOf, type JobOutputEnd, type JobOutputOptions, outputDirectory, readOutput } from './jobs/job-output.js'
 import { readBatchScript, scriptOfCommand } from './jobs/job-script.js'
 import { listOn, runsIn, type ShownJob } from './jobs/list-jobs.js'
-import { folderOf, openAccess, type SiteAccessOptions, usedSites } from './jobs/site-access.js'
+import { folderOf, openAccess, type SiteAccess, type SiteAccessOptions, usedSites } from './jobs/site-access.js'
 import {
   continueOn,
   type JobRequest,
@@ -108,10 +109,38 @@ export async function readJobOutput(selector: string, reading: JobOutputOptions,
   await using access = await openAccess(near === undefined ? site : HERE, options)
   if (near !== undefined) return await readOutput(access, near, reading)
   const [job] = nameJobs([selector], folder, access.site.name)
-  const { directory, isHere } = await directoryOf(access, job as NonNullable<typeof job>, folder, runsIn(folder))
-  if (!isHere) return await readOutput(access, directory, reading)
-  await using here = await openAccess(HERE, options)
-  return await readOutput(here, directory, reading)
+  const named = job as NonNullable<typeof job>
+  const { directory, isHere } = await directoryOf(access, named, folder, runsIn(folder))
+  if (isHere) {
+    await using here = await openAccess(HERE, options)
+    return await readOutput(here, directory, reading)
+  }
+  return reading.follow === true ? await followUntilGone(access, named, directory, reading) : await readOutput(access, directory, reading)
+}
+
+/** Follows until the exit record is there, or the queue says that none will come. */
+async function followUntilGone(access: SiteAccess, job: NamedJob, directory: string, reading: JobOutputOptions): Promise<JobOutputEnd> {
+  const isRead = new AbortController()
+  const isGone = new AbortController()
+  const looking = access.scheduler().then((scheduler) => awaitGone(scheduler, job, { clock: access.clock, signal: isRead.signal }))
+  // Where the scheduler cannot be used, the record alone ends it.
+  const gone = looking.then(
+    (word) => {
+      isGone.abort()
+      return { word }
+    },
+    () => undefined,
+  )
+  try {
+    const signal = AbortSignal.any([isGone.signal, ...(reading.signal === undefined ? [] : [reading.signal])])
+    const end = await readOutput(access, directory, { ...reading, signal })
+    if (!isGone.signal.aborted) return end
+    const { word } = (await gone) ?? {}
+    return { ...end, exists: end.bytes > 0, gone: word ?? 'the queue does not show it any more' }
+  } finally {
+    isRead.abort()
+    await gone
+  }
 }
 
 async function withNamed<T>(

@@ -380,6 +380,14 @@ describe('readJobOutput', () => {
     expect(text).toBe('one\ntwo\n')
   })
 
+  it('does not wait for a job that was canceled before it began', async () => {
+    const { nativeId } = await submit()
+    await cancelJobs([nativeId], options())
+    let text = ''
+    const end = await readJobOutput(nativeId, { follow: true, onOutput: (chunk) => (text += String(chunk)) }, options())
+    expect([end.exists, end.gone, text]).toEqual([false, 'CANCELED', ''])
+  })
+
   it('refuses a job whose files nobody knows', async () => {
     await expect(read('99')).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
   })

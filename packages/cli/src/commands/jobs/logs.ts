@@ -62,6 +62,11 @@ Exit code 1 when it has not written anything yet because it has not started.`
     )
     await core.closeConnections()
     if (stop.signal.aborted) this.endWith(EXIT_CODES.detached.code)
+    if (!end.exists && end.gone !== undefined) {
+      throw new ConfigError('E_NOT_FOUND', `the job ${args.job} ended before it wrote anything: ${end.gone}`, {
+        suggestions: ['See what the queue says of it: cahier jobs list --all'],
+      })
+    }
     if (!end.exists) {
       throw new ConfigError('E_NOT_FOUND', `there is no ${end.file} yet: the job ${args.job} has not started`, {
         suggestions: ['Wait for it: --follow', 'See whether it is in the queue: cahier jobs list'],

@@ -24,6 +24,8 @@ export interface JobOutputEnd {
   /** False: there is no such file (yet): the job has not started. */
   readonly exists: boolean
   readonly bytes: number
+  /** Of one that was followed and ended without a record, so that nothing more will come: the scheduler's word for it. */
+  readonly gone?: string
 }
 
 const NO_FILE = 66
