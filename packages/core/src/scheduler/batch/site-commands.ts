@@ -65,20 +65,14 @@ export class SiteCommands {
 
   #answerOf(command: SiteCommand, result: ProcessResult): CommandAnswer | UnsentCommand {
     const { outcome, exitCode, stdout, stderr } = result
-    const [program] = command.argv
+    const program = programOf(command)
+    if (outcome === 'exited' && exitCode === 127 && command.argv[0] === 'env' && NOT_FOUND_BY_ENV.test(stderr.text)) {
+      return { error: this.#missing(program, firstLine(stderr.text), result.host), isUnsent: true }
+    }
     if (outcome === 'not-started' || outcome === 'unreachable') {
       const { code = 'unknown', message = 'no reason was given', suggestions = [] } = result.error ?? {}
+      if (code === 'E_PROGRAM_NOT_FOUND') return { error: this.#missing(program, message, result.host), isUnsent: true }
       const where = result.host === undefined ? 'this machine' : result.host
-      if (code === 'E_PROGRAM_NOT_FOUND') {
-        const error = new SchedulerError('E_SCHEDULER_MISSING', `${program} is not on ${where}: ${message}`, {
-          suggestions: [
-            `Name the machine on which ${this.#scheduler} is used as "host" of the site`,
-            `Put the folder of ${program} into the PATH of logins there`,
-          ],
-          data: { code, program, ...(result.host === undefined ? {} : { host: result.host }) },
-        })
-        return { error, isUnsent: true }
-      }
       const error = new SchedulerError('E_SCHEDULER_SILENT', `${program} could not be asked on ${where}: ${message}`, {
         suggestions,
         data: { code, program, ...(result.host === undefined ? {} : { host: result.host }) },
@@ -99,6 +93,24 @@ export class SiteCommands {
       stderr: stderr.text,
     }
   }
+
+  #missing(program: string, message: string, host: string | undefined): SchedulerError {
+    return new SchedulerError('E_SCHEDULER_MISSING', `${program} is not on ${host ?? 'this machine'}: ${message}`, {
+      suggestions: [
+        `Name the machine on which ${this.#scheduler} is used as "host" of the site`,
+        `Put the folder of ${program} into the PATH of logins there`,
+      ],
+      data: { code: 'E_PROGRAM_NOT_FOUND', program, ...(host === undefined ? {} : { host }) },
+    })
+  }
+}
+
+/** What `env` says of a program that it does not find. */
+const NOT_FOUND_BY_ENV = /^env: .*No such file or directory/
+
+/** Of a command, also where `env -u NAME` stands in front of it. */
+function programOf({ argv }: SiteCommand): string {
+  return (argv[0] === 'env' && argv[1] === '-u' ? argv[3] : undefined) ?? argv[0]
 }
 
 /** The first line of a text with something in it, not too long for one line of a message. */
