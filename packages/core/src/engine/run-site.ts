@@ -22,6 +22,9 @@ export interface RunSiteInput {
 const PUSHED: SchedulerTiming = { pollMs: 1000, pollMaxMs: 10_000, graceMs: 5000, settleGraceMs: 1000 }
 const POLLED: SchedulerTiming = { pollMs: 30_000, pollMaxMs: 300_000, graceMs: 120_000, settleGraceMs: 60_000 }
 
+const FIRST_BATCH = 256
+const LARGEST_BATCH = 1000
+
 export function timingOf(
   { timing, supports }: Pick<Scheduler, 'timing' | 'supports'>,
   given: Partial<SchedulerTiming> = {},
@@ -46,6 +49,7 @@ export class RunSite {
   readonly #input: RunSiteInput
   #scheduler: Scheduler | undefined
   #timing: SchedulerTiming | undefined
+  #hasWork = false
 
   constructor(input: RunSiteInput) {
     this.#input = input
@@ -73,9 +77,17 @@ export class RunSite {
     return this.#timing
   }
 
-  /** Jobs submitted at a time: a queue is asked for many at once, in arrays. */
+  /**
+   * Jobs submitted at a time: a queue is asked for many at once, in arrays. The first ones are fewer, so that the site has work while the others
+   * are made ready.
+   */
   get batch(): number {
-    return this.scheduler.timing === undefined ? 256 : 1000
+    return this.scheduler.timing === undefined || !this.#hasWork ? FIRST_BATCH : LARGEST_BATCH
+  }
+
+  /** The scheduler has taken jobs. */
+  noteSubmitted(): void {
+    this.#hasWork = true
   }
 
   /** Opens scheduler and place. What it throws says nothing about jobs there; may be called again then. */

@@ -339,6 +339,7 @@ export async function sendJobs(context: SiteContext, claiming: Claiming): Promis
     emit({ type: 'submitted', item: item === undefined ? String(watch.key) : itemId(item), label: watch.label, nativeId, dependsOn })
   }
   reportRefused(context, failed)
+  if (submitted.length > 0) site.noteSubmitted()
   return { sent: submitted.length, uncertain, failures, pushedBack, isKeptBack }
 }
 

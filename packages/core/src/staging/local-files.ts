@@ -9,8 +9,10 @@ import type { FileWatch, SiteFiles, SmallFile } from '../ports/site-files.js'
 import { writeFileAtomic } from '../util/atomic-file.js'
 import { asStoreError } from '../util/file-errors.js'
 
-/** Between two looks into a watched folder. */
+/** Between two looks into watched folders where nothing new is found. */
 export const WATCH_INTERVAL_MS = 1_000
+/** After something new was found: more is likely to come. */
+const BUSY_INTERVAL_MS = 250
 /** Files that are written or read at once. */
 const AT_ONCE = 16
 
@@ -108,7 +110,7 @@ export function unknownVariable(path: string, name: string): ConfigError {
   })
 }
 
-/** Looks into the folders one after the other, about once a second. */
+/** Looks into the folders one after the other, about once a second, more often while there is news. */
 class LocalWatch implements FileWatch {
   readonly isLive = true
   readonly #clock: Clock
@@ -133,15 +135,18 @@ class LocalWatch implements FileWatch {
   async #run(): Promise<void> {
     const { signal } = this.#end
     while (!signal.aborted) {
-      for (const directory of this.#directories) await this.#look(directory)
-      await this.#clock.sleep(WATCH_INTERVAL_MS, { signal, unref: true }).catch(() => undefined)
+      let found = 0
+      for (const directory of this.#directories) found += await this.#look(directory)
+      await this.#clock.sleep(found > 0 ? BUSY_INTERVAL_MS : WATCH_INTERVAL_MS, { signal, unref: true }).catch(() => undefined)
     }
   }
 
-  async #look(directory: string): Promise<void> {
+  /** @returns how many files are new */
+  async #look(directory: string): Promise<number> {
     const names = await readdir(directory).catch(() => [])
     const before = this.#seen.get(directory)
-    if (before === undefined) return
+    if (before === undefined) return 0
+    let found = 0
     const seen = new Set(names.filter((name) => before.has(name)))
     this.#seen.set(directory, seen)
     for (const name of names) {
@@ -150,6 +155,7 @@ class LocalWatch implements FileWatch {
       const text = await wholeText(path)
       if (text === undefined || this.#end.signal.aborted) continue
       seen.add(name)
+      found += 1
       this.#onFile(path, text)
       // The same name may come again, from another start of the job.
       await rm(path, { force: true }).then(
@@ -157,6 +163,7 @@ class LocalWatch implements FileWatch {
         () => undefined,
       )
     }
+    return found
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -26,7 +26,7 @@ import { Status } from './status.js'
 import { Submitter } from './submitter.js'
 import { TrackedJobs } from './tracked-jobs.js'
 
-/** Each element reads the list of all: beyond this the reading is dearer than another submission. */
+/** Beyond this another submission costs nothing that counts, and the first element of a larger array waits for the files of the last. */
 const LARGEST_ARRAY = 1_000
 /** Where it is not said how long the queue shows jobs that have ended. */
 const KEPT_AT_LEAST_MS = 60_000
