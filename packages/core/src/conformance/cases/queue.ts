@@ -238,6 +238,21 @@ export const queueCases: readonly SchedulerCase[] = [
     },
   },
   {
+    id: 'find-given-up',
+    title: 'a job that was given up does nothing when it comes after all, and one that has begun is told apart',
+    why: 'A submission may hang for longer than it is looked for: its job would run beside the one that took its place.',
+    async run({ scheduler, ...world }) {
+      // Where no submission can be late there is nothing to give up.
+      if (scheduler.giveUp === undefined) return
+      const late = await makeJob({ scheduler, ...world }, 'echo ran >>ledger')
+      const known = await makeJob({ scheduler, ...world }, 'echo ran >>ledger')
+      await waitUntilEnded({ scheduler, ...world }, await submit({ scheduler, ...world }, known))
+      deepStrictEqual([...(await scheduler.giveUp([late, known]))], [known.tag])
+      await waitUntilEnded({ scheduler, ...world }, await submit({ scheduler, ...world }, late))
+      strictEqual(await world.lab.readFile(join(late.directory, 'ledger')), undefined)
+    },
+  },
+  {
     id: 'find-stranger',
     title: 'a job of another tag in the same directory is not found for ours',
     why: 'A directory that is used again holds what an earlier attempt left: its job is not the one that was asked for.',

@@ -1,7 +1,8 @@
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemCodeOf } from '../../errors.js'
 import type { ExitRecord, JobSpec } from '../../model/job.js'
+import { GIVEN_UP_FILE } from '../../util/job-files.js'
 import { EXIT_RECORD_FILE, parseExitRecord } from '../exit-record.js'
 import { RUNNING_FILE, SCRIPT_FILE } from '../job-wrapper.js'
 
@@ -31,6 +32,10 @@ export function writeScript({ directory, script }: JobSpec): void {
 export function readRecordNow({ directory, tag }: JobSpec): ExitRecord | undefined {
   const text = readIfThere(join(directory, EXIT_RECORD_FILE))
   return text === undefined ? undefined : parseExitRecord(text, tag)
+}
+
+export function isGivenUp({ directory }: JobSpec): boolean {
+  return existsSync(join(directory, GIVEN_UP_FILE))
 }
 
 export interface RunningMark {

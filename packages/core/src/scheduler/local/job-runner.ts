@@ -5,7 +5,7 @@ import { messageOf } from '../../errors.js'
 import type { ExitRecord } from '../../model/job.js'
 import { startTimer } from '../../util/async.js'
 import { REFUSED_EXIT_CODE, renderWrapper } from '../job-wrapper.js'
-import { type RunningMark, readRecordNow, readRunning, writeScript } from './job-files.js'
+import { isGivenUp, type RunningMark, readRecordNow, readRunning, writeScript } from './job-files.js'
 import type { JobStarter, WrapperEnd } from './job-starter.js'
 import type { Job } from './job-table.js'
 import { bootId, carriesVariable, killSession, processIdentity, sendSignal } from './proc.js'
@@ -109,7 +109,9 @@ export class JobRunner {
       if (started === undefined) return { reason: `its exit record cannot be read: ${messageOf(error)}`, endedAt: Date.now() }
     }
     if (record !== undefined) return endOf(record)
-    if (started === undefined) return 'pending'
+    if (started === undefined) {
+      return isGivenUp(job.spec) ? { reason: 'it was given up before it had begun', endedAt: Date.now() } : 'pending'
+    }
     if (started.startedAt !== undefined) job.startedAt = started.startedAt
     if (started.pid !== undefined && !isWrapper(started.pid, started, job)) {
       // It may have written its record and ended between our two looks.

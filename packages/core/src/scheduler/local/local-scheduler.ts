@@ -1,10 +1,14 @@
+import { existsSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { isCampaignError, messageOf, SchedulerError } from '../../errors.js'
 import type { ExitRecord, JobHandle, JobObservation, JobPlace, JobSpec, SubmitOutcome } from '../../model/job.js'
 import type { ListedJob } from '../../model/site-report.js'
 import type { CallOptions, CancelOutcome, Scheduler, SchedulerSupports } from '../../ports/scheduler.js'
-import { readExitRecord } from '../exit-record.js'
+import { asStoreError } from '../../util/file-errors.js'
+import { GIVEN_UP_FILE } from '../../util/job-files.js'
+import { EXIT_RECORD_FILE, readExitRecord } from '../exit-record.js'
+import { RUNNING_FILE } from '../job-wrapper.js'
 import { aborted, ConnectionLost, type DaemonConnection, silent } from './connection.js'
 import { connectDaemon, ownEnvironment } from './daemon-process.js'
 import { type LocalSchedulerOptions, localSchedulerOptions } from './options.js'
@@ -79,6 +83,22 @@ export class LocalScheduler implements Scheduler {
     if (jobs.length === 0) return new Map()
     const { found } = await this.#ask('find', { signal }, () => ({ tags: jobs.map(({ tag }) => tag) }))
     return new Map(Object.entries(found).map(([tag, id]) => [tag, this.#handle(id, tag)]))
+  }
+
+  /** The submission of a program that stood still may come when another one has taken its run over. */
+  async giveUp(jobs: readonly JobPlace[], { signal }: CallOptions = {}): Promise<ReadonlySet<string>> {
+    signal?.throwIfAborted()
+    const begun = jobs.filter(({ directory }) => {
+      // Without its directory nothing can be begun.
+      if (!existsSync(directory)) return false
+      try {
+        writeFileSync(join(directory, GIVEN_UP_FILE), '')
+      } catch (error) {
+        throw asStoreError(error, directory)
+      }
+      return [RUNNING_FILE, EXIT_RECORD_FILE].some((name) => existsSync(join(directory, name)))
+    })
+    return new Set(begun.map(({ tag }) => tag))
   }
 
   observe(handles: readonly JobHandle[], { signal }: CallOptions = {}): Promise<readonly JobObservation[]> {
