@@ -371,9 +371,17 @@ export class RunState {
       case 'waiting':
         for (const [key, attempt] of event.jobs) {
           const flight = this.#flight(key, attempt)
-          if (flight !== undefined) flight.words = event.words
+          if (flight !== undefined) {
+            flight.words = event.words
+            // One that had started is back in the queue.
+            flight.isRunning = false
+            flight.startedAt = undefined
+            if (typeof key === 'number') this.#set(key, SUBMITTED)
+          }
           const history = this.#attempt(key, attempt)
-          if (history !== undefined) history.waiting = { words: event.words, at }
+          if (history === undefined) continue
+          history.waiting = { words: event.words, at }
+          history.startedAt = undefined
         }
         break
       case 'started':

@@ -82,6 +82,8 @@ export class Watching {
       }
       watch.silentSince = undefined
       watch.seenWords = wordsOf(observation)
+      // Should it come back into the queue, that is news, also when it waits for the same reason as before.
+      if (observation?.state === 'running') watch.words = undefined
       if (observation?.state === 'running' && this.#context.state.flights.get(watch.key)?.isRunning === false)
         started.push([watch.key, watch.attempt])
     })

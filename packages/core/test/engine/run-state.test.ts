@@ -185,6 +185,17 @@ describe('RunState', () => {
     expect(stateOf([campaign([1]), intents([0, 2]), waiting]).flights.get(0)?.words).toBeUndefined()
   })
 
+  it('counts a job that went back into the queue as one that waits, until it starts again', () => {
+    const waiting = { type: 'waiting', words: 'PENDING launch failed requeued held', jobs: [[0, 1]] } as const
+    const started = { type: 'started', jobs: [[0, 1]] } as const
+    const state = stateOf([campaign([1]), intents([0, 1]), started, waiting], true)
+    expect(state.counts()).toMatchObject({ submitted: 1, running: 0 })
+    expect(state.historyOf(0)[0]).toMatchObject({ startedAt: undefined, waiting: { words: waiting.words } })
+    const again = stateOf([campaign([1]), intents([0, 1]), started, waiting, started], true)
+    expect(again.counts()).toMatchObject({ submitted: 0, running: 1 })
+    expect(again.historyOf(0)[0]?.startedAt).toBe(1004)
+  })
+
   it('wants a prepare stage anew that was edited while it ran, whatever became of it', () => {
     const edited = { ...campaign([1, 2], 2), fingerprint: { prepare: 'other' } } as RunJournalEvent
     const running = [campaign([1, 2]), intents(['prepare:compile', 1]), edited]

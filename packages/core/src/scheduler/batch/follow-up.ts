@@ -19,8 +19,8 @@ const DETAILS_CHUNK = 8
 const CANCEL_CHUNK = 500
 /** A cancel whose effect cannot be seen after this time is asked for again. */
 const CANCEL_AGAIN_MS = 120_000
-/** Before the submission, for clocks that differ. */
-const WINDOW_MARGIN_MS = 60 * 60_000
+/** Before the submission, for clocks that differ: that of the accounting may be another one than that of the machine we ask from. */
+const WINDOW_MARGIN_MS = 3 * 24 * 60 * 60_000
 /** For jobs of an earlier program, of which it is not known when they were submitted. */
 export const WIDEST_WINDOW_MS = 31 * 24 * 60 * 60_000
 /** So long the accounting may be silent before its silence holds up no conclusion. */
@@ -62,7 +62,8 @@ export class FollowUp {
   /** The site's time from which on the accounting is asked about jobs submitted at this time of ours. */
   windowStart(submittedAt: number | undefined): number {
     const { clock, facts } = this.#parts
-    const offset = facts().clockOffsetMs ?? 0
+    // A clock that is ahead need not be the one that dates jobs. It costs nothing to begin early: jobs are asked for by their ids.
+    const offset = Math.min(0, facts().clockOffsetMs ?? 0)
     const margin = submittedAt === undefined ? WIDEST_WINDOW_MS : WINDOW_MARGIN_MS
     return (submittedAt ?? clock.now()) + offset - margin
   }
@@ -186,10 +187,16 @@ export class FollowUp {
   }
 
   #take(jobs: readonly TrackedJob[], rows: readonly JobRow[]): void {
-    const found = makeSnapshot(rows, 0, 0)
+    // The accounting also remembers who had the same id when ids began anew.
+    const asked = new Map(jobs.map((job) => [job.rowId, job]))
+    const ours = rows.filter((row) => {
+      const job = asked.get(row.nativeId)
+      return job === undefined || isOurs(job, row)
+    })
+    const found = makeSnapshot(ours, 0, 0)
     for (const job of jobs) {
       const row = rowOf(found, job)
-      if (row?.state === 'ended' && isOurs(job, row)) job.closer = row
+      if (row?.state === 'ended') job.closer = row
     }
   }
 
