@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { encodeCanonical } from '../canonical-json.js'
-import { messageOf } from '../errors.js'
+import { isCampaignError, messageOf } from '../errors.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobObservation, JobResult } from '../model/job.js'
 import type { ItemState } from '../model/run.js'
@@ -129,12 +129,29 @@ export class Watching {
   }
 
   async #write(ends: readonly Judged[]): Promise<readonly Judged[]> {
+    await this.#giveUp(ends)
     if (ends.length > 0) await this.#context.write(ends.map((one) => one.event))
     for (const { watch, event } of ends) {
       this.#context.watches.delete(watch.key)
       report(this.#context, watch, event)
     }
     return ends
+  }
+
+  /**
+   * Schedulers, and their administrators, put jobs back into the queue also after they were shown as ended. Who left no record of its own end is
+   * not to begin again, now that its work item may. One that is lost is looked for first.
+   */
+  async #giveUp(ends: readonly Judged[]): Promise<void> {
+    const { scheduler } = this.#context.site
+    const open = ends.filter(({ event }) => isWithoutEnd(event))
+    if (open.length === 0 || scheduler.giveUp === undefined) return
+    try {
+      await scheduler.giveUp(open.map(({ watch }) => placeOf(watch)))
+    } catch (error) {
+      if (!isCampaignError(error)) throw error
+      this.#context.log.debug({ jobs: open.length, error: error.message }, 'ended jobs could not be kept from starting again')
+    }
   }
 
   async #conclude({ watch, observation }: Ending, now: number): Promise<Judged | undefined> {
@@ -177,6 +194,11 @@ export class Watching {
       { durable: false },
     )
   }
+}
+
+/** True when only the scheduler says that it is over, or when it was told to end: then a further start would run it again. */
+function isWithoutEnd({ o, x }: VerdictEvent): boolean {
+  return o !== 'succeeded' && o !== 'invalid' && o !== 'lost' && !(o === 'failed' && x !== undefined)
 }
 
 /** Of a job that waits and of which the scheduler says why. */

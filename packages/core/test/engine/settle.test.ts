@@ -130,3 +130,54 @@ describe('a job whose end was asked for', () => {
     expect(counts).toMatchObject({ todo: 3, failed: 0 })
   })
 })
+
+describe('a job that ended without a record of its own', () => {
+  it('is given up before another attempt is made, and one that is lost after it was looked for', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    const observe = scheduler.observe.bind(scheduler)
+    const victims = new Map<string, 'node-failed' | 'gone'>()
+    scheduler.observe = async (handles) =>
+      (await observe(handles)).map((seen, index) => {
+        const { nativeId, tag } = handles[index] as (typeof handles)[number]
+        const entry = scheduler.entries.find((one) => one.handle.nativeId === nativeId)
+        if (entry === undefined || !['1000', '1001'].includes(nativeId)) return seen
+        victims.set(tag, nativeId === '1000' ? 'node-failed' : 'gone')
+        entry.exit = undefined
+        if (nativeId === '1000') return { ...seen, state: 'ended', rawState: 'NODE_FAIL', end: 'node-failed' }
+        return { handle: seen.handle, state: 'not-visible', rawState: '' }
+      })
+    const find = scheduler.find.bind(scheduler)
+    const order: string[] = []
+    scheduler.find = async (jobs) => {
+      order.push('find')
+      const found = await find(jobs)
+      return new Map([...found].filter(([tag]) => !victims.has(tag)))
+    }
+    const giveUp = scheduler.giveUp.bind(scheduler)
+    scheduler.giveUp = (jobs) => {
+      order.push(...jobs.map(({ tag }) => victims.get(tag) ?? 'other'))
+      return giveUp(jobs)
+    }
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: { ...three, retry: { attempts: 2 } } })
+    expect(end.outcome).toBe('complete')
+    expect(levels(scheduler).sort()).toEqual([1, 1, 2, 2, 3])
+    expect(order.filter((one) => one !== 'find').sort()).toEqual(['gone', 'node-failed'])
+    expect(order.indexOf('find')).toBeLessThan(order.indexOf('gone'))
+  })
+
+  it('is judged when it cannot be given up', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    const observe = scheduler.observe.bind(scheduler)
+    scheduler.observe = async (handles) => {
+      const seen = await observe(handles)
+      for (const entry of scheduler.entries) entry.exit = undefined
+      return seen.map((one) => ({ ...one, state: 'ended', end: 'node-failed' }))
+    }
+    scheduler.giveUp = () => Promise.reject(new SchedulerError('E_SCHEDULER_SILENT', 'the site is not reached'))
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three })
+    expect(end.outcome).toBe('incomplete')
+    expect(await lab.read(({ state }) => state.counts())).toMatchObject({ failed: 3 })
+  })
+})
