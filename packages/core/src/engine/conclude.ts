@@ -127,6 +127,9 @@ function concludeWithoutRecord({ observation, silentMs, graceMs }: Evidence): Jo
     // That it failed is the scheduler's word; that it did well, or what became of it, is worth a longer wait for its own.
     const isKnown = isBadEnd(observation)
     if (silentMs < (isKnown ? Math.min(graceMs, LATE_RECORD_MS) : graceMs)) return undefined
+    if (observation.neverBegan === true) {
+      return { ...facts, outcome: 'lost', proof: 'absence', detail: `the scheduler says ${words || 'ended'}; its script never began` }
+    }
     if (observation.exitCode === REFUSED_EXIT_CODE) {
       return {
         ...facts,

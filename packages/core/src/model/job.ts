@@ -88,6 +88,8 @@ export interface JobObservation {
     | 'preempted'
     | 'upstream-failed'
     | 'refused'
+  /** It has ended, and nothing in its directory says that a start of it had begun: how it ended is no word about its script. */
+  readonly neverBegan?: true
   readonly startedAt?: number
   readonly endedAt?: number
   readonly host?: string

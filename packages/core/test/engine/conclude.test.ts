@@ -47,6 +47,16 @@ describe('conclude with an exit record', () => {
 })
 
 describe('conclude without an exit record', () => {
+  it('calls a job lost whose script never began, with the words of the scheduler, once the grace is over', () => {
+    const observation = seen('ended', { rawState: 'FAILED', reason: 'NonZeroExitCode, exit code 1', neverBegan: true })
+    expect(conclude({ exit: undefined, observation, silentMs: 999, graceMs: 1000 })).toBeUndefined()
+    expect(conclude({ exit: undefined, observation, silentMs: 1000, graceMs: 1000 })).toEqual({
+      outcome: 'lost',
+      proof: 'absence',
+      detail: 'the scheduler says FAILED, NonZeroExitCode, exit code 1; its script never began',
+    })
+  })
+
   it.each([
     ['pending', seen('pending')],
     ['running', seen('running')],

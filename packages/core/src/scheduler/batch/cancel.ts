@@ -37,6 +37,9 @@ export async function cancelJobs(
   const { jobs, status, clock, dialect } = parts
   const asked = handles.map((handle) => jobs.track(handle))
   let snapshot = status.snapshot
+  await status.identify(asked, options.signal)
+  const open = asked.find((job) => !job.wasIdentified)
+  if (open !== undefined) throw silence(dialect.name, `it cannot be read with which submission job ${open.handle.nativeId} came`)
   if (asked.some((job) => !isKnown(job, snapshot))) snapshot = await status.askAnew(options)
   const outcomes = asked.map((job): CancelOutcome['outcome'] => outcomeOf(job, snapshot))
   const wanted = asked.filter((_job, index) => outcomes[index] === 'requested')

@@ -1,11 +1,12 @@
-import { messageOf } from '../../errors.js'
+import { messageOf, systemCodeOf } from '../../errors.js'
 import type { SchedulerFacts } from '../../model/site-report.js'
 import type { Clock } from '../../ports/clock.js'
 import type { Logger } from '../../ports/logger.js'
 import type { JobRow, SchedulerDialect } from '../../ports/scheduler-dialect.js'
 import type { SiteFiles } from '../../ports/site-files.js'
 import { EXIT_RECORD_FILE, parseExitRecord } from '../exit-record.js'
-import { endsByRecord } from './observation.js'
+import { RUNNING_FILE } from '../job-wrapper.js'
+import { endsByRecord, isLeftOpen } from './observation.js'
 import { backOff, type Rhythm } from './poll-rhythm.js'
 import type { SiteCommands } from './site-commands.js'
 import { isOurs, makeSnapshot, rowOf, type Snapshot } from './snapshot.js'
@@ -23,6 +24,13 @@ const CANCEL_AGAIN_MS = 120_000
 const WINDOW_MARGIN_MS = 3 * 24 * 60 * 60_000
 /** For jobs of an earlier program, of which it is not known when they were submitted. */
 export const WIDEST_WINDOW_MS = 31 * 24 * 60 * 60_000
+/** What a start leaves in the directory of its job, of the first three at least. The record that a marker is renamed to comes last. */
+const TRACES = [
+  RUNNING_FILE,
+  ...[2, 3].map((start) => `${RUNNING_FILE}.${start}`),
+  ...[1, 2].map((start) => `exit.${start}.json`),
+  EXIT_RECORD_FILE,
+]
 /** So long the accounting may be silent before its silence holds up no conclusion. */
 const LONGEST_SILENCE_MS = 24 * 60 * 60_000
 
@@ -81,14 +89,17 @@ export class FollowUp {
     const bare: TrackedJob[] = []
     const doomed: TrackedJob[] = []
     const stubborn: TrackedJob[] = []
+    const unproven: TrackedJob[] = []
     const now = this.#parts.clock.monotonic()
     for (const job of jobs.followed()) {
-      if (endsByRecord(job) || job.moment >= snapshot.moment) continue
+      if (endsByRecord(job) || job.moment >= snapshot.moment || !job.wasIdentified) continue
       const row = rowOf(snapshot, job)
       if (row === undefined) {
         if (job.told === undefined && job.closer === undefined) gone.push(job)
+        else if (job.closer !== undefined && isUnproven(job, job.closer)) unproven.push(job)
       } else if (row.state === 'ended') {
         if (isBare(job, row)) bare.push(job)
+        else if (isUnproven(job, row)) unproven.push(job)
       } else if (row.never !== undefined || job.never !== undefined) {
         job.never ??= row.never
         doomed.push(job)
@@ -97,8 +108,10 @@ export class FollowUp {
       }
     }
     const isCanceled = await this.#cancel([...doomed, ...stubborn], signal)
-    await this.#read([...gone, ...bare], EXIT_RECORD_FILE, signal, (job, text) => {
-      job.record = parseExitRecord(text, job.handle.tag) ?? job.record
+    await this.#read([...gone, ...bare, ...unproven], TRACES, signal, (job, texts) => {
+      job.hasBegun = texts.some((text) => text !== undefined)
+      const record = texts.at(-1)
+      if (record !== undefined) job.record = parseExitRecord(record, job.handle.tag) ?? job.record
     })
     const open = (job: TrackedJob): boolean => job.record === undefined
     await this.#lookCloser(bare.filter(open), signal)
@@ -107,40 +120,44 @@ export class FollowUp {
   }
 
   /** Finds out with which submissions jobs of an earlier program came, once for each: a line with another tag is not theirs. */
-  async identify(signal: AbortSignal): Promise<void> {
+  async identify(jobs: Iterable<TrackedJob>, signal: AbortSignal | undefined): Promise<void> {
     const unknown: TrackedJob[] = []
-    for (const job of this.#parts.jobs.followed()) {
-      if (job.wasIdentified || job.directory === undefined || (job.element === undefined && job.member === undefined)) continue
-      unknown.push(job)
-    }
-    await this.#read(unknown, SUBMISSION_FILE, signal, (job, text) => {
+    for (const job of jobs) if (!job.wasIdentified) unknown.push(job)
+    await this.#read(unknown, [SUBMISSION_FILE], signal, (job, [text]) => {
+      job.wasIdentified = true
+      if (text === undefined) return
       const places = parseSubmissionFile(text).filter((place) => place.element === (job.element ?? 0) && place.member === job.member)
+      // The scheduler may have refused the one, and the other was made instead.
+      job.groups = places.map(({ tag }) => tag)
       if (places.length === 1) job.group = places[0]?.tag
     })
   }
 
-  /** Reads files in the directories of jobs, in one exchange. What cannot be read now is no news. */
+  /** Reads files in the directories of jobs, in one exchange. What cannot be read now is no news, and hides none of the others. */
   async #read(
     jobs: readonly TrackedJob[],
-    name: string,
-    signal: AbortSignal,
-    take: (job: TrackedJob, text: string) => void,
+    names: readonly string[],
+    signal: AbortSignal | undefined,
+    take: (job: TrackedJob, texts: readonly (string | undefined)[]) => void,
   ): Promise<void> {
     const known = jobs.filter(({ directory }) => directory !== undefined)
     if (known.length === 0) return
     try {
       const texts = await this.#parts.files.read(
-        known.map(({ directory }) => `${directory}/${name}`),
+        known.flatMap(({ directory }) => names.map((name) => `${directory}/${name}`)),
         { signal },
       )
       known.forEach((job, index) => {
-        const text = texts[index]
-        if (text !== undefined) take(job, text)
-        if (name === SUBMISSION_FILE) job.wasIdentified = true
+        take(job, texts.slice(index * names.length, (index + 1) * names.length))
       })
     } catch (error) {
-      signal.throwIfAborted()
-      this.#parts.log.debug({ error: messageOf(error), file: name }, 'files of jobs not readable')
+      signal?.throwIfAborted()
+      const half = known.length >> 1
+      if (half > 0 && systemCodeOf(error) !== 'E_SCHEDULER_SILENT') {
+        await this.#read(known.slice(0, half), names, signal, take)
+        return this.#read(known.slice(half), names, signal, take)
+      }
+      this.#parts.log.debug({ error: messageOf(error), files: names.join(' ') }, 'files of jobs not readable')
     }
   }
 
@@ -222,6 +239,11 @@ export class FollowUp {
     }
     return ids.length > 0
   }
+}
+
+/** How it ended is known, and not whether its script had begun. */
+function isUnproven(job: TrackedJob, row: JobRow): boolean {
+  return job.record === undefined && job.never === undefined && job.hasBegun !== true && isLeftOpen(job, row)
 }
 
 /** The queue shows its end and not how the script ended. */

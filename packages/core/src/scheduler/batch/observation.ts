@@ -31,6 +31,9 @@ export function endsByRecord(job: TrackedJob): boolean {
 export function observationOf(job: TrackedJob, { row, isCovered, accountingSilent, isBehind }: Sight): JobObservation {
   const { handle, record, told, closer, never } = job
   if (record !== undefined && endsByRecord(job)) return told?.state === 'ended' ? told : fromRecord(job, record)
+  if (!job.wasIdentified) {
+    return { handle, state: 'unknown', rawState: '', reason: 'it is not known yet with which submission it came' }
+  }
   if (row !== undefined && row.state !== 'ended') {
     if (isBehind) return { handle, state: 'pending', rawState: row.rawState, reason: 'waits for the other jobs of its pack' }
     if (never !== undefined) return fromRow(job, { ...row, reason: never.message })
@@ -91,7 +94,22 @@ function ended(job: TrackedJob, row: JobRow): JobObservation {
     const { exitCode: _code, end: _end, ...rest } = seen
     return rest
   }
-  return seen
+  return record === undefined && job.hasBegun !== true && isLeftOpen(job, row) ? unbegun(job, seen) : seen
+}
+
+/** True of an end without a record that may be no word about the script: its directory shows whether that had begun at all. */
+export function isLeftOpen({ member, directory }: TrackedJob, { state, end }: JobRow): boolean {
+  // Of a pack the line says nothing about one member.
+  if (member !== undefined || directory === undefined || state !== 'ended') return false
+  return end === undefined || end === 'completed' || end === 'failed'
+}
+
+/** Schedulers call it a failure of the job when they lose its script, or when the node cannot start it. */
+function unbegun({ hasBegun }: TrackedJob, seen: JobObservation): JobObservation {
+  const { exitCode, signal, end: _end, startedAt: _startedAt, reason, ...rest } = seen
+  if (hasBegun === undefined) return { ...rest, ...(reason === undefined ? {} : { reason }) }
+  const words = [reason, exitCode === undefined ? undefined : `exit code ${exitCode}`, signal].filter((word) => word !== undefined)
+  return { ...rest, ...(words.length === 0 ? {} : { reason: words.join(', ') }), neverBegan: true }
 }
 
 /** How a pack ended is not how its member ended, unless all of it was ended from outside. */

@@ -72,7 +72,8 @@ function judgeEnded(kind: DependencyKind, seen: JobObservation): Verdict {
   return isGood === (kind !== 'afternotok') ? 'met' : 'never'
 }
 
-function succeeded({ end, exitCode, signal }: JobObservation): boolean | undefined {
+function succeeded({ end, exitCode, signal, neverBegan }: JobObservation): boolean | undefined {
+  if (neverBegan === true) return false
   if (end !== undefined && end !== 'completed') return false
   if (exitCode !== undefined) return exitCode === 0 && signal === undefined
   return end === 'completed' ? true : undefined

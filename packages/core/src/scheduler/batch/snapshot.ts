@@ -46,11 +46,14 @@ function foldedRow({ folded, byId }: Snapshot, { base, element }: TrackedJob): J
 
 /**
  * Ids begin anew when a scheduler is set up again: a line with the tag of another submission is about a stranger's job. Of a job
- * that an earlier program submitted together with others the tag of that submission may not be known (yet).
+ * that an earlier program submitted together with others the tag of that submission stands in its directory: nothing is its own before that
+ * was read, and where there is nothing to be read each line is believed.
  */
 export function isOurs(job: TrackedJob, row: JobRow): boolean {
   if (row.tag === undefined) return true
   if (job.group !== undefined) return row.tag === job.group
+  if (!job.wasIdentified) return false
+  if (job.groups.length > 0) return job.groups.includes(row.tag)
   if (job.element !== undefined || job.member !== undefined) return true
   return row.tag === job.handle.tag
 }

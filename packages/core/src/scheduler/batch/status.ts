@@ -98,7 +98,7 @@ export class Status {
     // Who ended by its own word has ended, whether the queue speaks or not; the others are as they were.
     const isNew = (job: TrackedJob): boolean => endsByRecord(job) && job.told === undefined
     if (failure !== undefined && asked.some((job) => !isOver(job)) && !asked.some(isNew)) throw failure as Error
-    const observations = this.#observations(asked)
+    const observations = await this.#observations(asked, signal)
     jobs.prune(asked.length)
     return observations
   }
@@ -114,7 +114,12 @@ export class Status {
       (job.moment > 0 && now - job.since <= oldestMs) ||
       (snapshot !== undefined && job.moment < snapshot.moment && now - snapshot.at <= oldestMs)
     if (!asked.every(isFresh)) await this.askAnew(options)
-    return this.#observations(asked)
+    return this.#observations(asked, options.signal)
+  }
+
+  /** Jobs that came while the queue was asked, or whose directories could not be read then. */
+  async identify(jobs: readonly TrackedJob[], signal: AbortSignal | undefined): Promise<void> {
+    if (jobs.some((job) => !job.wasIdentified)) await this.#parts.followUp.identify(jobs, signal)
   }
 
   /** Milliseconds until the queue is to be asked; `undefined`: nobody waits for its answer. */
@@ -201,7 +206,7 @@ export class Status {
       else if (isCampaignError(error)) this.#noteSilence(error)
       throw error
     }
-    await followUp.identify(signal)
+    await followUp.identify(this.#parts.jobs.followed(), signal)
     const now = clock.monotonic()
     if (this.#silence !== undefined) log.info({ silentMs: Math.round(now - this.#silence.since) }, 'the queue answers again')
     this.#silence = undefined
@@ -231,7 +236,7 @@ export class Status {
   #noteStates(snapshot: Snapshot): boolean {
     let isChanged = false
     for (const job of this.#parts.jobs.followed()) {
-      if (isOver(job)) continue
+      if (isOver(job) || !job.wasIdentified) continue
       const row = rowOf(snapshot, job)
       const state = row?.state ?? 'not-visible'
       if (job.moment < snapshot.moment) job.absences = row === undefined ? job.absences + 1 : 0
@@ -240,6 +245,7 @@ export class Status {
         job.told = undefined
         job.closer = undefined
         job.wasLookedAt = false
+        job.hasBegun = undefined
         // So was its record, which the next start moves aside; a job that is about to be gone has it in its file still.
         job.record = undefined
       }
@@ -249,7 +255,8 @@ export class Status {
     return isChanged
   }
 
-  #observations(asked: readonly TrackedJob[]): readonly JobObservation[] {
+  async #observations(asked: readonly TrackedJob[], signal: AbortSignal | undefined): Promise<readonly JobObservation[]> {
+    await this.identify(asked, signal)
     const snapshot = this.#snapshot
     const { accountingSilent } = this.#parts.followUp
     const first = firstMembers(asked, this.#parts.jobs)

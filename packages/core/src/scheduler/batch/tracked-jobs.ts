@@ -22,12 +22,16 @@ export interface TrackedJob {
   runDirectory: string | undefined
   /** Tag of its submission; `undefined`: not known. */
   group: string | undefined
+  /** Where it cannot be told which of several it was: the tags of all submissions that it may have come with. */
+  groups: readonly string[]
   record: ExitRecord | undefined
   /** An `ended` that was told: it stays, also when the queue has forgotten the job, until the queue shows it alive again. */
   told: JobObservation | undefined
   /** How the accounting, or a closer look, says that it ended. */
   closer: JobRow | undefined
   wasLookedAt: boolean
+  /** A start of it has left something in its directory; `undefined`: not looked for, or it cannot be read. */
+  hasBegun: boolean | undefined
   /** It waited and would never have started, so we cancel it. */
   never: NonNullable<JobRow['never']> | undefined
   /** Monotonic time at which the end was last asked for. */
@@ -41,7 +45,7 @@ export interface TrackedJob {
   state: JobObservation['state'] | undefined
   /** The last call of `observe` that named it; 0: none. */
   call: number
-  /** It is known whether {@link group} can be found out. */
+  /** It is known whether {@link group} can be found out: until then a line about one of several jobs may be about a stranger's. */
   wasIdentified: boolean
 }
 
@@ -93,9 +97,15 @@ export class TrackedJobs {
     const known = this.#byTag.get(handle.tag)
     if (known !== undefined && known.handle.nativeId === handle.nativeId) {
       known.submittedAt ??= submittedAt
-      known.directory ??= directory
+      if (known.directory === undefined && directory !== undefined) {
+        known.directory = directory
+        known.wasIdentified = known.group !== undefined || (known.element === undefined && known.member === undefined)
+      }
       known.runDirectory ??= runDirectory
-      known.group ??= group
+      if (group !== undefined) {
+        known.group ??= group
+        known.wasIdentified = true
+      }
       return known
     }
     const { base, element, member } = parseNativeId(handle.nativeId)
@@ -111,10 +121,12 @@ export class TrackedJobs {
       directory,
       runDirectory,
       group,
+      groups: [],
       record: undefined,
       told: undefined,
       closer: undefined,
       wasLookedAt: false,
+      hasBegun: undefined,
       never: undefined,
       cancelAskedAt: undefined,
       row: undefined,
@@ -122,7 +134,7 @@ export class TrackedJobs {
       absences: 0,
       state: undefined,
       call: 0,
-      wasIdentified: group !== undefined,
+      wasIdentified: group !== undefined || directory === undefined || (element === undefined && member === undefined),
     }
     this.#byTag.set(handle.tag, job)
     return job

@@ -145,6 +145,78 @@ describe('observations of a batch scheduler', () => {
     expect((await later.observe(old)).map(({ state }) => state)).toEqual(['not-visible', 'not-visible'])
   })
 
+  it('says nothing about an element of an array before it is known with which submission it came', async () => {
+    const queue = fakeQueue()
+    await using first = queue.connect()
+    queue.fault('closed')
+    const old = await submitAll(first, [makeSpec(queue, 'true'), makeSpec(queue, 'true')])
+    queue.reset()
+    await using stranger = queue.connect()
+    const young = await submitAll(stranger, [makeSpec(queue, 'true'), makeSpec(queue, 'true')])
+    expect(young.map(({ nativeId }) => nativeId)).toEqual(old.map(({ nativeId }) => nativeId))
+    const { LocalFiles } = await import('../../../src/staging/local-files.js')
+    const { SchedulerError } = await import('../../../src/errors.js')
+    const { systemClock } = await import('../../../src/system/clock.js')
+    let isSilent = true
+    class Late extends LocalFiles {
+      override async read(...args: Parameters<InstanceType<typeof LocalFiles>['read']>) {
+        if (isSilent) throw new SchedulerError('E_SCHEDULER_SILENT', 'not now')
+        return super.read(...args)
+      }
+    }
+    await using later = queue.connect({ files: new Late({ clock: systemClock }) })
+    later.adopt(old.map((handle) => ({ handle, tag: handle.tag, directory: join(queue.base, 'the run', 'jobs', handle.tag) })))
+    await expect(later.cancel(old)).rejects.toMatchObject({ code: 'E_SCHEDULER_SILENT' })
+    expect(queue.calls('fq-del')).toEqual([])
+    await stranger.cancel(young)
+    await observeUntil(stranger, young, isEnded)
+    for (let round = 0; round < 3; round += 1) {
+      expect((await later.observe(old)).map(({ state, end }) => [state, end])).toEqual(old.map(() => ['unknown', undefined]))
+      await later.changed({ signal: AbortSignal.timeout(20_000) })
+    }
+    isSilent = false
+    expect((await later.observe(old)).map(({ state }) => state)).toEqual(['not-visible', 'not-visible'])
+    expect((await later.cancel(old)).map(({ outcome }) => outcome)).toEqual(['not-known', 'not-known'])
+  })
+
+  it('knows with which submission a job came that is named while the queue is being asked', async () => {
+    const queue = fakeQueue({ pollInterval: 60_000 })
+    await using first = queue.connect()
+    queue.fault('closed')
+    const old = await submitAll(first, [makeSpec(queue, 'true'), makeSpec(queue, 'true')])
+    queue.reset()
+    await using stranger = queue.connect()
+    await submitAll(stranger, [makeSpec(queue, 'true'), makeSpec(queue, 'true')])
+    const { LocalFiles } = await import('../../../src/staging/local-files.js')
+    const { systemClock } = await import('../../../src/system/clock.js')
+    let isReading = (): void => undefined
+    let goOn = Promise.resolve()
+    class Slow extends LocalFiles {
+      override async read(...args: Parameters<InstanceType<typeof LocalFiles>['read']>) {
+        isReading()
+        await goOn
+        return super.read(...args)
+      }
+    }
+    await using later = queue.connect({ files: new Slow({ clock: systemClock }) })
+    const places = old.map((handle) => ({ handle, tag: handle.tag, directory: join(queue.base, 'the run', 'jobs', handle.tag) }))
+    later.adopt(places.slice(0, 1))
+    const reading = new Promise<void>((done) => {
+      isReading = done
+    })
+    let open = (): void => undefined
+    goOn = new Promise((done) => {
+      open = done
+    })
+    const one = later.observe(old.slice(0, 1))
+    await reading
+    later.adopt(places.slice(1))
+    const both = later.observe(old)
+    open()
+    expect((await one).map(({ state }) => state)).toEqual(['not-visible'])
+    expect((await both).map(({ state }) => state)).toEqual(['not-visible', 'not-visible'])
+  })
+
   it('asks the accounting about jobs that are gone without a record, once for all of them, and only then', async () => {
     const queue = fakeQueue({ pollInterval: 1_000 })
     const clock = new ManualClock()
@@ -163,6 +235,71 @@ describe('observations of a batch scheduler', () => {
       await scheduler.observe(handles)
     }
     expect(queue.calls('fq-acct')).toHaveLength(1)
+  })
+
+  it('takes the failure of a job whose script never began for no end of the script', async () => {
+    const queue = fakeQueue({ pollInterval: 1_000 })
+    const clock = new ManualClock()
+    await using scheduler = queue.connect({ clock })
+    queue.fault('script-lost')
+    const jobs = Array.from({ length: 4 }, () => makeSpec(queue, 'true'))
+    const several = await submitAll(scheduler, jobs.slice(1))
+    await clock.advance(1_000)
+    const handles = [...(await submitAll(scheduler, jobs.slice(0, 1))), ...several]
+    await until(() => handles.every(({ nativeId }) => readText(join(queue.directory, 'acct', nativeId)) !== undefined))
+    const asked = queue.calls().length
+    const seen = await scheduler.observe(handles)
+    expect(seen).toEqual(handles.map((handle) => ({ handle, state: 'ended', rawState: 'E', reason: 'exit code 1', neverBegan: true })))
+    expect(queue.calls()).toHaveLength(asked + 1)
+    // What a start leaves may be seen late from another machine.
+    writeFileSync(join(jobs[0]?.directory ?? '', 'running.2'), '1 1 n1\n')
+    await clock.advance(10_000)
+    expect((await scheduler.observe(handles)).map(({ end, exitCode, neverBegan }) => [end, exitCode, neverBegan])).toEqual([
+      ['failed', 1, undefined],
+      ...handles.slice(1).map(() => [undefined, undefined, true]),
+    ])
+  })
+
+  it('says of a lost script the same when only the accounting knows of the job', async () => {
+    const queue = fakeQueue({ pollInterval: 1_000 })
+    const clock = new ManualClock()
+    await using scheduler = queue.connect({ clock })
+    queue.fault('script-lost')
+    const handles = await submitAll(scheduler, [makeSpec(queue, 'true')])
+    await until(() => readText(join(queue.directory, 'acct', only(handles).nativeId)) !== undefined)
+    await queue.purge()
+    for (let round = 0; round < 3; round += 1) {
+      expect((await scheduler.observe(handles))[0]).toMatchObject({ state: 'ended', neverBegan: true })
+      await clock.advance(10_000)
+    }
+    expect(queue.calls('fq-acct')).toHaveLength(1)
+  })
+
+  it('believes no end of a job before it is known whether its script had begun', async () => {
+    const queue = fakeQueue({ pollInterval: 1_000 })
+    const clock = new ManualClock()
+    const { LocalFiles } = await import('../../../src/staging/local-files.js')
+    const { StoreError } = await import('../../../src/errors.js')
+    const closed = new Set<string>()
+    class Shut extends LocalFiles {
+      override async read(...args: Parameters<InstanceType<typeof LocalFiles>['read']>) {
+        if (args[0].some((path) => closed.has(path.slice(0, path.lastIndexOf('/'))))) throw new StoreError('E_RUN_DIRECTORY', 'closed')
+        return super.read(...args)
+      }
+    }
+    await using scheduler = queue.connect({ clock, files: new Shut({ clock }) })
+    const jobs = Array.from({ length: 5 }, () => makeSpec(queue, UNTIL_STOPPED))
+    const handles = await submitAll(scheduler, jobs)
+    await until(() => jobs.every(({ directory }) => readText(join(directory, 'up')) !== undefined))
+    closed.add(jobs[2]?.directory ?? '')
+    for (const { nativeId } of handles) await queue.killJob?.({ scheduler: 'fake', nativeId, tag: '' })
+    await until(() => handles.every(({ nativeId }) => readText(join(queue.directory, 'acct', nativeId)) !== undefined))
+    expect((await scheduler.observe(handles)).map(({ state, exitCode }) => [state, exitCode])).toEqual(
+      handles.map((_, n) => ['ended', n === 2 ? undefined : 137]),
+    )
+    closed.clear()
+    await clock.advance(10_000)
+    expect((await scheduler.observe(handles)).map(({ exitCode }) => exitCode)).toEqual(handles.map(() => 137))
   })
 
   it('concludes nothing from the absence of a job while the accounting is silent, and does not ask one that is switched off again', async () => {
@@ -198,6 +335,8 @@ describe('observations of a batch scheduler', () => {
     const children = Array.from({ length: 3 }, () => makeSpec(queue, 'true', { dependencies: [{ kind: 'afterok', on }] }))
     const handles = await submitAll(scheduler, children)
     writeFileSync(join(parent.directory, 'stop'), '')
+    // What cannot start is canceled as it is seen: all of them are to be seen at once here.
+    await until(() => handles.every(({ nativeId }) => readText(join(queue.directory, 'jobs', nativeId, 'reason')) !== undefined))
     const seen = await observeUntil(scheduler, handles, isEnded)
     expect(seen.map(({ end, reason }) => [end, reason])).toEqual(
       handles.map(() => ['upstream-failed', 'a job that it waits for has failed (NeverSatisfied)']),

@@ -147,6 +147,7 @@ export type Fault =
   | 'refuse'
   | 'cut'
   | 'closed'
+  | 'script-lost'
   | 'no-accounting'
   | 'accounting-down'
 

@@ -112,6 +112,29 @@ describe('what is seen of a job', () => {
     ])
   })
 
+  it.each([
+    ['failed', { ...FAILED, exitCode: 1 }, 'exit code 1'],
+    ['failed by a signal', { ...FAILED, signal: 'SIGKILL', reason: 'Lost' }, 'Lost, SIGKILL'],
+    ['completed', ENDED, 'exit code 0'],
+    ['ended somehow', row({ state: 'ended', rawState: 'GONE' }), undefined],
+  ])('gives a job whose script never began no end of the script: %s', (_what, line, reason) => {
+    const seen = observationOf(tracked('7', { directory: '/d', hasBegun: false }), sight({ row: line }))
+    expect(seen).toEqual({ handle: seen.handle, state: 'ended', rawState: line.rawState, neverBegan: true, ...(reason && { reason }) })
+    const begun = observationOf(tracked('7', { directory: '/d', hasBegun: true }), sight({ row: line }))
+    expect(begun).toMatchObject(JSON.parse(JSON.stringify({ end: line.end, exitCode: line.exitCode, signal: line.signal })))
+    expect(begun.neverBegan).toBeUndefined()
+    expect(see(tracked('7', { directory: '/d' }), { row: line })).toEqual(['ended', undefined, undefined])
+  })
+
+  it.each(['canceled', 'timed-out', 'out-of-memory', 'node-failed', 'preempted'] as const)('leaves %s what it is, begun or not', (end) => {
+    const line = row({ state: 'ended', rawState: 'X', end, startedAt: 5 })
+    for (const hasBegun of [true, false, undefined]) {
+      const seen = observationOf(tracked('7', { directory: '/d', hasBegun }), sight({ row: line }))
+      expect(seen).toMatchObject({ end, startedAt: 5 })
+      expect(seen.neverBegan).toBeUndefined()
+    }
+  })
+
   it('does not give the end of a pack to its members, unless all of it was ended from outside', () => {
     const member = tracked('7/2')
     expect(see(member, { row: ENDED })).toEqual(['ended', undefined, undefined])
@@ -161,6 +184,17 @@ describe('looking up a job in an answer', () => {
     ['8_3', undefined, 'running'],
   ])('finds %s of submission %s as %s', (nativeId, group, state) => {
     expect(rowOf(answer, tracked(nativeId, { group }))?.state).toBe(state)
+  })
+
+  it('believes nothing of an element before the submissions were read with which it may have come, then lines of any of these', () => {
+    const job = tracked('8_3', { directory: '/d', wasIdentified: false })
+    expect(rowOf(answer, job)).toBeUndefined()
+    expect(see(job)).toEqual(['unknown', undefined, undefined])
+    job.wasIdentified = true
+    job.groups = ['other', 'g']
+    expect(rowOf(answer, job)?.state).toBe('running')
+    job.groups = ['other', 'another']
+    expect(rowOf(answer, job)).toBeUndefined()
   })
 
   it('believes a line without a tag', () => {
