@@ -121,9 +121,11 @@ export class Settling {
    * @returns tags of those that are running, or were, all the same
    */
   async #giveUp(open: readonly Open[]): Promise<ReadonlySet<string>> {
-    const { site, signal } = this.#context
+    const { site, signal, write } = this.#context
     const { scheduler } = site
     if (open.length === 0 || scheduler.giveUp === undefined) return new Set()
+    // Another controller may have found them meanwhile, and wait for them.
+    await write([], { durable: false })
     const giveUp = scheduler.giveUp.bind(scheduler)
     const places = open.map(({ watch }) => placeOf(watch))
     return await atSite(site, () => giveUp(places, { signal }))

@@ -143,9 +143,12 @@ export class Watching {
    * not to begin again, now that its work item may. One that is lost is looked for first.
    */
   async #giveUp(ends: readonly Judged[]): Promise<void> {
-    const { scheduler } = this.#context.site
+    const { site, write } = this.#context
+    const { scheduler } = site
     const open = ends.filter(({ event }) => isWithoutEnd(event))
     if (open.length === 0 || scheduler.giveUp === undefined) return
+    // Only who still drives the run says that they are over.
+    await write([], { durable: false })
     try {
       await scheduler.giveUp(open.map(({ watch }) => placeOf(watch)))
     } catch (error) {

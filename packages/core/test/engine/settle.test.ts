@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { openJournal } from '../../src/api/run/open-run.js'
 import { SchedulerError } from '../../src/errors.js'
 import type { ExitRecord, JobPlace } from '../../src/model/job.js'
 import { MemoryScheduler } from '../../src/testing/memory-scheduler.js'
@@ -81,6 +82,23 @@ describe('submissions without an answer', () => {
     const [first = 0, , third = 0] = scheduler.answered
     expect(third - first).toBeGreaterThanOrEqual(19)
     expect(levels(scheduler).sort()).toEqual([1, 2, 3])
+  })
+
+  it('are not given up by a controller whose run another one has taken over', async () => {
+    const lab = new SitesLab()
+    const scheduler = new LossyScheduler()
+    scheduler.faults.push('uncertain-lost')
+    const find = scheduler.find.bind(scheduler)
+    scheduler.find = async (jobs) => {
+      const found = await find(jobs)
+      if (scheduler.answered.length === 3) {
+        await using other = await openJournal(lab.directory)
+        await other.store.append([{ type: 'opened', host: 'elsewhere', pid: 1, version: 'test' }])
+      }
+      return found
+    }
+    await expect(lab.drive([{ name: 'a', scheduler }], { campaign: three })).rejects.toMatchObject({ code: 'E_RUN_HELD' })
+    expect(scheduler.givenUp).toEqual([])
   })
 
   it('are looked for further when they have begun, and found', async () => {
