@@ -93,6 +93,25 @@ export function keepScript(directory: string, script: string): void {
   }
 }
 
+const SITE_FILE = '.site'
+
+/**
+ * Notes which site an attempt is for, should the journal lose it; those without a note are for the site of everything that names none.
+ *
+ * @throws StoreError `E_STORE_FULL`, `E_RUN_DIRECTORY`
+ */
+export function keepSiteMark(directory: string, mark: string): void {
+  try {
+    writeFileSync(join(directory, SITE_FILE), `${mark}\n`)
+  } catch (error) {
+    throw asStoreError(error, directory)
+  }
+}
+
+export function readSiteMark(directory: string): string | undefined {
+  return lastLine(readTail(join(directory, SITE_FILE))) || undefined
+}
+
 function makeExclusive(directory: string): boolean {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { canonicalJson } from '../canonical-json.js'
 import { isCampaignError, messageOf } from '../errors.js'
 import { combinationId, shortId, slugOf } from '../ids.js'
@@ -7,7 +7,7 @@ import type { CampaignSpec } from '../model/campaign.js'
 import type { WorkItem } from '../model/combination.js'
 import type { JobDependency, JobSpec } from '../model/job.js'
 import type { SitePlace } from '../ports/site-place.js'
-import { keepScript, makeAttemptDirectory } from './attempt-files.js'
+import { keepScript, keepSiteMark, makeAttemptDirectory, readSiteMark } from './attempt-files.js'
 import { makeWatch, type SiteContext, type Unsent, type Watch } from './context.js'
 import type { JobKey, RunJournalEvent, VerdictEvent } from './events.js'
 import type { PlannedAttempt, PrepareNeed } from './plan.js'
@@ -56,6 +56,7 @@ export class Claiming {
     const accept = (index: number): boolean => {
       // One that went out of sight is looked for where it was.
       if (state.lostAttempt(index) !== undefined && this.#context.isElsewhere(state.siteOfLast(index))) return false
+      if (this.#context.isElsewhere(this.#markOfUnknown(index))) return false
       if (!hasPrepare) return true
       if (accepted + prepares.size >= room) return false
       let isReady = true
@@ -139,6 +140,19 @@ export class Claiming {
     return items.at(index)
   }
 
+  /** The site of the newest attempt that has a directory and of which the journal knows nothing; that of this lane when there is none. */
+  #markOfUnknown(index: number): string | undefined {
+    const { state, directory, site, siteMark, othersCanDo } = this.#context
+    const item = this.#item(index)
+    let mark = siteMark
+    if (!othersCanDo(item)) return mark
+    for (let attempt = state.lastAttempt(index) + 1; ; attempt += 1) {
+      const path = join(directory, site.planner.directoryOf(item, attempt))
+      if (!existsSync(path)) return mark
+      mark = readSiteMark(path)
+    }
+  }
+
   /**
    * Plans an attempt and makes its directory. A directory that exists although the journal knows nothing of it (the journal
    * was repaired, or a controller ended in this moment) may belong to a job that was submitted: then there is nothing to be sent, and
@@ -174,6 +188,7 @@ export class Claiming {
       if (earlier !== undefined) return { watch: earlier, unsent: undefined }
       // Where the job does not see our files, they are brought there.
       if (!makeAttemptDirectory(watch.directory, planned.parameters, site.place.isShared ? files : [])) continue
+      if (siteMark !== undefined) keepSiteMark(watch.directory, siteMark)
       // The scheduler writes it there; here it says what was submitted.
       if (!site.place.isShared) keepScript(watch.directory, planned.script)
       const spec = this.#specOf(planned, watch)

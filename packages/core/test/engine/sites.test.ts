@@ -1,6 +1,8 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { SchedulerError } from '../../src/errors.js'
-import { isPrepare, levels, memory, SitesLab, square, squares, upTo } from './sites-lab.js'
+import { isPrepare, levelOf, levels, memory, SitesLab, square, squares, upTo } from './sites-lab.js'
 
 const many = (more = {}) => squares({ factors: { n: upTo(60) }, ...more })
 const twice = (numbers: readonly number[]) => numbers.filter((one, index) => numbers.indexOf(one) !== index)
@@ -23,6 +25,35 @@ describe('a run on two sites', () => {
     const sites = await lab.read(({ state }) => upTo(60).map((n) => state.historyOf(n - 1)[0]?.site))
     for (const n of atA) expect(sites[n - 1]).toBeUndefined()
     for (const n of atB) expect(sites[n - 1]).toBe('b')
+  })
+
+  it('finds each job where it is when the journal has lost them', async () => {
+    const lab = new SitesLab()
+    const stop = new AbortController()
+    const stuck = { play: () => ({ fate: 'stuck' as const }) }
+    const [a, b] = [memory(stuck), memory(stuck)]
+    const sites = [
+      { name: 'a', scheduler: a },
+      { name: 'b', scheduler: b },
+    ]
+    const campaign = squares({ factors: { n: upTo(20) } })
+    let submitted = 0
+    const onEvent = ({ type }: { readonly type: string }): void => {
+      if (type === 'submitted') submitted += 1
+      if (submitted === 20) stop.abort()
+    }
+    await lab.drive(sites, { campaign, signal: stop.signal, onEvent })
+    expect(Math.min(levels(a).length, levels(b).length)).toBeGreaterThan(3)
+    rmSync(join(lab.directory, 'journal'), { recursive: true })
+    for (const scheduler of [a, b])
+      for (const entry of scheduler.entries) {
+        writeFileSync(join(entry.job.directory, 'stdout'), `square=${levelOf(entry.job) ** 2}\n`)
+        entry.state = 'ended'
+        entry.exit = { version: 1, tag: entry.job.tag, exitCode: 0, reason: 'exited', startedAt: 1, endedAt: 2, host: 'memory' }
+      }
+    const end = await lab.drive(sites, { campaign })
+    expect(end.outcome).toBe('complete')
+    expect([...levels(a), ...levels(b)].sort((x, y) => x - y)).toEqual(upTo(20))
   })
 
   it('goes on with one while the other is silent, tells which, and uses it again when it answers', async () => {
