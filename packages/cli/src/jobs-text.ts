@@ -97,10 +97,13 @@ export function formatOrdered(order: keyof typeof WORDS, jobs: readonly OrderedJ
   const ids = jobs.map(({ job, nativeId }) => (nativeId === null || nativeId === job ? job : `${job} (${nativeId})`))
   const wide = Math.max(...ids.map((id) => id.length), 0)
   return jobs
-    .map(({ outcome, seen }, index) => {
+    .map(({ nativeId, outcome, seen }, index) => {
+      const still = nativeId?.includes('/')
+        ? 'when its turn in the pack comes, it is passed over'
+        : `the queue still says ${seen ?? 'nothing'}`
       const words = {
         done: `${WORDS[order].done}${seen === null ? '' : `: ${seen}`}`,
-        asked: `${WORDS[order].asked}; the queue still says ${seen ?? 'nothing'}${order === 'hold' ? ': only what waits can be held' : ''}`,
+        asked: `${WORDS[order].asked}; ${still}${order === 'hold' ? ': only what waits can be held' : ''}`,
         'was-ended': `had ended before${seen === null ? '' : `: ${seen}`}`,
         'not-known': 'is not known: the queue does not show it',
       }[outcome]

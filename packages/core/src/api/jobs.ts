@@ -5,6 +5,7 @@ import { cancelOn, type JobOrder, type OrderedJob, orderOn } from './jobs/end-jo
 import { directoryOf, type JobOutputEnd, type JobOutputOptions, outputDirectory, readOutput } from './jobs/job-output.js'
 import { readBatchScript, scriptOfCommand } from './jobs/job-script.js'
 import { listOn, runsIn, type ShownJob } from './jobs/list-jobs.js'
+import { cancelMembersOn, packOf, refuseMembers } from './jobs/pack-members.js'
 import { folderOf, openAccess, type SiteAccess, type SiteAccessOptions, usedSites } from './jobs/site-access.js'
 import {
   continueOn,
@@ -80,7 +81,17 @@ export async function listJobs(sites: readonly string[] | undefined, options: Si
  * @param selectors - ids, or directories of jobs that `submitJob` made; all of one site
  */
 export async function cancelJobs(selectors: readonly string[], options: SiteAccessOptions = {}): Promise<readonly OrderedJob[]> {
-  return await withNamed(selectors, options, (access, jobs) => cancelOn(access, jobs, options.signal))
+  const folder = folderOf(options)
+  const { signal } = options
+  return await withNamed(selectors, options, async (access, jobs) => {
+    const members = jobs.filter(({ nativeId }) => packOf(nativeId) !== undefined)
+    const others = jobs.filter((job) => !members.includes(job))
+    const ended = [
+      ...(await cancelMembersOn(access, members, { runs: runsIn(folder), folder, signal })),
+      ...(others.length === 0 ? [] : await cancelOn(access, others, signal)),
+    ]
+    return jobs.flatMap(({ selector }) => ended.find(({ job }) => job === selector) ?? [])
+  })
 }
 
 /**
@@ -93,7 +104,10 @@ export async function orderJobs(
   selectors: readonly string[],
   options: SiteAccessOptions = {},
 ): Promise<readonly OrderedJob[]> {
-  return await withNamed(selectors, options, (access, jobs) => orderOn(access, order, jobs, options.signal))
+  return await withNamed(selectors, options, (access, jobs) => {
+    refuseMembers(jobs, order)
+    return orderOn(access, order, jobs, options.signal)
+  })
 }
 
 /**

@@ -1,6 +1,6 @@
 import { SchedulerError } from '../errors.js'
 import type { JobSpec } from '../model/job.js'
-import { GIVEN_UP_FILE, MANIFEST_FILE } from '../util/job-files.js'
+import { CANCEL_FILE, GIVEN_UP_FILE, MANIFEST_FILE } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { checkJob } from './check-job.js'
 import { EXIT_RECORD_FILE } from './exit-record.js'
@@ -83,7 +83,8 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  * `CAHIER_TAG` and `CAHIER_START`, the number of this start.
  *
  * `assets/runner.pl` does the same steps in the same order for jobs of the local scheduler: a change here is a change there, and
- * the tests of the wrapper run over both. Directives, announcements, names for the output and manifests are for batch systems: only here.
+ * the tests of the wrapper run over both. Directives, announcements, names for the output, manifests and the look for later starts are for batch
+ * systems: only here.
  *
  * @returns text with LF line ends; needs `mv` and `date`, for names `ln`, for a manifest `find`, `wc` and
  * `sha256sum` or `cksum`
@@ -104,6 +105,7 @@ export function renderWrapper(job: JobSpec, options: WrapperOptions = {}): strin
     renderFunctions(options),
     renderTaking(options),
     ...(outputNames === undefined ? [] : renderOutputNames(outputNames)),
+    ...(tellsAll ? [CANCELED_BEFORE] : []),
     BEGIN,
     ...renderStart(job.environment ?? {}),
     renderAfter(tellsAll),
@@ -187,7 +189,7 @@ cahier_requeued() {
 }
 
 /** Up to the moment when this start has the job, and its output files. */
-function renderTaking({ manifest, clock }: WrapperOptions): string {
+function renderTaking({ manifest, clock, startNumber }: WrapperOptions): string {
   const kept = [STDOUT_FILE, STDERR_FILE, ...(manifest === undefined ? [] : [MANIFEST_FILE])]
   return `if [ -f ${EXIT_RECORD_FILE} ]; then cahier_requeued || exit 0; fi
 cahier_up
@@ -210,7 +212,7 @@ cahier_marker=${RUNNING_FILE}
 set -C
 { printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
 set +C
-if [ -e ${GIVEN_UP_FILE} ] || { [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; }; then
+${startNumber === undefined ? '' : `${LATER_START}\n`}if ${startNumber === undefined ? '' : '[ -n "$cahier_later" ] || '}[ -e ${GIVEN_UP_FILE} ] || { [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; }; then
   rm -f "$cahier_marker"
   exit ${REFUSED_EXIT_CODE}
 fi
@@ -221,6 +223,22 @@ fi 2>/dev/null
 [ -x ${SCRIPT_FILE} ] || cahier_record 127 not-started
 { true >${STDOUT_FILE} && true >${STDERR_FILE}; } 2>/dev/null || cahier_record 126 not-started`
 }
+
+/** A member of a pack that was canceled before its turn: its end is told like any other. */
+const CANCELED_BEFORE = `[ ! -e ${CANCEL_FILE} ] || cahier_end canceled`
+
+/**
+ * A controller that comes back from an old state may have forgotten that it had counted a start, and begin an earlier one beside it.
+ * Names in `running.*` that are no numbers are none of ours; without any the pattern stands for itself.
+ */
+const LATER_START = `cahier_later=
+for cahier_other in ${RUNNING_FILE}.*; do
+  cahier_other=\${cahier_other#${RUNNING_FILE}.}
+  case $cahier_other in
+  '' | *[!0-9]*) ;;
+  *) [ "$cahier_other" -le "$cahier_start" ] || cahier_later=yes ;;
+  esac
+done`
 
 const BEGIN = `[ -z "$cahier_reason" ] || cahier_record 143 "$cahier_reason"`
 

@@ -4,6 +4,9 @@ export const MANIFEST_FILE = 'manifest'
 /** In the directory of a job that was given up before it had begun: a start that comes after all does nothing. */
 export const GIVEN_UP_FILE = 'given-up'
 
+/** A member of a pack whose directory holds this file is not begun, and ended where it runs. */
+export const CANCEL_FILE = 'cancel'
+
 /** In a job's directory, and results all the same: they come home though they stand in no manifest. */
 export const RECORD_FILES: readonly string[] = ['exit.json', MANIFEST_FILE, 'submission', 'scheduler.log']
 
@@ -18,7 +21,7 @@ export const WORKING_FILES: readonly string[] = [
   'running.[0-9]*',
   'exit.[0-9]*.json',
   `${MANIFEST_FILE}.[0-9]*`,
-  'cancel',
+  CANCEL_FILE,
   GIVEN_UP_FILE,
   '.cahier-*',
 ]

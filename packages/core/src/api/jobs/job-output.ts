@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { basename, join, relative, resolve } from 'node:path'
+import { basename, join, posix, relative, resolve } from 'node:path'
 import { ConfigError, SchedulerError } from '../../errors.js'
 import { DEFAULT_WORK_DIRECTORY } from '../../model/site.js'
 import { STDERR_FILE, STDOUT_FILE } from '../../scheduler/job-wrapper.js'
@@ -117,8 +117,7 @@ export async function directoryOf(
       if (attempt === undefined) continue
       const { directory } = attempt
       if (files.isShared || outputDirectory('/', directory) !== undefined) return { directory, isHere: !files.isShared }
-      const work = await files.resolve(site.workDirectory ?? DEFAULT_WORK_DIRECTORY)
-      return { directory: `${work}/${basename(run)}-${id}/${relative(run, directory)}`, isHere: false }
+      return { directory: await siteDirectoryOf({ site, files }, { id, run }, directory), isHere: false }
     }
   }
   throw new ConfigError('E_NOT_FOUND', `where the job ${selector} of ${site.name} has its files is not known in ${folder}`, {
@@ -128,6 +127,17 @@ export async function directoryOf(
       'For a job of a campaign: cahier why ITEM',
     ],
   })
+}
+
+/** What stands on the site for a directory of a run. */
+export async function siteDirectoryOf(
+  { site, files }: Pick<SiteAccess, 'site' | 'files'>,
+  { id, run }: { readonly id: string; readonly run: string },
+  directory: string,
+): Promise<string> {
+  if (files.isShared) return directory
+  const work = await files.resolve(site.workDirectory ?? DEFAULT_WORK_DIRECTORY)
+  return posix.join(work, `${basename(run)}-${id}`, relative(run, directory))
 }
 
 /** A directory of this machine with the output of a job, whoever made it: an attempt of a run, for one. */

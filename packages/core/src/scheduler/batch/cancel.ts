@@ -4,11 +4,11 @@ import type { Clock } from '../../ports/clock.js'
 import type { CallOptions, CancelOutcome } from '../../ports/scheduler.js'
 import type { SchedulerDialect } from '../../ports/scheduler-dialect.js'
 import type { SiteFiles } from '../../ports/site-files.js'
+import { CANCEL_FILE } from '../../util/job-files.js'
 import { endsByRecord } from './observation.js'
 import { type SiteCommands, silence } from './site-commands.js'
 import { rowOf, type Snapshot } from './snapshot.js'
 import type { Status } from './status.js'
-import { CANCEL_FILE } from './submission-files.js'
 import type { TrackedJob, TrackedJobs } from './tracked-jobs.js'
 
 /** Ids in one command. */

@@ -1,5 +1,6 @@
 import type { SchedulerDialect, Submission } from '../../ports/scheduler-dialect.js'
 import type { SmallFile } from '../../ports/site-files.js'
+import { CANCEL_FILE } from '../../util/job-files.js'
 import { shellQuote } from '../../util/shell-quote.js'
 import { renderWrapper, SCRIPT_FILE } from '../job-wrapper.js'
 import { groupRoot, isSingle, type JobGroup, type PlaceOfFiles, type ReadyJob } from './group-jobs.js'
@@ -9,8 +10,6 @@ export const SUBMISSION_FILE = 'submission'
 export const WRAPPER_FILE = 'wrapper.sh'
 /** In the run directory: where jobs say that they have ended. */
 export const ENDED_FOLDER = 'ended'
-/** A member of a pack whose directory holds this file is not begun, and ended where it runs. */
-export const CANCEL_FILE = 'cancel'
 /** How often a pack looks for {@link CANCEL_FILE}, in seconds. */
 const CANCEL_LOOK_SECONDS = 5
 
@@ -148,7 +147,8 @@ trap 'cahier_tell USR1' USR1
 cahier_helper=$!
 for dir do
   [ -z "$cahier_over" ] || break
-  [ ! -e "$dir/${CANCEL_FILE}" ] || continue
+  cahier_passed=
+  [ ! -e "$dir/${CANCEL_FILE}" ] || cahier_passed=yes
   /bin/sh "$dir/${WRAPPER_FILE}" &
   cahier_child=$!
   wait "$cahier_child"
@@ -158,7 +158,7 @@ for dir do
     cahier_code=$?
   done
   cahier_child=
-  [ "$cahier_code" -le "$cahier_worst" ] || cahier_worst=$cahier_code
+  [ -n "$cahier_passed" ] || [ "$cahier_code" -le "$cahier_worst" ] || cahier_worst=$cahier_code
 done
 kill -s TERM "$cahier_helper" 2>/dev/null
 exit "$cahier_worst"

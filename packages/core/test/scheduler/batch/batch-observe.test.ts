@@ -452,7 +452,7 @@ describe('cancels of a batch scheduler', () => {
     const seen = await observeUntil(scheduler, handles, isEnded)
     expect(seen.map(({ end, exitCode }) => [end, exitCode])).toEqual([
       ['canceled', 143],
-      ['canceled', undefined],
+      ['canceled', 143],
       ['completed', 0],
     ])
     expect(jobs.map(({ directory }) => readText(join(directory, 'ledger')))).toEqual([undefined, undefined, 'ran\n'])

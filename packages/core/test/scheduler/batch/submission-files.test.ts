@@ -173,7 +173,9 @@ describe('the files of a submission', () => {
     const { submission, file } = written(['true', 'true'], 2)
     writeFileSync(file(0, 'cancel'), '')
     expect(exitCodeOf(submission.scriptFile, '')).toBe(0)
-    expect([0, 1].map((n) => existsSync(file(n, 'exit.json')))).toEqual([false, true])
+    const ends = [0, 1].map((n) => JSON.parse(readFileSync(file(n, 'exit.json'), 'utf8')) as { reason: string })
+    expect(ends.map(({ reason }) => reason)).toEqual(['canceled', 'exited'])
+    expect(existsSync(file(0, 'stdout')) && readFileSync(file(0, 'stdout'), 'utf8')).toBe('')
   })
 
   it('keep the lines of earlier submissions of a job', () => {
