@@ -204,7 +204,7 @@ case $cahier_began in
 '' | *[!0-9.]* | *.*.* | .*) ${clock === undefined ? 'cahier_began=$(date +%s)' : 'cahier_now'} ;;
 esac
 unset CAHIER_STARTED_AT CAHIER_HOST
-cahier_reason= cahier_child= cahier_told=
+cahier_reason= cahier_child= cahier_told= cahier_later=
 trap 'cahier_end canceled' TERM INT
 trap 'cahier_end timeout' USR1
 cahier_marker=${RUNNING_FILE}
@@ -212,7 +212,7 @@ cahier_marker=${RUNNING_FILE}
 set -C
 { printf '%d %s %s\\n' "$$" "$cahier_began" "$cahier_host" >"$cahier_marker"; } 2>/dev/null || exit ${REFUSED_EXIT_CODE}
 set +C
-${startNumber === undefined ? '' : `${LATER_START}\n`}if ${startNumber === undefined ? '' : '[ -n "$cahier_later" ] || '}[ -e ${GIVEN_UP_FILE} ] || { [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; }; then
+${startNumber === undefined ? '' : `${LATER_START}\n`}if [ -n "$cahier_later" ] || [ -e ${GIVEN_UP_FILE} ] || { [ -f ${EXIT_RECORD_FILE} ] && ! cahier_requeued; }; then
   rm -f "$cahier_marker"
   exit ${REFUSED_EXIT_CODE}
 fi
@@ -231,8 +231,7 @@ const CANCELED_BEFORE = `[ ! -e ${CANCEL_FILE} ] || cahier_end canceled`
  * A controller that comes back from an old state may have forgotten that it had counted a start, and begin an earlier one beside it.
  * Names in `running.*` that are no numbers are none of ours; without any the pattern stands for itself.
  */
-const LATER_START = `cahier_later=
-for cahier_other in ${RUNNING_FILE}.*; do
+const LATER_START = `for cahier_other in ${RUNNING_FILE}.*; do
   cahier_other=\${cahier_other#${RUNNING_FILE}.}
   case $cahier_other in
   '' | *[!0-9]*) ;;

@@ -393,6 +393,25 @@ for (const [name, subject] of SUBJECTS.slice(0, -1)) {
       expect(record()).toMatchObject({ exitCode: 200, reason: 'exited' })
     })
 
+    it.each([
+      ['1', ['running.2']],
+      ['1', ['running.10']],
+      ['2', ['running', 'running.3']],
+    ])('refuses start %s where a later one has begun: %s', async (startNumber, files) => {
+      const spec = job('echo ran >>ledger')
+      for (const file of files) writeFileSync(join(directory, file), '1 1795348411 elsewhere\n')
+      expect((await run(spec, { startNumber: `$((${startNumber}))` })).status).toBe(REFUSED_EXIT_CODE)
+      expect(readdirSync(directory).sort()).toEqual(['job.sh', ...files])
+    })
+
+    it('begins start 3 beside what earlier ones have left, and files that only look like it', async () => {
+      for (const file of ['running', 'running.2', 'running.old', 'running.9.bak', 'running.']) {
+        writeFileSync(join(directory, file), '1 1795348411 elsewhere\n')
+      }
+      expect((await run(job('exit 3'), { startNumber: '$((3))' })).status).toBe(3)
+      expect(record()).toMatchObject({ exitCode: 3, start: 3 })
+    })
+
     it('announces the end of the job with the line of its record', async () => {
       const announce = join(directory, 'ended', 'tag-1.json')
       mkdirSync(join(directory, 'ended'))
