@@ -145,7 +145,10 @@ export function siteOf(config: SiteConfig, name: string | undefined): NamedSite 
   const known = Object.keys(config.sites)
   const nearest = nearestName(wanted, known)
   throw new ConfigError('E_NOT_FOUND', `there is no site ${wanted}`, {
-    suggestions: [nearest === undefined ? `Known sites: ${known.join(', ')}` : `Did you mean ${nearest}?`],
+    suggestions: [
+      nearest === undefined ? `Known sites: ${known.join(', ')}` : `Did you mean ${nearest}?`,
+      'Sites are described beside the campaign, or in ~/.config/cahier: go to the folder of cahier.config.yaml, or name it with --dir',
+    ],
     data: { known },
   })
 }
