@@ -108,15 +108,21 @@ export class FollowUp {
       }
     }
     const isCanceled = await this.#cancel([...doomed, ...stubborn], signal)
-    await this.#read([...gone, ...bare, ...unproven], TRACES, signal, (job, texts) => {
-      job.hasBegun = texts.some((text) => text !== undefined)
-      const record = texts.at(-1)
-      if (record !== undefined) job.record = parseExitRecord(record, job.handle.tag) ?? job.record
-    })
+    await this.#readTraces([...gone, ...bare, ...unproven], signal)
     const open = (job: TrackedJob): boolean => job.record === undefined
     await this.#lookCloser(bare.filter(open), signal)
     await this.#askAccounting([...gone, ...bare.filter((job) => job.closer === undefined)].filter(open), signal)
     return isCanceled
+  }
+
+  /** Looks at what jobs have left whose end the queue shows, and that were not known when it was asked. */
+  async look(jobs: readonly TrackedJob[], snapshot: Snapshot, signal: AbortSignal | undefined): Promise<void> {
+    const open = jobs.filter((job) => {
+      if (job.hasBegun !== undefined || endsByRecord(job) || job.moment >= snapshot.moment) return false
+      const row = rowOf(snapshot, job)
+      return row !== undefined && isUnproven(job, row)
+    })
+    await this.#readTraces(open, signal)
   }
 
   /** Finds out with which submissions jobs of an earlier program came, once for each: a line with another tag is not theirs. */
@@ -130,6 +136,14 @@ export class FollowUp {
       // The scheduler may have refused the one, and the other was made instead.
       job.groups = places.map(({ tag }) => tag)
       if (places.length === 1) job.group = places[0]?.tag
+    })
+  }
+
+  async #readTraces(jobs: readonly TrackedJob[], signal: AbortSignal | undefined): Promise<void> {
+    await this.#read(jobs, TRACES, signal, (job, texts) => {
+      job.hasBegun = texts.some((text) => text !== undefined)
+      const record = texts.at(-1)
+      if (record !== undefined) job.record = parseExitRecord(record, job.handle.tag) ?? job.record
     })
   }
 

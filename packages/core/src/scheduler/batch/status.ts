@@ -258,6 +258,7 @@ export class Status {
   async #observations(asked: readonly TrackedJob[], signal: AbortSignal | undefined): Promise<readonly JobObservation[]> {
     await this.identify(asked, signal)
     const snapshot = this.#snapshot
+    if (snapshot !== undefined) await this.#parts.followUp.look(asked, snapshot, signal)
     const { accountingSilent } = this.#parts.followUp
     const first = firstMembers(asked, this.#parts.jobs)
     return asked.map((job) => {

@@ -241,7 +241,8 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
     },
     reset() {
       for (const folder of ['jobs', 'acct', 'ids']) {
-        rmSync(join(directory, folder), { recursive: true, force: true })
+        // The program of a job may be about to write there.
+        rmSync(join(directory, folder), { recursive: true, force: true, maxRetries: 20, retryDelay: 20 })
         mkdirSync(join(directory, folder))
       }
       rmSync(join(directory, 'last'), { force: true })
