@@ -36,6 +36,8 @@ export interface RunControl {
 const KEPT_BACK_MS = 1000
 /** Between two rounds of a lane in which nothing happens. */
 const ROUND_MS = 500
+/** Longer than the pause between two rounds of the others. */
+const IDLE_MS = 2 * ROUND_MS
 const MAX_BACKOFF_MS = 60_000
 /** A site that wants a login is asked less often: each try may count as a failed one there. */
 const MAX_LOGIN_BACKOFF_MS = 300_000
@@ -70,6 +72,8 @@ export class SiteLane {
   /** Jobs that are about to get their intents. */
   #claims = 0
   #pushedBackUntil = Number.NEGATIVE_INFINITY
+  /** There was nothing for this site in what is to be done: until then the others get all of it. */
+  #idleUntil = Number.NEGATIVE_INFINITY
   #pollMs = 0
   #nextLookAt = Number.NEGATIVE_INFINITY
   #lastRound = Number.NEGATIVE_INFINITY
@@ -115,7 +119,7 @@ export class SiteLane {
 
   load(): SiteLoad {
     const { state, watches, clock } = this.#context
-    const takes = this.#takesNow && clock.monotonic() >= this.#pushedBackUntil
+    const takes = this.#takesNow && clock.monotonic() >= Math.max(this.#pushedBackUntil, this.#idleUntil)
     let running = 0
     for (const key of watches.keys()) if (state.flights.get(key)?.isRunning === true) running += 1
     return { takes, waiting: watches.size - running, running: running + Math.round(this.#endedLately) }
@@ -318,6 +322,7 @@ export class SiteLane {
       const round = await this.#claiming.claim(room)
       for (const watch of round.uncertain) this.settling.add(watch)
       for (const detail of round.failures) await this.#failed(failureSignature('not-submitted', undefined, detail), detail)
+      if (round.claimed === 0 && this.#control.isShared) this.#idleUntil = this.#context.clock.monotonic() + IDLE_MS
       return round.claimed > 0
     } finally {
       this.#claims = 0
@@ -364,6 +369,7 @@ export class SiteLane {
     const { state, clock } = this.#context
     if (judged.length === 0) return
     this.#endedLately = this.#endedLately / 2 + judged.length
+    this.#idleUntil = Number.NEGATIVE_INFINITY
     // There is room in the queue again.
     this.#pushedBackUntil = Math.min(this.#pushedBackUntil, clock.monotonic() + this.site.timing.pollMs / 4)
     for (const { event, signature, watch } of judged) {
