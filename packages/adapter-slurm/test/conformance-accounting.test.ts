@@ -1,0 +1,3 @@
+import { describeBed } from './slurm-conformance.js'
+
+describeBed('dbd', () => true)
