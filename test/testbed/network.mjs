@@ -98,6 +98,8 @@ function limit(net, number, rate) {
 /** Pulls the cable of a host, or puts it back. Both sides only hear nothing any more. */
 export function setCable(net, number, isUp) {
   check(ip(['link', 'set', cableName(net, number), isUp ? 'up' : 'down']))
+  // An address that was asked for in vain would be unreachable for one more connection.
+  if (isUp) ip(['neigh', 'flush', 'dev', bridgeName(net)])
 }
 
 /** Removes everything of this network that is there. */
