@@ -94,7 +94,7 @@ describe('checkSites', () => {
     expect(odd?.findings).toEqual([expect.objectContaining({ verdict: 'failed', text: expect.stringMatching(/^E_NOT_SUPPORTED: /) })])
   })
 
-  it.skipIf(process.getuid?.() === 0)('says that nothing can be written here', async () => {
+  it.skipIf(process.getuid?.() === 0)('says that nothing can be written here (not as root)', async () => {
     configure(local.replace('QUEUE', queue()))
     chmodSync(folder, 0o500)
     const [report] = await checkSites(['here'], { directory: folder })

@@ -130,7 +130,7 @@ function remote(name: string, settings: object = {}, hosts = bed): RemoteBackend
 const SUBJECTS: readonly (readonly [string, () => ProcessBackend, boolean])[] = [
   ['a shell', local, false],
   ['busybox', onBusybox, spawnSync('busybox', ['true']).error !== undefined],
-  ['a host (needs sshd)', () => remote('h1'), reason !== undefined],
+  [`a host${reason === undefined ? '' : ' (needs sshd)'}`, () => remote('h1'), reason !== undefined],
 ]
 
 for (const [title, makeBackend, isSkipped] of SUBJECTS) {

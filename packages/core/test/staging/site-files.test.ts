@@ -83,7 +83,7 @@ const SUBJECTS: readonly Subject[] = [
   over('dash', () => withTools('dash', []), needs('dash')),
   over('bash', () => withTools('bash', []), needs('bash')),
   over('busybox', () => withTools('busybox', ['tar', 'mv', 'rm', 'sed', 'sleep', 'env']), needs('busybox')),
-  over(`a host (needs sshd)`, () => remoteTo('h1'), reason !== undefined),
+  over(`a host${reason === undefined ? '' : ' (needs sshd)'}`, () => remoteTo('h1'), reason !== undefined),
 ]
 
 for (const subject of SUBJECTS) {

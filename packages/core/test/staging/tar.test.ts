@@ -100,7 +100,9 @@ describe('archives', () => {
       }
     })
 
-    it.skipIf(missing || format.length > 0)(`are unpacked by ${title}${missing ? ` (needs ${program})` : ''}`, () => {
+    // What packs in another format unpacks the same.
+    if (format.length > 0) continue
+    it.skipIf(missing)(`are unpacked by ${title}${missing ? ` (needs ${program})` : ''}`, () => {
       const directory = scratch()
       const files = ODD.map((name) => [byteName(name), `text of ${name}`] as const)
       const { status, stderr } = spawnSync(program, [...command, 'xof', '-', '-m'], { cwd: directory, input: archive(files) })
