@@ -60,13 +60,13 @@ export class Planner {
   }
 
   directoryOf(item: WorkItem, attempt: number): string {
-    return `combinations/${slugOf(item.combination)}/r${item.repetition}-a${attempt}`
+    return itemDirectory(item, attempt)
   }
 
   /** The same for the same attempt of the same run, so that a later controller can look it up. */
   tagOf(item: WorkItem, attempt: number): string {
     const { spec, runId, tagName = spec.name } = this.#input
-    return makeTag({ campaign: tagName, id: combinationId(item.combination), repetition: item.repetition, attempt, nonce: runId })
+    return itemTag(tagName, runId, item, attempt)
   }
 
   prepareTag(key: string, attempt: number): string {
@@ -205,6 +205,16 @@ export class Planner {
 export function prepareDirectory(key: string, attempt: number): string {
   const place = `prepare/${key.replace('prepare:', '').replace(':', '_')}`
   return attempt <= 1 ? place : `${place}_a${attempt}`
+}
+
+/** Relative to the run directory. */
+export function itemDirectory({ combination, repetition }: WorkItem, attempt: number): string {
+  return `combinations/${slugOf(combination)}/r${repetition}-a${attempt}`
+}
+
+/** The same for the same attempt of the same run: what a job is looked up by. */
+export function itemTag(tagName: string, runId: string, { combination, repetition }: WorkItem, attempt: number): string {
+  return makeTag({ campaign: tagName, id: combinationId(combination), repetition, attempt, nonce: runId })
 }
 
 export function prepareTag(tagName: string, runId: string, key: string, attempt: number): string {

@@ -1,10 +1,9 @@
 import { join } from 'node:path'
 import { readTail } from '../../engine/attempt-files.js'
 import type { JobKey } from '../../engine/events.js'
-import { prepareDirectory, prepareTag } from '../../engine/plan.js'
+import { itemDirectory, itemTag, prepareDirectory, prepareTag } from '../../engine/plan.js'
 import type { AttemptHistory } from '../../engine/run-state.js'
 import { itemId } from '../../engine/submit.js'
-import { combinationId, makeTag, slugOf } from '../../ids.js'
 import type { WorkItem } from '../../model/combination.js'
 import type { AttemptReport, ItemReport } from '../../model/run.js'
 import type { OpenRun } from './open-run.js'
@@ -14,21 +13,17 @@ const TAIL_LINES = 12
 
 /** Directory of an attempt, absolute. */
 export function attemptDirectory(run: OpenRun, item: WorkItem, attempt: number): string {
-  return join(run.directory, 'combinations', slugOf(item.combination), `r${item.repetition}-a${attempt}`)
-}
-
-function tagOf({ state }: OpenRun, { combination, repetition }: WorkItem, attempt: number): string {
-  const { runId = '' } = state.campaign ?? {}
-  return makeTag({ campaign: state.tagName ?? '', id: combinationId(combination), repetition, attempt, nonce: runId })
+  return join(run.directory, itemDirectory(item, attempt))
 }
 
 /** All that is known about a work item. Earlier attempts are there when the run was opened with its history. */
 export function reportItem(run: OpenRun, index: number, options: { readonly tail?: boolean } = {}): ItemReport {
   const { state } = run
+  const { tagName = '', campaign } = state
   const item = state.items?.at(index)
   if (item === undefined) throw new RangeError(`no work item ${index}`)
   const attempts = reportAttempts(run, index, (attempt) => ({
-    tag: tagOf(run, item, attempt),
+    tag: itemTag(tagName, campaign?.runId ?? '', item, attempt),
     directory: attemptDirectory(run, item, attempt),
   }))
   return {
