@@ -1,20 +1,10 @@
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { JobHandle } from '../../../src/model/job.js'
 import { ManualClock } from '../../../src/testing/index.js'
-import { type FakeQueue, makeFakeQueue } from './fake-queue.js'
-import { makeSpec, observeUntil, submitAll } from './fake-steps.js'
+import { fakeQueue, makeSpec, observeUntil, submitAll } from './fake-steps.js'
 
-const open: FakeQueue[] = []
-afterEach(async () => {
-  for (const queue of open.splice(0)) await queue[Symbol.asyncDispose]()
-})
-function fakeQueue(...defaults: Parameters<typeof makeFakeQueue>): FakeQueue {
-  const queue = makeFakeQueue(...defaults)
-  open.push(queue)
-  return queue
-}
 const UNTIL_STOPPED = 'echo up >up; until [ -e stop ]; do sleep 0.05; done'
 const isEnded = ({ state }: { readonly state: string }): boolean => state === 'ended'
 const only = (handles: readonly JobHandle[]): JobHandle => {

@@ -1,19 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { JobSpec } from '../../../src/model/job.js'
-import { type FakeQueue, makeFakeQueue } from './fake-queue.js'
-import { makeSpec, observeUntil } from './fake-steps.js'
+import type { FakeQueue } from './fake-queue.js'
+import { fakeQueue, makeSpec, observeUntil } from './fake-steps.js'
 
-const open: FakeQueue[] = []
-afterEach(async () => {
-  for (const queue of open.splice(0)) await queue[Symbol.asyncDispose]()
-})
-function fakeQueue(...defaults: Parameters<typeof makeFakeQueue>): FakeQueue {
-  const queue = makeFakeQueue(...defaults)
-  open.push(queue)
-  return queue
-}
 const specs = (queue: FakeQueue, count: number, fields: Partial<JobSpec> = {}): JobSpec[] =>
   Array.from({ length: count }, () => makeSpec(queue, 'true', fields))
 

@@ -1,10 +1,22 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { afterEach } from 'vitest'
 import type { JobHandle, JobObservation, JobSpec } from '../../../src/model/job.js'
 import type { Scheduler } from '../../../src/ports/scheduler.js'
-import type { FakeQueue } from './fake-queue.js'
+import { type FakeQueue, makeFakeQueue } from './fake-queue.js'
 
 let made = 0
+const open: FakeQueue[] = []
+afterEach(async () => {
+  for (const queue of open.splice(0)) await queue[Symbol.asyncDispose]()
+})
+
+/** A queue of its own for one test, ended with it. */
+export function fakeQueue(...defaults: Parameters<typeof makeFakeQueue>): FakeQueue {
+  const queue = makeFakeQueue(...defaults)
+  open.push(queue)
+  return queue
+}
 
 /** A job of one run below the queue's folder, with its directory. */
 export function makeSpec(queue: FakeQueue, lines: string, fields: Partial<JobSpec> = {}): JobSpec {

@@ -1,20 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { SiteCommand } from '../../../src/ports/scheduler-dialect.js'
-import { type FakeQueue, makeFakeQueue } from './fake-queue.js'
-import { makeSpec, observeUntil, submitAll } from './fake-steps.js'
-
-const open: FakeQueue[] = []
-afterEach(async () => {
-  for (const queue of open.splice(0)) await queue[Symbol.asyncDispose]()
-})
-function fakeQueue(): FakeQueue {
-  const queue = makeFakeQueue()
-  open.push(queue)
-  return queue
-}
+import { fakeQueue, makeSpec, observeUntil, submitAll } from './fake-steps.js'
 
 describe('a batch job that is given up', () => {
   it.each([1, 2])('does nothing when its submission of %i arrives after all', async (pack) => {
