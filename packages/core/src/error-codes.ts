@@ -63,8 +63,22 @@ export const ERROR_CODES = {
   E_SUBMIT_UNREADABLE: 'The scheduler answered a submission, but not with a job id.',
   E_UPSTREAM_FAILED: 'A job that this one depends on has ended in a way that never lets it start.',
   // TransferError
+  E_AGENT:
+    'No program that looks after files could be started on a host: it has neither python3, perl nor a POSIX shell that we could use.',
+  E_COPY_CORRUPT: 'What came of a file was not what was sent, again and again; it was not put in place.',
+  E_COPY_LOST: 'The program that received files on a host was ended before it had confirmed them.',
+  E_COPY_STALLED: 'A host took nothing more for too long, although it could be reached.',
   E_FETCH: 'The results of a job could not be brought home.',
+  E_SOURCE_CHANGED: 'A file was changed while it was copied, so what came of it is no state that it ever had.',
+  E_SOURCE_MISSING: 'A file that is to be copied does not exist, or a pattern fits nothing.',
+  E_SOURCE_SPECIAL: 'What is to be copied is neither a file, a directory nor a link: a socket, a named pipe or a device.',
+  E_SOURCE_UNREADABLE: 'A file that is to be copied may not be read.',
   E_STAGE: 'Input files could not be brought to a site.',
+  E_TARGET_BUSY: 'Another transfer of the same files into the same directory is under way.',
+  E_TARGET_DENIED: 'The target may not be written: permissions, or a read-only file system.',
+  E_TARGET_FULL: 'There is no room at the target: the disk, the quota or the number of files is exhausted.',
+  E_TARGET_KIND: 'Something of another kind stands at the place of a file: a directory where a file is to be, or the reverse.',
+  E_TARGET_MISSING: 'The target directory does not exist, and was not to be made.',
   E_TRANSFER: 'Files could not be copied.',
   // StoreError
   E_CLAIM_LOST: 'The right to a combination expired and went to another worker.',

@@ -30,6 +30,7 @@ export type {
 } from './model/job.js'
 export type { CapturedText, Command, ProcessOutcome, ProcessResult, ProcessSpec } from './model/process.js'
 export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
+export type { CopyPolicy, FileFailure, LeftOut, TransferOutcome, TransferResult, Verification } from './model/transfer.js'
 export type { AdapterHost, AdapterModule } from './ports/adapter.js'
 export { ADAPTER_API } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
@@ -48,7 +49,16 @@ export type {
   UserDirectives,
 } from './ports/scheduler-dialect.js'
 export type { FileWatch, SiteFiles, SmallFile } from './ports/site-files.js'
-export type { Transfer, TransferRequest, TransferResult } from './ports/transfer.js'
+export type {
+  FilePath,
+  Transfer,
+  TransferCall,
+  TransferEnd,
+  TransferPhase,
+  TransferProgress,
+  TransferRequest,
+  TransferSupports,
+} from './ports/transfer.js'
 export { formatDuration, formatSize, parseDuration, parseSizeMiB } from './units.js'
 export { nearestName } from './util/nearest.js'
 export { shellQuote } from './util/shell-quote.js'

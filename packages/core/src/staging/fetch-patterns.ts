@@ -1,6 +1,6 @@
+import { type ByteName, byteName, readableName } from '../util/byte-names.js'
 import { RECORD_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
-import { type ByteName, byteName, readableName } from './byte-names.js'
 
 /** What comes home of every job, whatever is asked for. */
 const ALWAYS_FETCHED = ['stdout', 'stderr', ...RECORD_FILES]

@@ -1,4 +1,4 @@
-import { type ByteName, insideName, readableName } from './byte-names.js'
+import { type ByteName, insideName, readableName } from '../util/byte-names.js'
 
 export interface ManifestEntry {
   readonly bytes: number

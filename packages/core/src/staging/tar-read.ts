@@ -1,5 +1,5 @@
 import { TransferError } from '../errors.js'
-import type { ByteName } from './byte-names.js'
+import type { ByteName } from '../util/byte-names.js'
 
 const BLOCK = 512
 /** Names and attributes that stand before an entry; longer ones are nonsense. */
