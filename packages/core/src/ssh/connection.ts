@@ -43,7 +43,7 @@ export interface ChannelEnd {
   readonly lost: ProcessError | undefined
 }
 
-/** One command on one connection. Output that nobody listens to is thrown away, never kept. */
+/** One command or subsystem on one connection. Output that nobody listens to is thrown away, never kept. */
 export interface SshChannel {
   /** Given once, in the turn in which the channel was had. */
   listen(onData: (stream: OutputStream, chunk: Buffer) => void): void
@@ -77,6 +77,12 @@ export interface SshConnection extends AsyncDisposable {
    * @throws ProcessError `E_CONNECTION_LOST`, `E_HOST_DROPPED` when the server gives no more sessions
    */
   exec(command: string, options?: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined }): Promise<SshChannel>
+  /**
+   * A session with a program that the server knows by this name, without a shell.
+   *
+   * @throws ProcessError as `exec`, and `E_NOT_SUPPORTED` when the server says at once that it has none; else the channel ends
+   */
+  subsystem(name: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<SshChannel>
   /** A stream to `host:port` as seen from the other side. @throws ProcessError `E_FORWARD` */
   forwardOut(host: string, port: number): Promise<Duplex>
   /** Idle connections do not keep the program alive. */

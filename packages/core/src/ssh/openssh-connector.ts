@@ -267,21 +267,32 @@ class OpensshConnection implements SshConnection {
     })
   }
 
-  async exec(command: string, options: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
-    this.#check(options.signal)
+  exec(command: string, options: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
     // Without a command the client would open the login shell.
     const text = command.trim() === '' ? ':' : command
-    const client = this.#client([options.pty === true ? '-tt' : '-T', '--', this.target.openssh.destination, text])
+    return this.#session([options.pty === true ? '-tt' : '-T', '--', this.target.openssh.destination, text], options)
+  }
+
+  subsystem(name: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
+    return this.#session(['-T', '-s', '--', this.target.openssh.destination, name], options)
+  }
+
+  async #session(
+    words: readonly string[],
+    { pty, signal }: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined },
+  ): Promise<SshChannel> {
+    this.#check(signal)
+    const client = this.#client(words)
     const onAbort = (): void => void client.child.kill('SIGKILL')
-    options.signal?.addEventListener('abort', onAbort, { once: true })
+    signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      if (await client.opened) return new OpensshChannel(client, () => this.#judge(), options.pty)
+      if (await client.opened) return new OpensshChannel(client, () => this.#judge(), pty)
     } finally {
-      options.signal?.removeEventListener('abort', onAbort)
+      signal?.removeEventListener('abort', onAbort)
     }
     const log = client.readLog()
     client.removeLog()
-    if (isAborted(options.signal)) throw givenUp(this.target)
+    if (isAborted(signal)) throw givenUp(this.target)
     if (muxRefusal(log) === 'sessions') {
       throw new ProcessError('E_HOST_DROPPED', `${placeOf(this.target)} gives no more sessions on this connection`, {
         suggestions: ['Ask for fewer at a time with sessions, or raise MaxSessions in its sshd_config'],

@@ -87,11 +87,20 @@ export class PooledConnection {
    *
    * @throws ProcessError `E_CONNECTION_LOST`, `E_ABORTED`, `E_HOST_DROPPED` when the server gives no session at all
    */
-  async exec(command: string, options: ExecOptions = {}): Promise<SshChannel> {
+  exec(command: string, options: ExecOptions = {}): Promise<SshChannel> {
+    return this.#session(() => this.connection.exec(command, execOptions(options)), options)
+  }
+
+  /** The same for a program that the server knows by this name. @throws ProcessError `E_NOT_SUPPORTED` besides */
+  subsystem(name: string, { signal }: Pick<ExecOptions, 'signal'> = {}): Promise<SshChannel> {
+    return this.#session(() => this.connection.subsystem(name, { signal }), { signal })
+  }
+
+  async #session(open: () => Promise<SshChannel>, options: ExecOptions): Promise<SshChannel> {
     const release = this.hold()
     let channel: SshChannel
     try {
-      channel = options.urgent === true ? await this.#openUrgent(command, options) : await this.#openInTurn(command, options)
+      channel = options.urgent === true ? await this.#openUrgent(open) : await this.#openInTurn(open, options.signal)
     } catch (error) {
       release()
       throw error
@@ -121,21 +130,21 @@ export class PooledConnection {
     }
   }
 
-  async #openUrgent(command: string, options: ExecOptions): Promise<SshChannel> {
+  async #openUrgent(open: () => Promise<SshChannel>): Promise<SshChannel> {
     this.#open += 1
     try {
-      return await this.connection.exec(command, execOptions(options))
+      return await open()
     } catch (error) {
       this.#leave()
       throw error
     }
   }
 
-  async #openInTurn(command: string, options: ExecOptions): Promise<SshChannel> {
-    await this.#enter(options.signal)
+  async #openInTurn(open: () => Promise<SshChannel>, signal: AbortSignal | undefined): Promise<SshChannel> {
+    await this.#enter(signal)
     for (let refusedAlone = 0; ; ) {
       try {
-        return await this.connection.exec(command, execOptions(options))
+        return await open()
       } catch (error) {
         const others = this.#open - 1
         const refused = isCampaignError(error) && error.code === 'E_HOST_DROPPED' && this.#lost === undefined
@@ -143,7 +152,7 @@ export class PooledConnection {
         if (refused && others > 0) {
           this.#limit = Math.min(this.#limit, others)
           this.#leave()
-          await this.#enter(options.signal)
+          await this.#enter(signal)
         } else if (refused && wait !== undefined) {
           // The place is kept meanwhile: who comes next would fare no better.
           refusedAlone += 1

@@ -11,6 +11,8 @@ import { Ssh2Channel } from './ssh2-channel.js'
 /** How long a server may take to let go before the connection is dropped. */
 const FAREWELL_MS = 500
 
+type Request = (done: (error: Error | undefined, stream: ClientChannel) => void) => void
+
 /** A connection of ssh2 whose login went well. */
 export class Ssh2Connection implements SshConnection {
   readonly target: SshTarget
@@ -71,6 +73,19 @@ export class Ssh2Connection implements SshConnection {
 
   exec(command: string, options: { readonly pty?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
     const { pty = false, signal } = options
+    const request: Request = (done) => this.#client.exec(command, pty ? { pty: true } : {}, done)
+    return this.#session(request, signal, (error) => this.#explainExec(error))
+  }
+
+  subsystem(name: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<SshChannel> {
+    return this.#session(
+      (done) => this.#client.subsys(name, done),
+      signal,
+      (error) => this.#explainSubsystem(name, error),
+    )
+  }
+
+  #session(request: Request, signal: AbortSignal | undefined, explain: (error: unknown) => ProcessError): Promise<SshChannel> {
     return new Promise((resolve, reject) => {
       const abort = (): void => reject(new ProcessError('E_ABORTED', `The command on ${this.target.name} was given up`))
       if (isAborted(signal)) {
@@ -79,10 +94,10 @@ export class Ssh2Connection implements SshConnection {
       }
       signal?.addEventListener('abort', abort, { once: true })
       this.#open(
-        (done) => this.#client.exec(command, pty ? { pty: true } : {}, done),
+        request,
         (error) => {
           signal?.removeEventListener('abort', abort)
-          reject(this.#explainExec(error))
+          reject(explain(error))
         },
         (stream) => {
           signal?.removeEventListener('abort', abort)
@@ -136,11 +151,7 @@ export class Ssh2Connection implements SshConnection {
   }
 
   /** Exactly one of the two is called; ssh2 also throws, and a stream that nobody waits for any more is let go. */
-  #open(
-    request: (done: (error: Error | undefined, stream: ClientChannel) => void) => void,
-    onError: (error: unknown) => void,
-    onStream: (stream: ClientChannel) => void,
-  ): void {
+  #open(request: Request, onError: (error: unknown) => void, onStream: (stream: ClientChannel) => void): void {
     if (this.#lostError !== undefined) {
       onError(this.#lostError)
       return
@@ -160,6 +171,18 @@ export class Ssh2Connection implements SshConnection {
   }
 
   #explainExec(error: unknown): ProcessError {
+    const text = printable(messageOf(error))
+    const message = `${placeOf(this.target)} does not run commands for ${this.target.user}: ${text}`
+    return this.#explainSession(error) ?? new ProcessError('E_HOST_PROTOCOL', message, { cause: error })
+  }
+
+  #explainSubsystem(name: string, error: unknown): ProcessError {
+    const message = `${placeOf(this.target)} does not offer ${name}: ${printable(messageOf(error))}`
+    return this.#explainSession(error) ?? new ProcessError('E_NOT_SUPPORTED', message, { cause: error })
+  }
+
+  /** Why there is no session at all, if that is so. */
+  #explainSession(error: unknown): ProcessError | undefined {
     if (this.#lostError !== undefined) return this.#lostError
     const text = printable(messageOf(error))
     const place = placeOf(this.target)
@@ -171,7 +194,7 @@ export class Ssh2Connection implements SshConnection {
       })
     }
     if (text === 'Not connected' || text === 'No response from server') return explainLost(this.target, 'it does not answer', error)
-    return new ProcessError('E_HOST_PROTOCOL', `${place} does not run commands for ${this.target.user}: ${text}`, { cause: error })
+    return undefined
   }
 
   #ping(answered: () => void): void {

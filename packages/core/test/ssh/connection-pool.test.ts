@@ -91,6 +91,10 @@ class FakeConnection implements SshConnection {
     return channel
   }
 
+  subsystem(): Promise<SshChannel> {
+    return this.exec()
+  }
+
   lose(): void {
     this.#lost.resolve(new ProcessError('E_CONNECTION_LOST', `${this.target.name} is gone`))
   }
@@ -313,11 +317,13 @@ describe('ConnectionPool', () => {
 })
 
 describe('PooledConnection', () => {
-  it('lets commands wait for a free session', async () => {
+  it('lets commands and subsystems wait for a free session', async () => {
     const { connector, connect } = setUp()
     const pooled = await connect('a', { sessions: 3 })
     const running: SshChannel[] = []
-    const all = Promise.all(Array.from({ length: 10 }, async () => running.push(await pooled.exec('true'))))
+    const all = Promise.all(
+      Array.from({ length: 10 }, async (_, n) => running.push(await (n % 2 ? pooled.subsystem('sftp') : pooled.exec('true')))),
+    )
     await expect.poll(() => running.length).toBe(3)
     for (let n = 0; n < 10; n += 1) {
       await expect.poll(() => running.length).toBeGreaterThan(n)
