@@ -1,0 +1,300 @@
+import { accessSync, type BigIntStats, constants, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { setImmediate as turn } from 'node:timers/promises'
+import { ConfigError, messageOf, systemCodeOf, TransferError } from '../errors.js'
+import type { CopyPolicy, LeftOut } from '../model/transfer.js'
+import type { FilePath } from '../ports/transfer.js'
+import { type ByteName, byteName, readableName } from '../util/byte-names.js'
+import { microsecondsOf } from './file-times.js'
+import { globHere, isPattern } from './local-glob.js'
+import type { Manifest, ManifestEntry } from './manifest.js'
+
+export interface Walked {
+  readonly manifest: Manifest
+  /** Absolute, here, of each entry. */
+  readonly paths: readonly ByteName[]
+  readonly leftOut: readonly LeftOut[]
+}
+
+/** One file that is named, before anybody looked into it. */
+interface Source {
+  /** As it is said in messages. */
+  readonly said: string
+  readonly path: ByteName
+}
+
+interface Problem {
+  readonly code: 'E_SOURCE_MISSING' | 'E_SOURCE_UNREADABLE' | 'E_SOURCE_SPECIAL'
+  readonly file: string
+  readonly message: string
+}
+
+/** So long files are looked at before others have their turn. */
+const TURN_MS = 10
+/** More are only counted. */
+const NAMED_PROBLEMS = 8
+
+/**
+ * Looks at files of this machine and all that is in them.
+ *
+ * The names in the manifest are the base names of the files, or `as`; siblings are in the order of their bytes, each directory stands before
+ * its content. What vanishes while it is looked at was never there.
+ *
+ * @throws TransferError `E_SOURCE_MISSING`, `E_SOURCE_UNREADABLE`, `E_SOURCE_SPECIAL`: the code of the first of all that are wrong; each
+ * stands in `data.problems`. ConfigError `E_ARGUMENT` for two with one name, for `as` with several, and for none
+ */
+export async function walkSources(files: readonly FilePath[], policy: CopyPolicy, signal?: AbortSignal): Promise<Walked> {
+  if (files.length === 0) throw new ConfigError('E_ARGUMENT', 'No file is named that is to be copied')
+  const walk = new Walk(policy, signal)
+  const sources = files.flatMap((file) => walk.find(file))
+  walk.check()
+  for (const { name, source } of nameSources(sources, policy)) await walk.enter(name, source)
+  walk.check()
+  return walk
+}
+
+class Walk implements Walked {
+  readonly manifest: ManifestEntry[] = []
+  readonly paths: ByteName[] = []
+  readonly leftOut: LeftOut[] = []
+  readonly #problems: Problem[] = []
+  readonly #policy: CopyPolicy
+  readonly #signal: AbortSignal | undefined
+  readonly #isRoot = process.getuid?.() === 0
+  #turn = performance.now()
+
+  constructor(policy: CopyPolicy, signal: AbortSignal | undefined) {
+    this.#policy = policy
+    this.#signal = signal
+  }
+
+  /** Throws what was found to be wrong so far. */
+  check(): void {
+    const [first] = this.#problems
+    if (first === undefined) return
+    const said = this.#problems.slice(0, NAMED_PROBLEMS).map(({ file, message }) => `${file}: ${message}`)
+    const more = this.#problems.length - said.length
+    if (more > 0) said.push(`and ${more} more`)
+    throw new TransferError(first.code, `Cannot be copied: ${said.join('; ')}`, {
+      suggestions: suggestionsFor(new Set(this.#problems.map(({ code }) => code))),
+      data: { problems: this.#problems.slice(0, 1000) },
+    })
+  }
+
+  /** The file of that name, or those that the pattern stands for. */
+  find(file: FilePath): Source[] {
+    const path = absolute(file)
+    const said = typeof file === 'string' ? file : readableName(path)
+    try {
+      statSync(bytes(path), { bigint: true })
+      return [{ said, path }]
+    } catch (error) {
+      if (typeof file === 'string' && isPattern(path) && isAbsent(error) && !isThere(path)) {
+        const found = globHere(path)
+        if (found.length === 0) this.#problem('E_SOURCE_MISSING', said, 'this pattern fits no file')
+        return found.map((one) => ({ said: readableName(one), path: one }))
+      }
+      this.#unreadable(said, error, isThere(path) ? 'a link to what does not exist' : 'no such file or directory')
+      return []
+    }
+  }
+
+  /** What the user names is followed when it is a link. */
+  async enter(name: ByteName, { path, said }: Source): Promise<void> {
+    let stats: BigIntStats
+    try {
+      stats = statSync(bytes(path), { bigint: true })
+    } catch (error) {
+      this.#unreadable(said, error)
+      return
+    }
+    if (!stats.isFile() && !stats.isDirectory()) this.#problem('E_SOURCE_SPECIAL', said, `this is a ${kindOf(stats)}`)
+    else await this.#enterTree(name, path, stats)
+  }
+
+  async #enterTree(name: ByteName, path: ByteName, stats: BigIntStats): Promise<void> {
+    const top = this.#take(name, path, stats, undefined)
+    const open = top === undefined ? [] : [top]
+    // The deepest directory is last; no recursion, for trees of any depth.
+    for (let folder = open.at(-1); folder !== undefined; folder = open.at(-1)) {
+      const next = folder.names.pop()
+      if (next === undefined) {
+        open.pop()
+        continue
+      }
+      const inner = this.#look(`${folder.name}/${next}`, `${folder.path}/${next}`, folder)
+      if (inner !== undefined) open.push(inner)
+      if (performance.now() - this.#turn > TURN_MS) {
+        await turn()
+        this.#signal?.throwIfAborted()
+        this.#turn = performance.now()
+      }
+    }
+  }
+
+  /** @returns a directory that is to be entered */
+  #look(name: ByteName, path: ByteName, above: Folder): Folder | undefined {
+    let stats: BigIntStats
+    try {
+      stats = lstatSync(bytes(path), { bigint: true })
+      if (stats.isSymbolicLink()) {
+        const { links } = this.#policy
+        if (links === 'skip') return this.#leave(name, 'symbolic link')
+        if (links === 'keep') return this.#takeLink(name, path, stats)
+        try {
+          stats = statSync(bytes(path), { bigint: true })
+        } catch (error) {
+          return this.#unreadable(readableName(path), error, 'a link to what does not exist')
+        }
+      }
+    } catch (error) {
+      // It was there a moment ago.
+      return isAbsent(error) ? undefined : this.#unreadable(readableName(path), error)
+    }
+    if (stats.isFile() || stats.isDirectory()) return this.#take(name, path, stats, above)
+    if (this.#policy.special === 'skip') return this.#leave(name, kindOf(stats))
+    return this.#problem('E_SOURCE_SPECIAL', readableName(path), `this is a ${kindOf(stats)}`)
+  }
+
+  #takeLink(name: ByteName, path: ByteName, stats: BigIntStats): undefined {
+    const target = readlinkSync(bytes(path), 'latin1')
+    this.#add({ kind: 'link', name, timeUs: microsecondsOf(stats.mtimeNs), target }, path)
+  }
+
+  #take(name: ByteName, path: ByteName, stats: BigIntStats, above: Folder | undefined): Folder | undefined {
+    const mode = Number(stats.mode) & 0o7777
+    const timeUs = microsecondsOf(stats.mtimeNs)
+    if (stats.isFile()) {
+      if (!this.#mayRead(mode, path)) return this.#problem('E_SOURCE_UNREADABLE', readableName(path), 'it may not be read')
+      return this.#add({ kind: 'file', name, mode, timeUs, size: Number(stats.size) }, path)
+    }
+    const identity = `${stats.dev}:${stats.ino}`
+    for (let folder = above; folder !== undefined; folder = folder.above) {
+      if (folder.identity === identity) {
+        return this.#problem('E_SOURCE_UNREADABLE', readableName(path), `it leads back to ${readableName(folder.path)}, without end`)
+      }
+    }
+    try {
+      // From the end, because that is what a list gives away cheaply.
+      const names = readdirSync(bytes(path), 'latin1').sort().reverse()
+      this.#add({ kind: 'directory', name, mode, timeUs }, path)
+      return { name, path, identity, above, names }
+    } catch (error) {
+      return isAbsent(error) && above !== undefined ? undefined : this.#unreadable(readableName(path), error)
+    }
+  }
+
+  #mayRead(mode: number, path: ByteName): boolean {
+    if (this.#isRoot || (mode & 0o444) === 0o444) return true
+    try {
+      accessSync(bytes(path), constants.R_OK)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #add(entry: ManifestEntry, path: ByteName): undefined {
+    this.manifest.push(entry)
+    this.paths.push(path)
+  }
+
+  #leave(name: ByteName, why: string): undefined {
+    this.leftOut.push({ file: readableName(name), why })
+  }
+
+  #unreadable(file: string, error: unknown, absent = 'no such file or directory'): undefined {
+    const denied = systemCodeOf(error) === 'EACCES' || systemCodeOf(error) === 'EPERM'
+    if (isAbsent(error)) this.#problem('E_SOURCE_MISSING', file, absent)
+    else this.#problem('E_SOURCE_UNREADABLE', file, denied ? 'it may not be read' : messageOf(error))
+  }
+
+  #problem(code: Problem['code'], file: string, message: string): undefined {
+    this.#problems.push({ code, file, message })
+  }
+}
+
+interface Folder {
+  readonly name: ByteName
+  readonly path: ByteName
+  readonly identity: string
+  readonly above: Folder | undefined
+  /** Still to be looked at, the next one last. */
+  readonly names: ByteName[]
+}
+
+/** The names in the target directory, in the order of their bytes. */
+function nameSources(sources: readonly Source[], { as }: CopyPolicy): { readonly name: ByteName; readonly source: Source }[] {
+  if (as !== undefined && sources.length > 1) {
+    throw new ConfigError('E_ARGUMENT', `${sources.length} files cannot all be named ${as}: ${listed(sources)}`, {
+      suggestions: ['Name one file, or leave "as" out'],
+    })
+  }
+  const named = new Map<ByteName, Source>()
+  for (const source of sources) {
+    const name = as === undefined ? baseName(source.path) : byteName(as)
+    if (name === '')
+      throw new ConfigError('E_ARGUMENT', `${source.said} has no name that it could have in the target directory`, {
+        suggestions: ['Say with "as" how it is to be named there'],
+      })
+    const other = named.get(name)
+    if (other !== undefined && other.path !== source.path) {
+      throw new ConfigError(
+        'E_ARGUMENT',
+        `Two files would be ${readableName(name)} in the target directory: ${other.said} and ${source.said}`,
+        {
+          suggestions: ['Copy them one after the other, with "as" for one of them'],
+        },
+      )
+    }
+    named.set(name, source)
+  }
+  return [...named].map(([name, source]) => ({ name, source })).sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function listed(sources: readonly Source[]): string {
+  const said = sources.slice(0, 5).map((source) => source.said)
+  return said.length < sources.length ? `${said.join(', ')}…` : said.join(', ')
+}
+
+function absolute(file: FilePath): ByteName {
+  const text = typeof file === 'string' ? byteName(file) : Buffer.from(file).toString('latin1')
+  if (text === '' || text.includes('\0')) {
+    throw new ConfigError('E_ARGUMENT', `This is no name of a file: ${JSON.stringify(readableName(text))}`)
+  }
+  if (typeof file === 'string' && text.startsWith('~/')) return `${byteName(homedir())}${text.slice(1)}`
+  return text.startsWith('/') ? text : `${realpathSync.native(bytes('.'), 'latin1')}/${text}`
+}
+
+/** The last name of a path; of one that ends in `.` or `..`, that of the directory it stands for. Empty for the root. */
+function baseName(path: ByteName): ByteName {
+  const last = path.replace(/\/+$/, '').split('/').at(-1) ?? ''
+  return last === '.' || last === '..' ? baseName(realpathSync.native(bytes(path), 'latin1')) : last
+}
+
+function bytes(path: ByteName): Buffer {
+  return Buffer.from(path, 'latin1')
+}
+
+function isAbsent(error: unknown): boolean {
+  const code = systemCodeOf(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
+function isThere(path: ByteName): boolean {
+  return lstatSync(bytes(path), { throwIfNoEntry: false }) !== undefined
+}
+
+function kindOf(stats: BigIntStats): string {
+  if (stats.isSocket()) return 'socket'
+  return stats.isFIFO() ? 'named pipe' : 'device'
+}
+
+function suggestionsFor(codes: ReadonlySet<Problem['code']>): string[] {
+  const suggestions: string[] = []
+  if (codes.has('E_SOURCE_MISSING')) suggestions.push('Look how the files are named: names are taken from the current directory on')
+  if (codes.has('E_SOURCE_UNREADABLE')) suggestions.push('Make the files readable, or leave them out')
+  if (codes.has('E_SOURCE_SPECIAL'))
+    suggestions.push('Copy files, directories and links only: sockets, named pipes and devices have no content')
+  return suggestions
+}
