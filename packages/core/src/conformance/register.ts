@@ -1,8 +1,11 @@
 import type { ProcessBackend } from '../ports/process-backend.js'
 import type { Scheduler, SchedulerSupports } from '../ports/scheduler.js'
+import type { Transfer, TransferSupports } from '../ports/transfer.js'
 import { processCases } from './process-cases.js'
 import type { ProcessCase, ProcessLab, ProcessLabAbility, ProcessSupports } from './process-types.js'
 import { schedulerCases } from './scheduler-cases.js'
+import { transferCases } from './transfer-cases.js'
+import type { TransferCase, TransferLab, TransferLabAbility } from './transfer-types.js'
 import type { LabAbility, SchedulerCase, SchedulerLab } from './types.js'
 
 /** As much of a test runner as is needed; vitest's and jest's `test` and `node:test`'s fit. */
@@ -33,6 +36,17 @@ export interface RegisterProcessOptions {
   readonly cases?: readonly ProcessCase[]
 }
 
+export interface RegisterTransferOptions {
+  readonly test: TestFunction
+  /** Opens the transfer that is tried. Called for each case. */
+  subject(): Promise<Transfer>
+  readonly lab: TransferLab
+  /** What the driver declares. */
+  readonly supports: Partial<TransferSupports>
+  /** Default: all. */
+  readonly cases?: readonly TransferCase[]
+}
+
 /** Makes a test of every case of the `Scheduler` port. */
 export function register({ test, subject, lab, supports, cases = schedulerCases }: RegisterOptions): void {
   registerEach<LabAbility, SchedulerSupports, SchedulerCase>(test, cases, lab, supports, async (one) => {
@@ -46,6 +60,14 @@ export function registerProcesses({ test, subject, lab, supports, cases = proces
   registerEach<ProcessLabAbility, ProcessSupports, ProcessCase>(test, cases, lab, supports, async (one) => {
     await using backend = await subject()
     await one.run({ backend, lab, supports })
+  })
+}
+
+/** Makes a test of every case of the `Transfer` port. */
+export function registerTransfers({ test, subject, lab, supports, cases = transferCases }: RegisterTransferOptions): void {
+  registerEach<TransferLabAbility, TransferSupports, TransferCase>(test, cases, lab, supports, async (one) => {
+    await using transfer = await subject()
+    await one.run({ transfer, lab, supports })
   })
 }
 
