@@ -1,0 +1,1348 @@
+#!/usr/bin/perl
+# The agent of Cahier in Perl: looks after files on a host, and hands streams on from host to host. The protocols: docs/reference/chain.md;
+# agent.py is the same in Python. One file, one process, no module beyond perl's own (5.10 or later).
+#
+#   perl agent.pl token
+#
+# Names are bytes all the way: no layer that knows of characters is ever used. Comment lines and indentation are stripped before the
+# program is sent.
+use strict;
+
+our ($token) = @ARGV;
+
+sub word {
+  my $text = shift;
+  return '%' unless defined $text && length $text;
+  $text =~ s/([^A-Za-z0-9_.\/+,:@~^=-])/sprintf '%%%02X', ord $1/ge;
+  return $text;
+}
+
+sub unword {
+  my $word = shift;
+  return '' if $word eq '%';
+  $word =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ge;
+  return $word;
+}
+
+# A line end comes first, so that noise without one cannot swallow what follows.
+sub unfit { syswrite STDOUT, "\n$token unfit " . word($_[0]) . "\n"; exit 0 }
+unfit('perl-without-64-bit-numbers') if ~0 <= 0xFFFFFFFF;
+# Debian's perl-base has neither of the first two.
+for my $module (qw(Digest/SHA Time/HiRes Socket Fcntl Errno)) {
+  eval { require "$module.pm"; 1 } or unfit("perl-without-$module");
+}
+
+our $LEASE = 60;
+our $PATIENCE = 10;
+our $IN_THE_DOOR = 16;
+our $HEADER = 44;
+our $MOST_CHUNK = 64 << 20;
+# So much of the stream is kept in memory for the next host.
+our $WINDOW = 8 << 20;
+our $PIECE = 1 << 20;
+
+# Numbers of utimensat, statfs, newfstatat, which linux never changes.
+our ($UTIMENSAT, $STATFS, $FSTATAT) = (0, 0, 0);
+our $home = defined $ENV{HOME} && $ENV{HOME} =~ m{^/} ? $ENV{HOME} : (getpwuid $<)[7];
+our ($in, $out, $heard, $ended) = ('', '', 0, 0);
+our ($request, $key, $umask);
+
+# What lies where: the target, its parts, the manifest, and of each entry what was found.
+our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, $made_lock);
+# The stream: entries in order, where each begins, how long it is, what of it is there, digests at the ends of its chunks.
+our ($chunk, $total, $have, @order, @start, %streamed, $sha, $digests, $trusted, $whole, $told, $told_at, $failed);
+# The entry that is written to: its place in @order, its file, how much it still wants.
+our ($writing, $file, $wants);
+# What was read back last: place in @order and its file.
+our ($read_at, $read_file);
+# Frames that are still in memory, by offset, oldest first.
+our (%frame, @frames, $in_memory);
+# Links: by descriptor. The one that the stream comes on, the one that it goes on, who listens, and what epoch is the oldest to be taken.
+our (%link, $up, $down, $listener, $socket_folder, $expected);
+our (@listed, %user_pid);
+
+sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+sub know_system {
+  my $head = '';
+  if ($^O eq 'linux' && open my $exe, '<', '/proc/self/exe') { sysread $exe, $head, 20 }
+  my ($class, $machine) = unpack 'x4 H4 x12 H4', $head . "\0" x 20;
+  my $calls = { '3e00' => [280, 137, 262], 'b700' => [88, 43, 79], 'f300' => [88, 43, 79] }->{$class eq '0201' ? $machine : ''};
+  ($UTIMENSAT, $STATFS, $FSTATAT) = @$calls if $calls;
+}
+
+# ---- errors
+
+sub fail { die [@_] }
+
+# The code for what the system said, and its words.
+sub code_of {
+  my $errno = shift;
+  return 'E_TARGET_FULL' if $errno == Errno::ENOSPC() || $errno == Errno::EDQUOT() || $errno == Errno::EFBIG();
+  return 'E_TARGET_DENIED' if $errno == Errno::EACCES() || $errno == Errno::EPERM() || $errno == Errno::EROFS();
+  return 'E_TARGET_KIND' if $errno == Errno::ENOTDIR() || $errno == Errno::EISDIR() || $errno == Errno::EEXIST() || $errno == Errno::ENOTEMPTY() || $errno == Errno::ELOOP();
+  return 'E_TRANSFER';
+}
+
+sub fail_here { my $errno = $! + 0; my $text = "$!"; fail(code_of($errno), "$_[0]: $text") }
+
+# What was thrown, as code and message.
+sub thrown {
+  my $error = shift;
+  return @$error if ref $error eq 'ARRAY';
+  $error =~ s/ at \S+ line \d+.*//s;
+  return ('E_TRANSFER', $error);
+}
+
+# ---- requests and answers
+
+sub say_line { $out .= "$_[0]\n" }
+
+sub answer {
+  my ($words, $payload) = @_;
+  $out .= "$request ok" . (defined $words && length $words ? " $words" : '') . (defined $payload ? ' #' . length($payload) . "\n$payload" : "\n");
+}
+
+sub event { $out .= '! ' . join(' ', @_) . "\n" }
+
+sub flush_out {
+  while (length $out) {
+    my $n = syswrite STDOUT, $out, 262144;
+    if (!defined $n) {
+      $ended = 1 unless $! == Errno::EAGAIN() || $! == Errno::EINTR();
+      return;
+    }
+    substr($out, 0, $n) = '';
+  }
+}
+
+sub read_requests {
+  my $n = sysread STDIN, $in, $PIECE, length $in;
+  if (!defined $n) {
+    $ended = 1 unless $! == Errno::EAGAIN() || $! == Errno::EINTR();
+    return;
+  }
+  return $ended = 1 if $n == 0;
+  $heard = now();
+  my $at = 0;
+  while (!$ended && (my $end = index $in, "\n", $at) >= 0) {
+    my $line = substr $in, $at, $end - $at;
+    my $payload = '';
+    if ($line =~ s/ #(\d+)$//) {
+      my $bytes = $1;
+      last if length($in) - $end - 1 < $bytes;
+      $payload = substr $in, $end + 1, $bytes;
+      $end += $bytes;
+    }
+    $at = $end + 1;
+    my ($number, $verb, @words) = split / /, $line;
+    next unless defined $verb;
+    $request = $number;
+    my $action = main->can("on_$verb");
+    next if $action && eval { $action->($payload, @words); 1 };
+    my ($code, $message) = $action ? thrown($@) : ('E_TRANSFER', "the agent does not know $verb");
+    say_line("$request error $code " . word($message));
+  }
+  substr($in, 0, $at) = '' if $at;
+  # Some of them took long.
+  $heard = now();
+}
+
+sub on_ping { answer() }
+sub on_bye { answer(); $ended = 1 }
+sub on_key { $_[1] =~ /^[0-9a-f]{64}\z/ or fail('E_TRANSFER', 'this is no key'); $key = pack 'H*', $_[1]; answer() }
+
+# ---- times and kinds
+
+# Microseconds of the last change, as far as a double knows them. A time of ours is a whole number of them.
+sub time_of { my $us = $_[0] * 1e6 + 0.25; my $whole = int $us; return $whole > $us ? $whole - 1 : $whole }
+
+# Somebody else's time has more digits, which the one who listed it cut off.
+sub same_time { my $more = $_[0] * 1e6 - $_[1]; return $more > -0.5 && $more < 1.25 }
+
+# As lstat, or stat for what is to be followed, with the time as precise as can be.
+sub look {
+  my ($path, $follow) = @_;
+  my @is = $follow ? Time::HiRes::stat($path) : defined &Time::HiRes::lstat ? Time::HiRes::lstat($path) : -l $path ? lstat $path : Time::HiRes::stat($path);
+  # Times before 1970 are taken for ones without a sign there.
+  if (@is && $is[9] > 1e15) {
+    my $buffer = "\0" x 256;
+    my ($seconds, $rest) = $FSTATAT && syscall($FSTATAT, -100, $path, $buffer, $follow ? 0 : 0x100) == 0 ? unpack 'x88 q2', $buffer : ($follow ? (stat $path)[9] : (lstat $path)[9], 0);
+    $is[9] = $seconds + $rest / 1e9;
+  }
+  return @is;
+}
+
+# Of a file that is open, or of a path.
+sub set_time {
+  my ($file, $us, $is_link) = @_;
+  if ($UTIMENSAT && !ref $file) {
+    my $seconds = ($us - $us % 1000000) / 1000000;
+    my $both = pack 'q4', ($seconds, $us % 1000000 * 1000) x 2;
+    return syscall($UTIMENSAT, -100, $file, $both, $is_link ? 0x100 : 0) == 0;
+  }
+  # Links have no time that perl could set by itself.
+  return 1 if $is_link;
+  # What is behind the last microsecond is cut off.
+  my $time = ($us + ($us < 0 ? -0.5 : 0.5)) / 1e6;
+  return defined &Time::HiRes::utime ? Time::HiRes::utime($time, $time, $file) : utime $time, $time, $file;
+}
+
+sub kind_name { return -d _ ? 'a directory' : -f _ ? 'a file' : -p _ ? 'a named pipe' : -S _ ? 'a socket' : 'a device' }
+
+# ---- looking and placing
+
+sub resolve {
+  my $path = shift;
+  if ($path eq '~' || $path eq '') { $path = $home } elsif ($path =~ s{^~/}{}) { $path = "$home/$path" } elsif ($path !~ m{^/}) { $path = "$home/$path" }
+  my @kept;
+  for (split m{/}, $path) { push @kept, $_ if length $_ && $_ ne '.' }
+  return '/' . join '/', @kept;
+}
+
+sub make_directories {
+  my $path = shift;
+  my $at = '';
+  for (split m{/}, substr $path, 1) {
+    $at .= "/$_";
+    next if -d $at || mkdir($at, 0777 & ~$umask) || -d $at;
+    fail_here("cannot make $at");
+  }
+}
+
+sub read_manifest {
+  my $number = 0;
+  (@kind, @mode, @time, @size, @name, @link) = ();
+  for (split /\n/, $_[0]) {
+    my ($kind, @words) = split / /;
+    my $mode = $kind eq 'l' ? 0777 : oct shift @words;
+    my $time = shift @words;
+    my $size = $kind eq 'f' ? shift @words : 0;
+    my $name = unword(shift @words);
+    fail('E_TRANSFER', "this name leads out of the directory: $name")
+      if $name eq '' || $name =~ m{^/} || $name =~ m{/\z} || $name =~ /\0/ || grep { $_ eq '..' || $_ eq '.' || $_ eq '' } split m{/}, $name, -1;
+    $kind[$number] = $kind;
+    $mode[$number] = $mode & 07777;
+    $time[$number] = $time + 0;
+    $size[$number] = $size + 0;
+    $name[$number] = $name;
+    $link[$number] = unword(shift @words) if $kind eq 'l';
+    $number++;
+  }
+}
+
+sub at { return $target eq '/' ? "/$name[$_[0]]" : "$target/$name[$_[0]]" }
+
+# A tree that is not there yet is put together among the parts when it comes as a stream, and renamed as one.
+sub part_of {
+  my $index = shift;
+  return "$parts/t/$name[$index]" if $streamed{$index} && $name[$index] =~ m{^([^/]+)/} && $new_top{$1};
+  return "$parts/$index";
+}
+
+sub on_open {
+  my ($manifest, $id, $flags, $directory) = @_;
+  fail('E_TRANSFER', 'there is a transfer open already') if defined $target;
+  $id =~ /^[\w-]+\z/ or fail('E_TRANSFER', 'this is no name for parts');
+  read_manifest($manifest);
+  my $path = resolve(unword($directory));
+  if (!-d $path) {
+    fail('E_TARGET_KIND', "$path is no directory") if -e _ || -l $path;
+    fail('E_TARGET_DENIED', "cannot enter $path: $!") if $! == Errno::EACCES();
+    fail('E_TARGET_KIND', "a file is on the way to $path") if $! == Errno::ENOTDIR();
+    fail('E_TARGET_MISSING', "there is no directory $path") unless $flags =~ /c/;
+    make_directories($path);
+  }
+  reset_stream();
+  $target = $path;
+  eval {
+    my $lines = survey($id, $flags);
+    answer(word($target) . ' ' . word(defined $parts ? $parts : '-'), $lines);
+    1;
+  } or do { my $error = $@; close_place(1); die $error };
+}
+
+sub survey {
+  my ($id, $flags) = @_;
+  my (%absent, %blocked);
+  my ($needs, $room, $seeds) = (0, 0, 0);
+  @found = %new_top = %linked = ();
+  for my $index (0 .. $#kind) {
+    my $name = $name[$index];
+    my $above = $name =~ m{^(.*)/[^/]*\z}s ? $1 : '';
+    if (exists $blocked{$above}) {
+      $found[$index] = $blocked{$above};
+      $blocked{$name} = $blocked{$above} if $kind[$index] eq 'd';
+      next;
+    }
+    my $state = 'n';
+    my @is = $absent{$above} ? () : look(at($index));
+    if (!@is) {
+      if (!$absent{$above} && $! != Errno::ENOENT()) {
+        $state = 'x ' . code_of($! + 0) . ' ' . word(at($index) . ": $!");
+        $blocked{$name} = $state;
+      } elsif ($kind[$index] eq 'd') {
+        $absent{$name} = 1;
+        $new_top{$name} = 1 if $above eq '';
+      }
+    } else {
+      $state = compare($index, $flags, \@is);
+      $blocked{$name} = $state if $kind[$index] eq 'd' && $state =~ /^x/;
+    }
+    $found[$index] = $state;
+    $needs = 1 if $state =~ /^[nh]/;
+  }
+  return join '', map { "$_\n" } @found unless $needs;
+  open_parts($id, $flags);
+  for my $index (0 .. $#kind) {
+    next unless $kind[$index] eq 'f' && $found[$index] eq 'n';
+    my $bytes = $flags =~ /r/ ? part_size($index) : 0;
+    if ($bytes == 0 && $flags =~ /s/ && -f at($index)) {
+      $bytes = seed($index);
+      $seeds += $bytes;
+    }
+    $found[$index] = "p $bytes" if $bytes > 0;
+    $room += $size[$index] - $bytes;
+  }
+  check_room($room);
+  return join '', map { "$_\n" } @found;
+}
+
+# What is there, against what is to be there.
+sub compare {
+  my ($index, $flags, $is) = @_;
+  my $path = at($index);
+  my $type = $is->[2] & 0170000;
+  my $kind = $kind[$index];
+  if ($kind eq 'd') {
+    # What a link leads to is not ours to change.
+    $linked{$index} = 1 if $type == 0120000 && -d $path;
+    return 's' if $type == 0040000 || $linked{$index};
+    return 'x E_TARGET_KIND ' . word("$path is there, and is no directory");
+  }
+  return 'x E_TARGET_KIND ' . word("$path is a directory") if $type == 0040000;
+  if ($kind eq 'l') {
+    my $to = $type == 0120000 ? readlink $path : undef;
+    return defined $to && $to eq $link[$index] ? 's' : 'n';
+  }
+  return 'n' if $type != 0100000 || $is->[7] != $size[$index];
+  if ($flags =~ /k/) { my $digest = digest_of($path); return defined $digest ? "h $digest" : 'n' }
+  return same_time($is->[9], $time[$index]) ? 's' : 'n';
+}
+
+# Of an earlier transfer; one that is too long is none.
+sub part_size {
+  my $index = shift;
+  my $bytes = -s "$parts/$index";
+  return 0 unless $bytes;
+  return $bytes if -f _ && $bytes <= $size[$index];
+  unlink "$parts/$index";
+  return 0;
+}
+
+sub seed {
+  my $index = shift;
+  my ($done, $buffer) = (0, '');
+  open my $from, '<:unix', at($index) or return 0;
+  open my $to, '>:unix', "$parts/$index" or return 0;
+  while ($done < $size[$index]) {
+    my $n = sysread $from, $buffer, $size[$index] - $done < $PIECE ? $size[$index] - $done : $PIECE;
+    last unless $n;
+    my $written = syswrite $to, $buffer, $n;
+    last unless defined $written && $written == $n;
+    $done += $n;
+  }
+  close $to;
+  return $done;
+}
+
+sub check_room {
+  my $bytes = shift;
+  my $free = room();
+  fail('E_TARGET_FULL', "$bytes bytes are to come to $target, where $free are free") if defined $free && $free < $bytes;
+}
+
+sub room {
+  if ($STATFS) {
+    my $buffer = "\0" x 256;
+    return undef if syscall($STATFS, $parts, $buffer) != 0;
+    my ($block, $free) = (unpack 'q5', $buffer)[1, 4];
+    return $block * $free;
+  }
+  open my $df, '-|', 'df', '-Pk', $parts or return undef;
+  my @lines = <$df>;
+  close $df;
+  return @lines > 1 && $lines[-1] =~ /\s(\d+)\s+\d+%/ ? $1 * 1024 : undef;
+}
+
+# ---- the folder of parts
+
+sub whole_text { open my $file, '<', $_[0] or return ''; my $text = ''; sysread $file, $text, 65536; return $text }
+
+# When a process was started, in ticks since the boot; empty when there is none, or it has ended.
+sub birth_of {
+  return '' unless whole_text("/proc/$_[0]/stat") =~ /^.*\) (.*)/s;
+  my @fields = split ' ', $1;
+  return $fields[0] =~ /[ZX]/ ? '' : $fields[19];
+}
+
+sub host_name { my $name = whole_text('/proc/sys/kernel/hostname'); $name = `hostname` unless length $name; $name =~ s/\s+//g; return $name }
+
+sub boot_id { my $text = whole_text('/proc/sys/kernel/random/boot_id'); $text =~ s/\s+//g; return length $text ? $text : '-' }
+
+sub is_used {
+  my $text = whole_text($_[0]);
+  my ($host, $boot, $pid, $birth) = split ' ', $text;
+  # Who has just made it writes into it at once.
+  if ($text eq '') { my @is = stat $_[0]; return @is && abs(time - $is[9]) < 5 }
+  return 0 unless defined $birth && $pid =~ /^\d+\z/ && $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
+  return birth_of($pid) eq $birth if length birth_of($$);
+  return kill 0, $pid;
+}
+
+sub take_lock {
+  my $lock = "$parts/lock";
+  my $own = "$parts/lock.$$";
+  open my $file, '>:unix', $own or fail_here("cannot write in $parts");
+  my $text = join(' ', word(host_name()), boot_id(), $$, length birth_of($$) ? birth_of($$) : '-') . "\n";
+  my $written = syswrite $file, $text;
+  fail_here("cannot write in $parts") unless defined $written && $written == length $text;
+  close $file;
+  for my $try (1 .. 3) {
+    if (link $own, $lock) { unlink $own; return $made_lock = 1 }
+    my $errno = $! + 0;
+    if ($errno != Errno::EEXIST()) {
+      # No hard links here.
+      if (!-e $lock && rename $own, $lock) { return $made_lock = 1 }
+      last;
+    }
+    my $text = whole_text($lock);
+    last if is_used($lock);
+    # Two may find the same dead one: only one of them gets it out of the way.
+    my $aside = "$parts/lock." . unpack 'H*', random_bytes(6);
+    next unless rename $lock, $aside;
+    my $is_same = whole_text($aside) eq $text;
+    link $aside, $lock unless $is_same;
+    unlink $aside;
+    last unless $is_same;
+  }
+  unlink $own;
+  fail('E_TARGET_BUSY', "another transfer of the same files into $target is under way");
+}
+
+sub open_parts {
+  my ($id, $flags) = @_;
+  $parts = ($target eq '/' ? '' : $target) . "/.cahier-$id";
+  if (mkdir $parts, 0700) { take_lock(); return }
+  if ($! != Errno::EEXIST()) { my $errno = $! + 0; my $text = "$!"; my $path = $parts; $parts = undef; fail(code_of($errno), "cannot make $path: $text") }
+  my @is = lstat $parts;
+  if (!-d _ || $is[4] != $> || $is[2] & 077) {
+    my $path = $parts;
+    $parts = undef;
+    fail('E_TARGET_DENIED', "$path is there already, and is no folder of ours");
+  }
+  take_lock();
+  return if $flags =~ /r/;
+  remove_tree($parts, 'lock');
+}
+
+# All that is in a directory but one name.
+sub remove_tree {
+  my ($folder, $but) = @_;
+  opendir my $dir, $folder or return;
+  my @names = grep { $_ ne '.' && $_ ne '..' && (!defined $but || $_ ne $but) } readdir $dir;
+  closedir $dir;
+  for (@names) {
+    my $path = "$folder/$_";
+    next if unlink $path;
+    lstat $path;
+    next unless -d _;
+    chmod 0700, $path;
+    remove_tree($path);
+    rmdir $path;
+  }
+}
+
+sub close_place {
+  my $keep = shift;
+  drop_link($up) if $up;
+  # There is nothing more to send from.
+  if ($down) { if ($down->{done}) { drop_link($down) } else { is_down($down, 'closed', 'the transfer was ended') } }
+  close_file();
+  if (defined $parts && $made_lock) {
+    if ($keep) {
+      unlink "$parts/lock";
+      # Nothing came.
+      rmdir $parts;
+    } else {
+      remove_tree($parts);
+      rmdir $parts;
+    }
+  }
+  ($target, $parts, $made_lock) = ();
+  reset_stream();
+}
+
+sub on_abandon {
+  my (undef, $what) = @_;
+  close_place($what ne 'remove') if defined $target;
+  answer();
+}
+
+# ---- commit
+
+sub on_commit {
+  my $payload = shift;
+  fail('E_TRANSFER', 'nothing is open') unless defined $target;
+  my (%sha_of, @failures, $by_size);
+  for (split /\n/, $payload) { my ($index, $digest) = split / /; $sha_of{$index} = $digest }
+  my $files = 0;
+  close_file();
+  my %bad;
+  for my $index (sort { $a <=> $b } keys %sha_of) {
+    next if $kind[$index] ne 'f' || $found[$index] =~ /^[sx]/;
+    my $why = eval { check($index, $sha_of{$index}, \$by_size); 1 } ? undef : [thrown($@)];
+    if ($why) { $bad{$index} = 1; push @failures, [$index, @$why] }
+  }
+  my %made;
+  my @all = 0 .. $#kind;
+  # Only what is meant to be there comes along with a tree.
+  if (my @tops = grep { $new_top{$_} && defined $parts && -d "$parts/t/$_" } sort keys %new_top) {
+    for my $index (@all) {
+      next unless $name[$index] =~ m{^([^/]+)} && $new_top{$1};
+      unlink "$parts/t/$name[$index]" if $kind[$index] eq 'f' && !($streamed{$index} && exists $sha_of{$index} && !$bad{$index});
+    }
+    for my $top (@tops) { place_tree($top, \%sha_of, \%bad, \%made) }
+  }
+  for my $index (@all) {
+    next if $found[$index] =~ /^x/;
+    my $done = eval {
+      if ($kind[$index] eq 'd') { place_directory($index) unless $made{$index} }
+      elsif ($kind[$index] eq 'l') { place_link($index) if $found[$index] ne 's' && !$made{$index} }
+      elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index}) { fix_mode($index) }
+      elsif (exists $sha_of{$index} && !$bad{$index}) { place_file($index) unless $made{$index}; $files++ }
+      1;
+    };
+    push @failures, [$index, thrown($@)] unless $done;
+  }
+  # The deepest first: what is done in a directory changes its time.
+  for my $index (reverse grep { $kind[$_] eq 'd' && $found[$_] !~ /^x/ && !$linked{$_} } @all) {
+    my $path = at($index);
+    next unless -d $path;
+    my $fine = chmod($mode[$index], $path) && set_time($path, $time[$index]);
+    push @failures, [$index, code_of($! + 0), "cannot set the mode and time of $path: $!"] unless $fine || $found[$index] eq 's';
+  }
+  close_place(0);
+  my $text = join '', map { "$_->[0] $_->[1] " . word($_->[2]) . "\n" } @failures;
+  answer("$files " . ($by_size ? 'size' : 'sha256'), $text);
+}
+
+sub check {
+  my ($index, $digest, $by_size) = @_;
+  my $path = part_of($index);
+  if ($streamed{$index}) {
+    my $at = $streamed{$index} - 1;
+    fail('E_COPY_LOST', 'it did not come whole') if $start[$at] + $size[$index] > $have || !$trusted;
+    # A file of the stream was written by us alone.
+    return if $digest eq '-';
+  }
+  my $bytes = -s $path;
+  fail('E_COPY_LOST', 'it did not come') unless defined $bytes && -f _;
+  fail('E_COPY_CORRUPT', "$bytes bytes came, and it has $size[$index]") if $bytes != $size[$index];
+  if ($digest eq '-') { $$by_size = 1; return }
+  my $is = digest_of($path);
+  fail_here('cannot read what came') unless defined $is;
+  fail('E_COPY_CORRUPT', 'what came has another SHA-256 than what was sent') if $is ne $digest;
+}
+
+sub digest_of {
+  my $path = shift;
+  open my $file, '<:unix', $path or return undef;
+  my $sha = Digest::SHA->new(256);
+  my $buffer;
+  while (1) {
+    my $n = sysread $file, $buffer, $PIECE;
+    return undef unless defined $n;
+    last if $n == 0;
+    $sha->add($buffer);
+  }
+  return $sha->hexdigest;
+}
+
+# A new tree is renamed as one. When somebody has made a directory of that name meanwhile, its files go one by one.
+sub place_tree {
+  my ($top, $sha_of, $bad, $made) = @_;
+  my @inside = grep { $name[$_] eq $top || index($name[$_], "$top/") == 0 } 0 .. $#kind;
+  for my $index (@inside) {
+    my $path = "$parts/t/$name[$index]";
+    if ($kind[$index] eq 'd') { mkdir $path, 0700 unless -d $path }
+    elsif ($kind[$index] eq 'l') { unlink $path; symlink $link[$index], $path and set_time($path, $time[$index], 1) and $made->{$index} = 1 }
+    # What came in another way.
+    elsif (!$streamed{$index} && exists $sha_of->{$index} && !$bad->{$index}) {
+      chmod $mode[$index], "$parts/$index" and set_time("$parts/$index", $time[$index]) and rename "$parts/$index", $path and $made->{$index} = 1;
+    }
+  }
+  my $to = $target eq '/' ? "/$top" : "$target/$top";
+  return fall_back($made, @inside) if -e $to || -l $to || !rename "$parts/t/$top", $to;
+  for my $index (@inside) { $made->{$index} = 1 if $kind[$index] eq 'd' || $streamed{$index} }
+}
+
+# What is in the tree is taken out of it again.
+sub fall_back {
+  my ($made, @inside) = @_;
+  for my $index (@inside) {
+    delete $made->{$index};
+    rename "$parts/t/$name[$index]", "$parts/$index" if $kind[$index] eq 'f';
+    delete $streamed{$index};
+  }
+}
+
+sub place_directory {
+  my $index = shift;
+  my $path = at($index);
+  return if -d $path || mkdir($path, 0700) || -d $path;
+  fail_here("cannot make $path");
+}
+
+sub place_link {
+  my $index = shift;
+  my $path = at($index);
+  my $temporary = "$parts/$index";
+  unlink $temporary;
+  symlink $link[$index], $temporary or fail_here("cannot make the link $path");
+  set_time($temporary, $time[$index], 1);
+  rename $temporary, $path or fail_here("cannot place the link $path");
+}
+
+sub place_file {
+  my $index = shift;
+  my $from = part_of($index);
+  my $path = at($index);
+  unless ($streamed{$index} && $from =~ m{/t/[^/]+/}) {
+    chmod $mode[$index], $from or fail_here("cannot set the mode of $path");
+    set_time($from, $time[$index]) or fail_here("cannot set the time of $path");
+  }
+  rename $from, $path or fail_here("cannot place $path");
+}
+
+# The content is the same; the mode may not be. It is not ours to insist on when the file is somebody else's.
+sub fix_mode {
+  my $index = shift;
+  my @is = stat at($index);
+  chmod $mode[$index], at($index) if @is && ($is[2] & 07777) != $mode[$index];
+}
+
+# ---- the stream
+
+sub reset_stream {
+  close_file();
+  ($chunk, $total, $have, $digests, $trusted, $whole, $told, $told_at, $failed) = (0, undef, 0, '', 1, 0, 0, 0, 0);
+  (@order, @start, %streamed, %frame, @frames) = ();
+  $in_memory = 0;
+  ($read_at, $read_file) = (-1, undef);
+  $sha = Digest::SHA->new(256);
+}
+
+sub close_file { close $file if $file; ($file, $writing, $wants) = (undef, 0, 0) }
+
+sub on_stream {
+  my ($payload, $size, $bytes) = @_;
+  fail('E_TRANSFER', 'nothing is open') unless defined $parts;
+  fail('E_TRANSFER', 'this is no size of chunks') if $size !~ /^\d+\z/ || $size < 1 || $size > $MOST_CHUNK;
+  reset_stream();
+  my $sum = 0;
+  for my $index (split /\n/, $payload) {
+    fail('E_TRANSFER', "entry $index has no content") unless defined $kind[$index] && $kind[$index] eq 'f';
+    push @order, $index + 0;
+    push @start, $sum;
+    $streamed{$index} = @order;
+    $sum += $size[$index];
+  }
+  fail('E_TRANSFER', "the stream has $sum bytes, not $bytes") if $sum != $bytes;
+  $chunk = $size;
+  if (%new_top) {
+    mkdir "$parts/t", 0700;
+    for my $index (grep { $kind[$_] eq 'd' && $name[$_] =~ m{^([^/]+)} && $new_top{$1} } 0 .. $#kind) {
+      my $path = "$parts/t/$name[$index]";
+      mkdir $path, 0700 or -d $path or fail_here("cannot make a directory in $parts");
+    }
+  }
+  my $there = prefix($sum);
+  $total = $sum;
+  take_prefix($there) if $there > 0;
+  # What was there before is believed when the first chunk fits.
+  $trusted = $have == 0;
+  start_writing($have);
+  answer($have);
+  end_stream() if $have == $total;
+}
+
+# How much of the stream lies among the parts, in whole chunks. The last chunk always comes again, for its tag checks all of them.
+sub prefix {
+  my $sum = shift;
+  my $there = 0;
+  for my $index (@order) {
+    next if $size[$index] == 0;
+    my $bytes = -s part_of($index);
+    last unless $bytes && -f _ && $bytes <= $size[$index];
+    $there += $bytes;
+    last if $bytes < $size[$index];
+  }
+  $there = $sum - 1 if $there == $sum && $sum > 0;
+  return $there - $there % $chunk;
+}
+
+sub take_prefix {
+  my $there = shift;
+  while ($have < $there) {
+    my $content = eval { read_stream($have, $chunk) };
+    last unless defined $content;
+    $sha->add($content);
+    $digests .= $sha->clone->digest;
+    $have += $chunk;
+  }
+}
+
+# The place in @order of the first entry that ends behind this offset.
+sub place_of {
+  my $offset = shift;
+  my ($low, $high) = (0, scalar @order);
+  while ($low < $high) {
+    my $middle = ($low + $high) >> 1;
+    if ($start[$middle] + $size[$order[$middle]] > $offset) { $high = $middle } else { $low = $middle + 1 }
+  }
+  return $low;
+}
+
+sub start_writing {
+  my $offset = shift;
+  close_file();
+  ($read_at, $read_file) = (-1, undef);
+  my $place = place_of($offset);
+  # Empty ones in front of it may be missing.
+  $writing = $place;
+  $writing-- while $writing > 0 && $size[$order[$writing - 1]] == 0;
+  while ($writing < $place) { open_file(); end_file() }
+  return unless $place < @order && $offset > $start[$place];
+  my $inside = $offset - $start[$place];
+  open $file, '+<:unix', part_of($order[$place]) and truncate $file, $inside and sysseek $file, $inside, 0 or fail_here('cannot go on with a part');
+  $wants = $size[$order[$place]] - $inside;
+}
+
+sub open_file {
+  my $index = $order[$writing];
+  my $path = part_of($index);
+  # It may have to be opened again.
+  my $mode = $mode[$index] | 0600;
+  my $flags = Fcntl::O_WRONLY() | Fcntl::O_CREAT() | Fcntl::O_TRUNC();
+  sysopen $file, $path, $flags, $mode or fail_here("cannot write $name[$index]");
+  $wants = $size[$index];
+}
+
+sub end_file {
+  my $index = $order[$writing];
+  if (part_of($index) ne "$parts/$index") {
+    chmod $mode[$index], $file if ($mode[$index] | 0600) != $mode[$index];
+    set_time($file, $time[$index]);
+  }
+  close $file or fail_here("cannot write $name[$index]");
+  $file = undef;
+  $writing++;
+}
+
+# Writes a piece of $_[0] that begins at $at.
+sub write_stream {
+  my ($at, $length) = @_[1, 2];
+  while ($length > 0) {
+    open_file() unless $file;
+    my $piece = $wants < $length ? $wants : $length;
+    if ($piece > 0) {
+      my $n = syswrite $file, $_[0], $piece, $at;
+      if (!defined $n) { next if $! == Errno::EINTR(); fail_here("cannot write $name[$order[$writing]]") }
+      $at += $n;
+      $length -= $n;
+      $wants -= $n;
+    }
+    end_file() if $wants == 0;
+  }
+  return unless $have + $_[2] == $total;
+  while ($writing < @order) { open_file(); end_file() }
+}
+
+# What lies among the parts from there on; less only at the end.
+sub read_stream {
+  my ($offset, $length) = @_;
+  my ($at, $content, $filled) = (place_of($offset), '', 0);
+  while ($filled < $length && $at < @order) {
+    my $index = $order[$at];
+    if ($size[$index] == 0) { $at++; next }
+    my $inside = $offset + $filled - $start[$at];
+    if ($read_at != $at) {
+      $read_at = -1;
+      open $read_file, '<:unix', part_of($index) or fail_here('cannot read a part');
+      $read_at = $at;
+    }
+    my $wanted = $size[$index] - $inside;
+    $wanted = $length - $filled if $wanted > $length - $filled;
+    sysseek $read_file, $inside, 0;
+    my $n = sysread $read_file, $content, $wanted, $filled;
+    fail_here('cannot read a part') unless defined $n;
+    fail('E_TRANSFER', 'a part is shorter than it was') if $n == 0;
+    $filled += $n;
+    $at++ if $inside + $n == $size[$index];
+  }
+  return $content;
+}
+
+sub tag { return Digest::SHA::hmac_sha256('frame' . pack('NNN', $_[0] >> 32, $_[0] & 0xFFFFFFFF, $_[1]) . $_[2], $key) }
+
+# A frame that has come whole.
+sub take_frame {
+  my ($l, $frame) = @_;
+  my $length = length($$frame) - $HEADER;
+  my $next = $sha->clone;
+  $next->add(substr $$frame, $HEADER);
+  my $digest = $next->clone->digest;
+  return bad($l) if substr($$frame, 12, 32) ne tag($have, $length, $digest);
+  ($trusted, $sha) = (1, $next);
+  if (!eval { write_stream($$frame, $HEADER, $length); 1 }) {
+    event('fail', thrown_words($@));
+    $failed = 1;
+    close_file();
+    return drop_link($l);
+  }
+  $digests .= $digest;
+  $frame{$have} = $$frame;
+  push @frames, $have;
+  $in_memory += length $$frame;
+  while ($in_memory > $WINDOW && @frames > 1) { $in_memory -= length delete $frame{shift @frames} }
+  $have += $length;
+  end_stream() if $have == $total;
+}
+
+sub end_stream {
+  close_file();
+  $whole = 1;
+  tell_have(1);
+  event('whole', $sha->clone->hexdigest);
+}
+
+sub tell_have {
+  return if $have == $told && !$_[0];
+  my $now = now();
+  return if !$_[0] && $now - $told_at < 0.1;
+  ($told, $told_at) = ($have, $now);
+  event('have', $have);
+}
+
+# What did not fit is forgotten with its link. Where all before it was never checked either, it begins anew.
+sub bad {
+  my $l = shift;
+  my ($epoch, $offset) = ($l->{epoch}, $have);
+  drop_link($l);
+  if (!$trusted) {
+    ($sha, $digests, $have, $trusted) = (Digest::SHA->new(256), '', 0, 1);
+    if (!eval { start_writing(0); 1 }) { event('fail', thrown_words($@)); $failed = 1 }
+    tell_have(1);
+  }
+  event('bad', $epoch, $offset);
+}
+
+sub thrown_words { my ($code, $message) = thrown($_[0]); return ($code, word($message)) }
+
+# ---- links
+
+sub random_bytes {
+  my $bytes = '';
+  open my $random, '<:unix', '/dev/urandom' or fail_here('no random numbers');
+  sysread $random, $bytes, $_[0];
+  return $bytes;
+}
+
+sub set_nonblocking { fcntl $_[0], Fcntl::F_SETFL(), (fcntl($_[0], Fcntl::F_GETFL(), 0) || 0) | Fcntl::O_NONBLOCK() }
+
+sub proof { my ($who, $l) = @_; return Digest::SHA::hmac_sha256($who . $l->{nonce_s} . $l->{nonce_c} . pack('N', $l->{epoch}), $key) }
+
+sub address_of {
+  my ($address, $port) = @_;
+  if ($address =~ /:/) {
+    fail('E_TRANSFER', 'this perl does not know addresses of version 6') unless Socket->can('inet_pton') && Socket->can('pack_sockaddr_in6');
+    my $packed = Socket::inet_pton(Socket::AF_INET6(), $address) or fail('E_TRANSFER', "this is no address: $address");
+    return (Socket::AF_INET6(), Socket::pack_sockaddr_in6($port, $packed));
+  }
+  my $packed = Socket::inet_aton($address) or fail('E_TRANSFER', "this is no address: $address");
+  return (Socket::AF_INET(), Socket::pack_sockaddr_in($port, $packed));
+}
+
+sub on_listen {
+  my (undef, $how, $address) = @_;
+  fail('E_TRANSFER', 'there is no key yet') unless defined $key;
+  close_listener();
+  my ($socket, $said);
+  if ($how eq 'unix') {
+    my $base = defined $ENV{TMPDIR} && $ENV{TMPDIR} =~ m{^/[\w./-]{1,60}\z} && -d $ENV{TMPDIR} ? $ENV{TMPDIR} : '/tmp';
+    my $folder = "$base/cahier-" . unpack 'H*', random_bytes(12);
+    mkdir $folder, 0700 or fail_here("cannot make $folder");
+    $socket_folder = $folder;
+    $said = "$folder/link";
+    socket $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+    bind $socket, Socket::pack_sockaddr_un($said) or fail_here("cannot listen at $said");
+  } else {
+    my ($family, $packed) = address_of($address, 0);
+    socket $socket, $family, Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+    bind $socket, $packed or fail('E_TRANSFER', "cannot listen at $address: $!");
+    my $own = getsockname $socket;
+    $said = $family == Socket::AF_INET() ? (Socket::unpack_sockaddr_in($own))[0] : (Socket::unpack_sockaddr_in6($own))[0];
+  }
+  listen $socket, 64 or fail_here('cannot listen');
+  set_nonblocking($socket);
+  $listener = $socket;
+  answer(word($said));
+}
+
+sub close_listener {
+  close $listener if $listener;
+  $listener = undef;
+  if (defined $socket_folder) { unlink "$socket_folder/link"; rmdir $socket_folder }
+  $socket_folder = undef;
+}
+
+sub on_expect {
+  my (undef, $epoch) = @_;
+  $expected = $epoch;
+  drop_link($up) if $up && $up->{epoch} < $epoch;
+  answer();
+}
+
+sub new_link {
+  my ($handle, $role) = @_;
+  set_nonblocking($handle);
+  my $l = { handle => $handle, fd => fileno $handle, role => $role, in => '', out => '', at => 0, until => now() + $PATIENCE };
+  return $link{$l->{fd}} = $l;
+}
+
+sub drop_link {
+  my $l = shift;
+  delete $link{$l->{fd}};
+  close $l->{handle};
+  if ($l->{errors}) { delete $link{$l->{errors}{fd}}; close $l->{errors}{handle} }
+  kill 'TERM', -$l->{pid} if $l->{pid} && exists $user_pid{$l->{pid}};
+  $up = undef if $up && $up == $l;
+  $down = undef if $down && $down == $l;
+}
+
+sub take_callers {
+  while (my $from = accept my $socket, $listener) {
+    my $standing = grep { $_->{role} eq 'door' } values %link;
+    if ($standing >= $IN_THE_DOOR || !defined $total || $failed) { close $socket; next }
+    my $l = new_link($socket, 'door');
+    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 unless defined $socket_folder;
+    $l->{nonce_s} = random_bytes(16);
+    $l->{out} = "CC1\n" . $l->{nonce_s};
+    write_out($l);
+  }
+}
+
+# What stands in $l->{out}; false when nobody takes it any more.
+sub write_out {
+  my $l = shift;
+  while ($l->{at} < length $l->{out}) {
+    my $n = syswrite $l->{handle}, $l->{out}, length($l->{out}) - $l->{at}, $l->{at};
+    if (!defined $n) {
+      return 1 if $! == Errno::EAGAIN() || $! == Errno::EINTR();
+      return 0;
+    }
+    $l->{at} += $n;
+  }
+  ($l->{out}, $l->{at}) = ('', 0);
+  return 1;
+}
+
+# Undefined: nothing now. 0: the end, or an error.
+sub read_in {
+  my ($l, $most) = @_;
+  my $n = sysread $l->{handle}, $l->{in}, $most, length $l->{in};
+  return $n if defined $n;
+  return undef if $! == Errno::EAGAIN() || $! == Errno::EINTR();
+  return 0;
+}
+
+sub read_door {
+  my $l = shift;
+  my $n = read_in($l, 52 - length $l->{in});
+  return unless defined $n;
+  return drop_link($l) if $n == 0;
+  return if length $l->{in} < 52;
+  ($l->{nonce_c}, $l->{epoch}) = unpack 'a16 N', $l->{in};
+  return drop_link($l) if substr($l->{in}, 20) ne proof('client', $l);
+  my $oldest = defined $expected ? $expected : 0;
+  $oldest = $up->{epoch} + 1 if $up && $up->{epoch} >= $oldest;
+  return drop_link($l) if $l->{epoch} < $oldest || !defined $total || $failed;
+  drop_link($up) if $up;
+  ($l->{role}, $l->{in}, $up) = ('up', '', $l);
+  delete $l->{until};
+  $l->{out} .= proof('server', $l) . pack 'NN', $have >> 32, $have & 0xFFFFFFFF;
+  drop_link($l) unless write_out($l);
+}
+
+# One frame, read to its end and no further.
+sub read_up {
+  my $l = shift;
+  # Others have their turn after so many.
+  for (1 .. 16) {
+    my $got = length $l->{in};
+    my $n = read_in($l, ($got < $HEADER ? $HEADER : $l->{frame}) - $got);
+    return unless defined $n;
+    return drop_link($l) if $n == 0;
+    $got += $n;
+    next if $got < $HEADER;
+    if ($got == $HEADER) {
+      my ($length, $high, $low) = unpack 'NNN', $l->{in};
+      my $left = $total - $have;
+      return bad($l) if $left == 0 || $high * 4294967296 + $low != $have || $length != ($left < $chunk ? $left : $chunk);
+      $l->{frame} = $HEADER + $length;
+      next;
+    }
+    next if $got < $l->{frame};
+    my $frame = delete $l->{in};
+    $l->{in} = '';
+    take_frame($l, \$frame);
+    return;
+  }
+}
+
+sub on_forward {
+  my ($payload, $epoch, $how, @where) = @_;
+  fail('E_TRANSFER', 'there is no key yet') unless defined $key;
+  fail('E_TRANSFER', 'there is no stream yet') unless defined $total || $how eq 'none';
+  drop_link($down) if $down;
+  return answer() if $how eq 'none';
+  if ($how eq 'command') {
+    my $l = start_program(split /\0/, $payload);
+    $l->{epoch} = $epoch;
+    $down = $l;
+    return answer();
+  }
+  my ($family, $packed) = address_of(@where);
+  socket my $socket, $family, Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+  my $l = $down = new_link($socket, 'down');
+  setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
+  $l->{epoch} = $epoch;
+  answer();
+  return if connect $socket, $packed;
+  if ($! == Errno::EINPROGRESS()) { $l->{connecting} = 1 } else { is_down($l, refusal($! + 0), "$!") }
+}
+
+sub refusal { return $_[0] == Errno::ETIMEDOUT() ? 'timeout' : 'refused' }
+
+sub is_down {
+  my ($l, $reason, $detail) = @_;
+  drop_link($l);
+  event('down', $l->{epoch}, $reason, word($detail));
+}
+
+sub start_program {
+  my @words = @_;
+  socketpair my $ours, my $theirs, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+  pipe my $errors, my $tell or fail_here('cannot make a pipe');
+  my $pid = fork;
+  fail_here('cannot start a program') unless defined $pid;
+  if ($pid == 0) {
+    setpgrp 0, 0;
+    $SIG{$_} = 'DEFAULT' for qw(PIPE HUP TERM INT);
+    open STDIN, '<&', $theirs;
+    open STDOUT, '>&', $theirs;
+    open STDERR, '>&', $tell;
+    { no warnings; exec { $words[0] } @words }
+    syswrite STDERR, "$words[0]: $!";
+    kill 'KILL', $$;
+  }
+  setpgrp $pid, $pid;
+  $user_pid{$pid} = 1;
+  close $theirs;
+  close $tell;
+  my $l = new_link($ours, 'down');
+  $l->{pid} = $pid;
+  $l->{errors} = new_link($errors, 'errors');
+  delete $l->{errors}{until};
+  return $l;
+}
+
+# The last words of a program, or how it ended.
+sub last_words {
+  my $l = shift;
+  return '' unless $l->{errors};
+  # It has closed its side, so it is about to end.
+  for (1 .. 50) {
+    my $n = read_in($l->{errors}, 65536);
+    last if defined $n && $n == 0;
+    next if defined $n;
+    select undef, undef, undef, 0.01;
+  }
+  my @lines = grep { /\S/ } split /\r?\n/, $l->{errors}{in};
+  return @lines ? substr $lines[-1], 0, 500 : 'the program ended';
+}
+
+sub lost_down {
+  my $l = shift;
+  return is_down($l, 'program', last_words($l)) if $l->{pid};
+  return is_down($l, $l->{nonce_c} ? 'denied' : 'closed', 'it closed the connection at the door') unless $l->{stands};
+  is_down($l, 'closed', 'the connection broke');
+}
+
+sub read_down {
+  my $l = shift;
+  my $n = read_in($l, 65536);
+  return unless defined $n;
+  # It has everything, and goes.
+  return $l->{done} ? drop_link($l) : lost_down($l) if $n == 0;
+  return is_down($l, 'denied', 'it says what it should not') if $l->{stands};
+  if (!$l->{nonce_c}) {
+    if ($l->{pid}) {
+      # A login shell may have something to say first.
+      my $at = index $l->{in}, "CC1\n";
+      if ($at < 0) { return length $l->{in} > 65536 ? is_down($l, 'denied', 'it does not speak as a link') : () }
+      substr($l->{in}, 0, $at) = '';
+    }
+    return if length $l->{in} < 20 && substr($l->{in}, 0, 4) eq substr "CC1\n", 0, length $l->{in};
+    return is_down($l, 'denied', 'it does not speak as a link') if substr($l->{in}, 0, 4) ne "CC1\n";
+    return if length $l->{in} < 20;
+    $l->{nonce_s} = substr $l->{in}, 4, 16;
+    $l->{nonce_c} = random_bytes(16);
+    substr($l->{in}, 0, 20) = '';
+    $l->{out} = $l->{nonce_c} . pack('N', $l->{epoch}) . proof('client', $l);
+    return lost_down($l) unless write_out($l);
+  }
+  return if length $l->{in} < 40;
+  my ($high, $low) = unpack 'x32 NN', $l->{in};
+  my $offset = $high * 4294967296 + $low;
+  my $fits = substr($l->{in}, 0, 32) eq proof('server', $l) && length $l->{in} == 40 && $offset <= $total && ($offset == $total || $offset % $chunk == 0);
+  return is_down($l, 'denied', 'it does not know the key') unless $fits;
+  ($l->{in}, $l->{stands}, $l->{next}) = ('', 1, $offset);
+  delete $l->{until};
+  event('up', $l->{epoch}, $offset);
+  write_down($l);
+}
+
+sub may_send { my $l = shift; return $l->{at} < length $l->{out} || $l->{stands} && !$l->{done} && $trusted && ($l->{next} < $have || $l->{next} == $total) }
+
+sub write_down {
+  my $l = shift;
+  if ($l->{connecting}) {
+    my $errno = unpack 'i', getsockopt $l->{handle}, Socket::SOL_SOCKET(), Socket::SO_ERROR();
+    delete $l->{connecting};
+    if ($errno) { $! = $errno; is_down($l, refusal($errno), "$!") }
+    return;
+  }
+  for (1 .. 16) {
+    return lost_down($l) unless write_out($l);
+    return if length $l->{out} || !may_send($l);
+    my $offset = $l->{next};
+    if ($offset == $total) {
+      $l->{done} = 1;
+      shutdown $l->{handle}, 1;
+      return;
+    }
+    if (exists $frame{$offset}) { $l->{out} = $frame{$offset} }
+    elsif (!eval { $l->{out} = frame_from_parts($offset); 1 }) {
+      my ($code, $message) = thrown($@);
+      event('fail', $code, word($message));
+      return drop_link($l);
+    }
+    $l->{next} += length($l->{out}) - $HEADER;
+  }
+}
+
+sub frame_from_parts {
+  my $offset = shift;
+  my $length = $total - $offset < $chunk ? $total - $offset : $chunk;
+  my $content = read_stream($offset, $length);
+  return pack('NNN', $length, $offset >> 32, $offset & 0xFFFFFFFF) . tag($offset, $length, substr $digests, int($offset / $chunk) * 32, 32) . $content;
+}
+
+sub late {
+  my $l = shift;
+  return drop_link($l) if $l->{role} eq 'door';
+  is_down($l, 'timeout', $l->{connecting} ? 'nobody answered' : 'it did not introduce itself');
+}
+
+# ---- what is to be sent
+
+sub base_name {
+  my $path = shift;
+  $path =~ s{/+\z}{};
+  my $last = $path =~ m{([^/]*)\z} ? $1 : '';
+  if ($last eq '.' || $last eq '..') { require Cwd; my $real = Cwd::abs_path($path); return defined $real ? base_name($real) : '' }
+  return $last;
+}
+
+sub on_list {
+  my ($payload, $links, $special) = @_;
+  my ($text, %taken, @sources) = ('');
+  @listed = ();
+  my $wrong = sub { $text .= "x $_[0] " . word($_[1]) . ' ' . word($_[2]) . "\n"; return };
+  for (split /\n/, $payload) {
+    my $said = unword($_);
+    my $path = $said =~ m{^/} ? $said : $said eq '~' ? $home : $said =~ m{^~/(.*)}s ? "$home/$1" : "$home/$said";
+    if (stat $path) { push @sources, $path }
+    elsif (!$!{ENOENT} && !$!{ENOTDIR}) { $wrong->('E_SOURCE_UNREADABLE', $said, $!{EACCES} ? 'it may not be read' : "$!") }
+    elsif (lstat $path) { $wrong->('E_SOURCE_MISSING', $said, 'a link to what does not exist') }
+    elsif ($path !~ /[*?\[]/) { $wrong->('E_SOURCE_MISSING', $said, 'no such file or directory') }
+    elsif (my @found = grep { stat } matches($path)) { push @sources, @found }
+    else { $wrong->('E_SOURCE_MISSING', $said, 'this pattern fits no file') }
+  }
+  my %named;
+  for my $path (@sources) {
+    my $name = base_name($path);
+    if ($name eq '') { $wrong->('E_ARGUMENT', $path, 'it has no name that it could have in the target directory') }
+    elsif (exists $named{$name} && $named{$name} ne $path) { $wrong->('E_ARGUMENT', $path, "two files would be $name in the target directory") }
+    else { $named{$name} = $path }
+  }
+  for my $name (sort keys %named) { enter($name, $named{$name}, $links, $special, \$text, $wrong) }
+  answer('', $text);
+}
+
+# Names in a directory that a part of a pattern fits; those with a dot in front only when it has one.
+sub matches {
+  my @found = ('');
+  for my $part (grep { length } split m{/}, $_[0]) {
+    if ($part !~ /[*?\[\\]/) { $_ .= "/$part" for @found; next }
+    my $pattern = '';
+    while ($part =~ /\G(?:\\(.)|\[(!|\^)?(\]?[^\]]*)\]|(.))/gs) {
+      if (defined $1) { $pattern .= quotemeta $1 }
+      elsif (defined $3) { my ($not, $set) = (defined $2, $3); $set =~ s/([\\\]\@\$])/\\$1/g; $pattern .= $not ? "[^$set]" : "[$set]" }
+      else { $pattern .= $4 eq '*' ? '.*' : $4 eq '?' ? '.' : quotemeta $4 }
+    }
+    my $fits = eval { qr/^$pattern\z/s } or return ();
+    @found = map {
+      my $folder = $_;
+      opendir my $dir, "$folder/" or ();
+      my @names = $dir ? sort grep { $_ ne '.' && $_ ne '..' && ($part =~ /^\./ || !/^\./) && $_ =~ $fits } readdir $dir : ();
+      map { "$folder/$_" } @names;
+    } @found;
+  }
+  return @found;
+}
+
+sub enter {
+  my ($top, $path, $links, $special, $text, $wrong) = @_;
+  # What is still to be looked at, next one last: name, path, and the directories above it as device:inode.
+  my @left = [$top, $path, {}];
+  my $is_top = 1;
+  while (@left) {
+    my ($name, $where, $above) = @{pop @left};
+    my @is = look($where, $is_top);
+    if (!@is) {
+      # It was there a moment ago.
+      next if !$is_top && ($!{ENOENT} || $!{ENOTDIR});
+      $wrong->($!{ENOENT} ? 'E_SOURCE_MISSING' : 'E_SOURCE_UNREADABLE', $where, $!{EACCES} ? 'it may not be read' : "$!");
+      next;
+    }
+    if (($is[2] & 0170000) == 0120000) {
+      if ($links eq 'skip') { $$text .= 'o ' . word($name) . ' ' . word('symbolic link') . "\n"; next }
+      if ($links eq 'keep') {
+        my $to = readlink $where;
+        list_entry($text, $where, $name, "l " . time_of($is[9]) . ' ' . word($name) . ' ' . word($to), \@is) if defined $to;
+        next;
+      }
+      @is = look($where, 1);
+      if (!@is) { $wrong->('E_SOURCE_MISSING', $where, 'a link to what does not exist'); next }
+    }
+    my $type = $is[2] & 0170000;
+    my $mode = sprintf '%o', $is[2] & 07777;
+    my $time = time_of($is[9]);
+    if ($type == 0100000) {
+      if (!-r $where) { $wrong->('E_SOURCE_UNREADABLE', $where, 'it may not be read') }
+      else { list_entry($text, $where, $name, "f $mode $time $is[7] " . word($name), \@is) }
+    } elsif ($type == 0040000) {
+      my $identity = "$is[0]:$is[1]";
+      if ($above->{$identity}) { $wrong->('E_SOURCE_UNREADABLE', $where, 'it leads back to a directory above it, without end'); next }
+      my $dir;
+      if (!opendir $dir, $where) {
+        next if !$is_top && ($!{ENOENT} || $!{ENOTDIR});
+        $wrong->('E_SOURCE_UNREADABLE', $where, $!{EACCES} ? 'it may not be read' : "$!");
+        next;
+      }
+      my @names = sort { $b cmp $a } grep { $_ ne '.' && $_ ne '..' } readdir $dir;
+      list_entry($text, $where, $name, "d $mode $time " . word($name), \@is);
+      my $inside = { %$above, $identity => 1 };
+      push @left, map { ["$name/$_", "$where/$_", $inside] } @names;
+    } else {
+      my $kind = $type == 0140000 ? 'socket' : $type == 0010000 ? 'named pipe' : 'device';
+      if ($is_top || $special eq 'refuse') { $wrong->('E_SOURCE_SPECIAL', $where, "this is a $kind") }
+      else { $$text .= 'o ' . word($name) . ' ' . word($kind) . "\n" }
+    }
+  } continue { $is_top = 0 }
+}
+
+sub list_entry {
+  my ($text, $where, $name, $line, $is) = @_;
+  $$text .= 'e ' . word($where) . " $line\n";
+  push @listed, [$where, $is->[7], $is->[9]];
+}
+
+sub on_digests {
+  my $payload = shift;
+  my $text = '';
+  for (split /\n/, $payload) {
+    my ($path, $size, $time) = @{$listed[$_] || []};
+    my $unchanged = sub { my @is = defined $path ? look($path, 1) : (); return @is && ($is[2] & 0170000) == 0100000 && $is[7] == $size && $is[9] == $time };
+    my $digest = $unchanged->() ? digest_of($path) : undef;
+    $text .= (defined $digest && $unchanged->() ? $digest : '-') . "\n";
+  }
+  answer('', $text);
+}
+
+# ---- the loop
+
+sub clean_up {
+  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
+  close_listener();
+  close_place(1) if defined $target;
+}
+
+know_system();
+# The modes of files are those of their sources; only directories on the way to the target are made as the user would.
+$umask = umask 0;
+$SIG{PIPE} = sub { };
+$SIG{$_} = sub { $ended = 1 } for qw(HUP TERM INT);
+reset_stream();
+set_nonblocking(\*STDIN);
+set_nonblocking(\*STDOUT);
+say_line("\n$token agent 1 pl $$ " . word($home));
+$heard = now();
+flush_out();
+until ($ended) {
+  my ($r, $w) = ('', '');
+  vec($r, 0, 1) = 1;
+  vec($w, 1, 1) = 1 if length $out;
+  vec($r, fileno $listener, 1) = 1 if $listener;
+  for my $l (values %link) {
+    vec($r, $l->{fd}, 1) = 1 unless $l->{connecting};
+    vec($w, $l->{fd}, 1) = 1 if $l->{connecting} || $l->{at} < length $l->{out} || $l->{role} eq 'down' && may_send($l);
+  }
+  my $n = select $r, $w, undef, $have == $told && !%link ? 1 : 0.1;
+  if ($n > 0) {
+    read_requests() if vec $r, 0, 1;
+    take_callers() if $listener && vec $r, fileno $listener, 1;
+    for my $l (values %link) {
+      next unless $link{$l->{fd}} && $link{$l->{fd}} == $l;
+      if (vec $w, $l->{fd}, 1) {
+        if ($l->{role} eq 'down') { write_down($l) } elsif (!write_out($l)) { drop_link($l) }
+      }
+      next unless vec($r, $l->{fd}, 1) && $link{$l->{fd}} && $link{$l->{fd}} == $l;
+      my $role = $l->{role};
+      if ($role eq 'up') { read_up($l) } elsif ($role eq 'down') { read_down($l) } elsif ($role eq 'door') { read_door($l) }
+      else { my $end = read_in($l, 65536); if (defined $end && $end == 0) { delete $link{$l->{fd}} } substr($l->{in}, 0, -65536) = '' if length $l->{in} > 65536 }
+    }
+  }
+  my $now = now();
+  for my $l (values %link) { late($l) if defined $l->{until} && $now > $l->{until} }
+  tell_have();
+  while ((my $pid = waitpid -1, 1) > 0) { delete $user_pid{$pid} }
+  flush_out();
+  $ended = 1 if $now - $heard > $LEASE;
+}
+clean_up();
+for (my $until = now() + 1; length $out && now() < $until;) { flush_out(); select undef, undef, undef, 0.01 if length $out }
+exit 0;
