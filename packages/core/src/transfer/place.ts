@@ -21,6 +21,11 @@ export interface OpenInput {
   readonly partsId: string
   /** A part begins as a copy of the file that is there now, for a mover that sends differences. */
   readonly seed?: boolean | undefined
+  /**
+   * SHA-256 of an entry of the source. With `policy.checksum`: what has the size and this digest is `same`; without it nothing of that
+   * size can be known to be.
+   */
+  readonly digest?: ((index: number) => Promise<string>) | undefined
 }
 
 export interface Opened {
