@@ -50,6 +50,8 @@ import { makeSshKey } from './ssh-keys.mjs'
  * @property {(name: string) => void} cutHost nothing is heard of it any more, in any connection: the cable is pulled, or all its sshd are stopped
  * @property {(name: string) => void} thawHost undoes freezeHost and cutHost
  * @property {(name: string) => void} dropSessions its connections end at once; commands go on
+ * @property {(name: string) => { pid: number, command: string }[]} processes what runs in its sessions, without sshd
+ * @property {(name: string, pattern?: RegExp) => number[]} killProcesses kills of these those whose command line fits; connections stay
  * @property {(name?: string) => number} logins that succeeded so far, by the log of sshd
  * @property {(name?: string) => number} sessions connections that are logged in now
  * @property {() => Promise<void>} stop everything that ran on the hosts is ended, everything is removed
@@ -337,6 +339,26 @@ class Bed {
 
   dropSessions(name) {
     for (const pid of this.#connections(name)) process.kill(pid, 'SIGKILL')
+  }
+
+  processes(name) {
+    const { host } = this.#state(name)
+    return processesWith(`${MARK}=${host.directory}\0`)
+      .map((pid) => ({ pid, command: commandLine(pid) }))
+      .filter(({ command }) => command !== '' && !command.includes(`${host.directory}/sshd_config`) && !/^sshd(-session)?: /.test(command))
+      .filter(({ command }) => !(this.isIsolated && command === 'sleep infinity'))
+  }
+
+  killProcesses(name, pattern = /^/) {
+    const victims = this.processes(name).filter(({ command }) => pattern.test(command))
+    for (const { pid } of victims) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It was gone.
+      }
+    }
+    return victims.map(({ pid }) => pid)
   }
 
   /** The processes of sshd that serve connections, also those whose listener is gone. */

@@ -54,7 +54,8 @@ export async function plant(root: string, tree: Tree): Promise<void> {
     if (thing.kind !== 'file' && thing.kind !== 'directory') continue
     const path = pathBelow(root, name)
     if (thing.mode !== undefined) await chmod(path, thing.mode)
-    if (thing.timeMs !== undefined) await utimes(path, thing.timeMs / 1000, thing.timeMs / 1000)
+    // A date: Node takes a number before 1970 for now.
+    if (thing.timeMs !== undefined) await utimes(path, new Date(thing.timeMs), new Date(thing.timeMs))
   }
 }
 

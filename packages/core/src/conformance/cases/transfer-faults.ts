@@ -298,7 +298,7 @@ export const faultCases: readonly TransferCase[] = [
     title: 'a host whose connections end in the middle has the whole file or none, and the others have it',
     declared: 'put',
     needs: ['drop'],
-    why: 'Connections end.',
+    why: 'Between here and there, anybody may restart anything.',
     run: (world) => disturb(world, ({ lab }) => world.lab.drop?.(lab)),
   },
   {

@@ -2,7 +2,7 @@ import { ok } from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { byteName, pathBelow } from '../../util/byte-names.js'
-import { content, endOf, get, hasFailed, hasFields, isDone, openEnd, openEnds } from '../transfer-steps.js'
+import { content, endOf, get, hasFailed, hasFields, isDone, openEnd } from '../transfer-steps.js'
 import { directory, file, holds, link, plant, type Tree } from '../transfer-trees.js'
 import type { LabHost, TransferCase, TransferWorld } from '../transfer-types.js'
 
