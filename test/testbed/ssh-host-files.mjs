@@ -49,7 +49,10 @@ export function renderSshdConfig(host, settings, bed) {
     'MaxAuthTries 20',
     // The default exchange of newer clients costs 90 ms of processor time: it would be all that a test of many logins sees.
     'KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256',
-    ...(bed.sftpServer === undefined ? [] : [`Subsystem sftp ${bed.sftpServer}`]),
+    // A second one would be an error.
+    ...(bed.sftpServer === undefined || settings.sshdLines?.some((line) => line.startsWith('Subsystem sftp '))
+      ? []
+      : [`Subsystem sftp ${bed.sftpServer}`]),
     ...(settings.banner === undefined ? [] : [`Banner ${directory}/banner`]),
     `SetEnv HOME=${home} ${MARK}=${directory}`,
     `ForceCommand ${directory}/enter`,

@@ -37,7 +37,7 @@ export class ScpSession {
     onData = (chunk) => session.#receive(chunk)
     for (const chunk of early) session.#receive(chunk)
     void shell.closed.then(({ exitCode, lost }) => {
-      session.#over ??= lost ?? session.#explainEnd(exitCode)
+      session.#over ??= isAborted(signal) ? session.#givenUp() : (lost ?? session.#explainEnd(exitCode))
       session.#wake?.()
     })
     return session
@@ -113,12 +113,16 @@ export class ScpSession {
   async #more(): Promise<void> {
     const before = this.#bytes
     while (this.#bytes === before) {
-      if (isAborted(this.#signal)) throw new ProcessError('E_ABORTED', `The copy with ${this.#place} was given up`)
+      if (isAborted(this.#signal)) throw this.#givenUp()
       if (this.#over !== undefined) throw this.#over
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
+  }
+
+  #givenUp(): ProcessError {
+    return new ProcessError('E_ABORTED', `The copy with ${this.#place} was given up`)
   }
 
   #explainEnd(exitCode: number | undefined): TransferError {

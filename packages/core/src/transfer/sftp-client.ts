@@ -249,7 +249,8 @@ export class SftpClient implements AsyncDisposable {
   }
 
   async #greet(): Promise<void> {
-    await this.#channel.write(makeRequest(PACKET.init, undefined, [3]))
+    // When nobody reads it, the end of the channel says why.
+    this.#channel.write(makeRequest(PACKET.init, undefined, [3])).catch(() => {})
     const fields = this.#expect(await this.#hello.promise, PACKET.version)
     const version = fields.number()
     if (version !== 3) throw noServer(this.#place, `it speaks version ${version} of the protocol, and we speak 3`)
@@ -291,9 +292,7 @@ export class SftpClient implements AsyncDisposable {
     const id = this.#requests
     const answer = makeDeferred<SftpPacket>()
     this.#waiting.set(id, answer)
-    this.#channel.write(makeRequest(type, id, fields)).catch(() => {
-      // The end of the channel says why.
-    })
+    this.#channel.write(makeRequest(type, id, fields)).catch(() => {})
     return answer.promise
   }
 

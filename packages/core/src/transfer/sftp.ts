@@ -17,7 +17,7 @@ export class SftpMover implements Mover {
   async send(host: ReachedHost, files: readonly MovedFile[], parts: ByteName, options: MoveOptions): Promise<MoveFailures> {
     await using client = await SftpClient.start(host.pooled, { signal: options.signal })
     const flow = new SftpFlow(client.writeChunk)
-    return moveEach(files, options, async (file) => {
+    return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
         await sendFile(client, flow, file, path, options)
@@ -33,7 +33,7 @@ export class SftpMover implements Mover {
   async receive(host: ReachedHost, files: readonly MovedFile[], parts: ByteName, options: MoveOptions): Promise<MoveFailures> {
     await using client = await SftpClient.start(host.pooled, { signal: options.signal })
     const flow = new SftpFlow(client.readChunk)
-    return moveEach(files, options, async (file) => {
+    return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
         await receiveFile(client, flow, file, path, options)
