@@ -11,6 +11,7 @@ export {
   waitAll,
   waitAny,
 } from './api/actions.js'
+export { Broadcast } from './api/broadcast.js'
 export {
   type CampaignDefinition,
   type CampaignOptions,
@@ -24,6 +25,7 @@ export { closeConnections, setConnectionDefaults, setPrompts } from './api/conne
 export { Engine, type EngineEnd, type EngineOption, type EngineStartOptions } from './api/engine.js'
 export type { EngineJob, SubmitJobOptions, SubmittedJob } from './api/engine-jobs.js'
 export { filterBadHosts, type Gatherable, type GatherOptions, gatherOutputs, type OutputGroup, worstExitCode } from './api/gather.js'
+export { Get } from './api/get.js'
 export { Host, type HostOptions, uniqueHosts } from './api/host.js'
 export { type HostGroups, type HostInput, type HostsOptions, hosts, setHostGroups } from './api/hosts.js'
 export {
@@ -55,6 +57,7 @@ export { type ForwardingPool, PortForwarder, type PortForwarderOptions } from '.
 export { type ExpectOptions, type KillOptions, Process, type WaitOptions } from './api/process.js'
 export { setLogger } from './api/process-log.js'
 export type { Duration, FailureKind, LifecycleHandler, ProcessOptions } from './api/process-options.js'
+export { Put } from './api/put.js'
 export { Remote, type RemoteOptions } from './api/remote.js'
 export { Report, type Reportable } from './api/report.js'
 export {
@@ -104,6 +107,15 @@ export { type CheckSiteOptions, checkSites, type ListedSite, listSites } from '.
 export { SshProcess, type SshProcessOptions } from './api/ssh-process.js'
 export type { ExecutionStatistics } from './api/statistics.js'
 export type { ExpectOutcome } from './api/stream-text.js'
+export { TransferAction } from './api/transfer-action.js'
+export {
+  type GetOptions,
+  type HostProgress,
+  type PutOptions,
+  TRANSFER_NAMES,
+  type TransferName,
+  type TransferOptions,
+} from './api/transfer-options.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'
 export { ERROR_CODES, type ErrorCode } from './error-codes.js'
@@ -142,6 +154,7 @@ export type {
 } from './model/run.js'
 export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
 export type { Space } from './model/space.js'
+export type { CopyOptions, FileFailure, LeftOut, TransferOutcome, TransferResult, Verification } from './model/transfer.js'
 export type { AdapterDiagnosis, AdapterKind, AdapterListing, AdapterSources } from './plugins/adapter-registry.js'
 export { AdapterRegistry } from './plugins/adapter-registry.js'
 export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
@@ -149,6 +162,16 @@ export type { AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
 export type { ProcessBackend } from './ports/process-backend.js'
+export type {
+  FilePath,
+  Transfer,
+  TransferCall,
+  TransferEnd,
+  TransferPhase,
+  TransferProgress,
+  TransferRequest,
+  TransferSupports,
+} from './ports/transfer.js'
 export { HelperBackend, type HelperBackendOptions } from './process/helper-backend.js'
 export { LocalBackend } from './process/local-backend.js'
 export { renderLineFigure } from './report/figure/line-figure.js'
@@ -183,7 +206,8 @@ export type { LoggerOptions, LogLevel, OpenLogger } from './system/log.js'
 export { makeLogger, silentLogger } from './system/log.js'
 export { formatDate, formatSubmission } from './system/notebook.js'
 export { LiquidRenderer } from './template/liquid-renderer.js'
-export { formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from './units.js'
+export type { DriverChoice } from './transfer/auto-transfer.js'
+export { formatBytes, formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from './units.js'
 export { DisposeStack } from './util/dispose-stack.js'
 export { nearestName } from './util/nearest.js'
 export { shellQuote } from './util/shell-quote.js'

@@ -103,6 +103,20 @@ export function formatSize(bytes: number): string {
   return best
 }
 
+/** Writes bytes for people, rounded, in powers of ten: `512 B`, `1.5 kB`, `100 MB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
+  let value = Math.max(0, bytes)
+  let step = 0
+  // 999.6 would be written as 1000.
+  while (value >= 999.5 && step < units.length - 1) {
+    value /= 1000
+    step++
+  }
+  const digits = step > 0 && value < 9.95 ? value.toFixed(1).replace(/\.0$/, '') : String(Math.round(value))
+  return `${digits} ${units[step]}`
+}
+
 function parseClock(text: string, [, days, first, second, third]: RegExpExecArray): number {
   if (days === undefined && third === undefined) {
     throw new ConfigError('E_UNIT', `the duration ${JSON.stringify(text)} can mean hours and minutes or minutes and seconds`, {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from '../src/units.js'
+import { formatBytes, formatClockTime, formatDuration, formatSize, parseDuration, parseSize, parseSizeMiB } from '../src/units.js'
 
 const unitError = expect.objectContaining({ code: 'E_UNIT' })
 
@@ -158,5 +158,25 @@ describe('formatSize', () => {
       fc.nat(8_000_000).map((n) => n * 2 ** 30),
     )
     fc.assert(fc.property(bytes, (n) => parseSize(formatSize(n)) === n))
+  })
+})
+
+describe('formatBytes', () => {
+  it.each([
+    [0, '0 B'],
+    [999, '999 B'],
+    [1000, '1 kB'],
+    [1549, '1.5 kB'],
+    [9949, '9.9 kB'],
+    [9950, '10 kB'],
+    [999_499, '999 kB'],
+    [999_500, '1 MB'],
+    [100_000_000, '100 MB'],
+    [104_857_600, '105 MB'],
+    [2.5e12, '2.5 TB'],
+    [3e18, '3000 PB'],
+    [-1, '0 B'],
+  ])('writes %d as %j', (bytes, text) => {
+    expect(formatBytes(bytes)).toBe(text)
   })
 })

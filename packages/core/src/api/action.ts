@@ -1,6 +1,7 @@
 import { ProcessError } from '../errors.js'
 import { type Deferred, makeDeferred, settlesWithin, startTimer } from '../util/async.js'
 import { CompletedList } from './completed.js'
+import type { Host } from './host.js'
 import type { ExpectOptions, KillOptions, Process, WaitOptions } from './process.js'
 import { processLogger } from './process-log.js'
 import { type Duration, type LifecycleHandler, toMs } from './process-options.js'
@@ -17,7 +18,8 @@ export interface ActionOptions {
 }
 
 /**
- * Processes that are started, waited for and killed together. A failure of one never stops the others, and is data: see `ok`.
+ * Work that is started, waited for and killed together: processes, or copies of files (then `processes` is empty). A failure of one never
+ * stops the others, and is data: see `ok`.
  *
  * @typeParam P - the class of its processes
  */
@@ -46,6 +48,11 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
   /** Kills what runs. */
   protected abstract stop(signal: NodeJS.Signals, options: KillOptions): void
   protected abstract forget(): Promise<void>
+
+  /** In words, for `toString`. */
+  protected get size(): string {
+    return `${this.processes.length} processes`
+  }
 
   /** True once it was told to end: nothing more is started. */
   protected get stopping(): boolean {
@@ -115,11 +122,15 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
   get timedOut(): boolean {
     return this.#timedOut
   }
+  /** Hosts on which something has gone wrong so far, each as often as it did. */
+  get badHosts(): readonly Host[] {
+    return this.processes.flatMap(({ ok, host }) => (ok || host === undefined ? [] : [host]))
+  }
   /** Nothing has gone wrong so far. */
   get ok(): boolean {
     return !this.#timedOut && this.processes.every((process) => process.ok)
   }
-  /** All its processes ran, ended, and nothing went wrong. */
+  /** All of it ran, ended, and nothing went wrong. */
   get finishedOk(): boolean {
     return this.#ended && !this.#timedOut && this.processes.every((process) => process.finishedOk)
   }
@@ -168,7 +179,7 @@ export abstract class Action<P extends Process = Process> implements AsyncDispos
 
   toString(): string {
     const state = this.#ended ? (this.ok ? 'ok' : 'failed') : this.#started ? 'running' : 'not started'
-    return `${this.constructor.name}(${this.name}, ${this.processes.length} processes, ${state})`
+    return `${this.constructor.name}(${this.name}, ${this.size}, ${state})`
   }
 
   async #whole(): Promise<void> {

@@ -1,6 +1,7 @@
 import { ConfigError } from '../errors.js'
 import { settlesWithin } from '../util/async.js'
 import { Action, type ActionOptions, ProcessesAction } from './action.js'
+import type { Host } from './host.js'
 import { type KillOptions, nameOf, Process, type WaitOptions } from './process.js'
 import { type ProcessOptions, toMs } from './process-options.js'
 import { type ExecutionStatistics, mergeStatistics } from './statistics.js'
@@ -58,6 +59,9 @@ abstract class ActionGroup extends Action {
     return this.actions.flatMap((action) => action.processes)
   }
 
+  override get badHosts(): readonly Host[] {
+    return this.actions.flatMap((action) => action.badHosts)
+  }
   override get ok(): boolean {
     return !this.timedOut && this.actions.every((action) => action.ok)
   }

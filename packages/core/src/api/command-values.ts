@@ -60,12 +60,33 @@ const PLACE = /\{\{\{\{|\{\{\{\s*host\s*\}\}\}|\{(?=\{\{)|\{\{\s*([A-Za-z_][\w-]
  * none (nothing is evaluated); for values that are no list, function or plain value
  */
 export function parseCommand(command: string | readonly string[], values: CommandValues): CommandPlaces {
-  for (const [name, value] of Object.entries(values)) checkValue(name, value)
+  checkValues(values)
   const texts = (typeof command === 'string' ? [command] : command).map((text) => parseText(text, values))
   return { command, texts }
 }
 
-function parseText(text: string, values: CommandValues): Part[] {
+export function checkValues(values: CommandValues): void {
+  for (const [name, value] of Object.entries(values)) checkValue(name, value)
+}
+
+/**
+ * A text with places that no shell reads, as the name of a file: what comes in is put in as it is.
+ *
+ * @param what - for messages: `the command`
+ * @returns the text of one host
+ * @throws ConfigError as {@link parseCommand}
+ */
+export function parseWord(text: string, values: CommandValues, what: string): (host: Host, index: number) => string {
+  const parts = parseText(text, values, what)
+  return (host, index) =>
+    parts
+      .map((part) =>
+        typeof part === 'string' ? part : textOf(part.name === 'host' ? host.address : pick(part.name, values[part.name], host, index)),
+      )
+      .join('')
+}
+
+function parseText(text: string, values: CommandValues, what = 'the command'): Part[] {
   const parts: Part[] = []
   let at = 0
   for (const found of text.matchAll(PLACE)) {
@@ -74,30 +95,30 @@ function parseText(text: string, values: CommandValues): Part[] {
     const [token, name] = found
     if (token === '{{{{') parts.push('{{')
     else if (token === '{') parts.push('{')
-    else if (token === '{{') refuseText(text, found.index)
-    else parts.push({ name: checkName(name ?? 'host', values) })
+    else if (token === '{{') refuseText(text, found.index, what)
+    else parts.push({ name: checkName(name ?? 'host', values, what) })
   }
   parts.push(text.slice(at))
   return parts.filter((part) => part !== '')
 }
 
-function checkName(name: string, values: CommandValues): string {
+function checkName(name: string, values: CommandValues, what: string): string {
   if (name === 'host' || Object.hasOwn(values, name)) return name
   const names = [...Object.keys(values), 'host']
   const near = nearestName(name, names)
-  throw new ConfigError('E_ARGUMENT', `the command has a place {{${name}}}, for which there are no values`, {
+  throw new ConfigError('E_ARGUMENT', `${what} has a place {{${name}}}, for which there are no values`, {
     suggestions: [
       near === undefined ? `Give values: { ${name}: […] }; known here: ${names.join(', ')}` : `Did you mean {{${near}}}?`,
-      'Write {{{{ for two braces that the command shall hold',
+      `Write {{{{ for two braces that ${what} shall hold`,
     ],
     data: { known: names },
   })
 }
 
-function refuseText(text: string, at: number): never {
-  throw new ConfigError('E_ARGUMENT', `${JSON.stringify(text.slice(at, at + 60))} in the command is no place for a value, {{name}}`, {
+function refuseText(text: string, at: number, what: string): never {
+  throw new ConfigError('E_ARGUMENT', `${JSON.stringify(text.slice(at, at + 60))} in ${what} is no place for a value, {{name}}`, {
     suggestions: [
-      'Write {{{{ for two braces that the command shall hold',
+      `Write {{{{ for two braces that ${what} shall hold`,
       'Give what is to be computed as a function: values: { name: (host, index) => … }',
     ],
   })

@@ -1,5 +1,3 @@
-import { describeIssues, formatPath } from '../engine/campaign-issues.js'
-import { ConfigError } from '../errors.js'
 import { type Connection, type ConnectionOptions, connectionSchema } from '../model/connection.js'
 import { formatHost, type HostSpec } from '../model/host.js'
 import type { ProcessSpec } from '../model/process.js'
@@ -12,6 +10,7 @@ import type { SshPrompts } from '../ssh/connection.js'
 import type { ConnectionPool } from '../ssh/connection-pool.js'
 import { formatDuration } from '../units.js'
 import { startTimer } from '../util/async.js'
+import { checkOptions } from './check-options.js'
 import { keyOf } from './host.js'
 import { processLogger } from './process-log.js'
 import { terminalPrompts } from './terminal-prompts.js'
@@ -68,17 +67,11 @@ export function mergeConnections(...layers: readonly (ConnectionOptions | undefi
 }
 
 function parseConnection(options: ConnectionOptions): Connection {
-  const checked = connectionSchema.safeParse(options)
-  if (checked.success) return checked.data
-  const issues = describeIssues(checked.error, connectionSchema)
-  const text = issues.map(({ path, message }) => `${formatPath(path)}: ${message}`).join('; ')
-  throw new ConfigError('E_ARGUMENT', `the connection options cannot be used: ${text}`, {
-    suggestions: issues.flatMap((issue) => issue.suggestion ?? []),
-  })
+  return checkOptions(connectionSchema, options, 'the connection options')
 }
 
 /** Whatever `setLogger` was given last. */
-const LOGGER: Logger = {
+export const PROGRAM_LOGGER: Logger = {
   debug: (fields, message) => processLogger().debug(fields, message),
   info: (fields, message) => processLogger().info(fields, message),
   warn: (fields, message) => processLogger().warn(fields, message),
@@ -90,7 +83,7 @@ const LOGGER: Logger = {
 export function connectionPool(): Promise<ConnectionPool> {
   if (pool === undefined) {
     pool = import('../ssh/connection-pool.js').then(
-      (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: LOGGER }),
+      (module) => new module.ConnectionPool({ prompts: { ask: async (question) => prompts.ask?.(question) }, logger: PROGRAM_LOGGER }),
     )
     // A signal that ends this program ends commands, which would live until their lease has passed, and the clients that hold logins.
     unlisten = beforeSignalledEnd(closeConnections)

@@ -110,14 +110,14 @@ function codeOf({ exitCode, signal, result }: Gatherable): number {
 }
 
 /**
- * The hosts without those on which a process of the action went wrong, in the order given.
+ * The hosts without those on which something went wrong in the action, in the order given.
  *
  * ```ts
  * const check = await new Remote('test -d /scratch', 'node[1-64]').run()
  * const good = filterBadHosts(check, 'node[1-64]')
  * ```
  */
-export function filterBadHosts(action: Pick<Action, 'processes'>, hosts: HostInput, options: HostsOptions = {}): Host[] {
-  const bad = new Set(action.processes.flatMap((process) => (process.ok || process.host === undefined ? [] : [keyOf(process.host)])))
+export function filterBadHosts(action: Pick<Action, 'badHosts'>, hosts: HostInput, options: HostsOptions = {}): Host[] {
+  const bad = new Set(action.badHosts.map(keyOf))
   return unfoldHosts(hosts, options).filter((host) => !bad.has(keyOf(host)))
 }

@@ -1,0 +1,40 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BROADCAST_SPARES_BYTES, CHAIN_SPARES_BYTES, chooseTransfer, type TransferFacts } from '../../src/transfer/auto.js'
+
+const MB = 1_000_000
+
+describe('chooseTransfer', () => {
+  it.each<[TransferFacts, string, string]>([
+    [{ direction: 'put', hosts: 0, bytes: 5 }, 'local', 'everything is on this machine'],
+    [{ direction: 'get', hosts: 0 }, 'local', 'everything is on this machine'],
+    [{ direction: 'put', hosts: 1 }, 'scp', 'to one host'],
+    [{ direction: 'put', hosts: 8, bytes: 4000 }, 'scp', '4 kB to 8 hosts, too little for a chain to be faster'],
+    [{ direction: 'put', hosts: 8, bytes: 0 }, 'scp', '0 B to 8 hosts, too little for a chain to be faster'],
+    [{ direction: 'put', hosts: 8, bytes: 100 * MB }, 'chain', '100 MB to 8 hosts (scp would send 800 MB from here)'],
+    [{ direction: 'put', hosts: 2, bytes: CHAIN_SPARES_BYTES - 1 }, 'scp', '64 MB to 2 hosts, too little for a chain to be faster'],
+    [{ direction: 'put', hosts: 2, bytes: CHAIN_SPARES_BYTES }, 'chain', '64 MB to 2 hosts (scp would send 128 MB from here)'],
+    [{ direction: 'put', hosts: 8, bytes: MB, broadcast: true }, 'chain', '1 MB to 8 hosts (scp would send 8 MB from here)'],
+    [{ direction: 'put', hosts: 8, bytes: 10, broadcast: true }, 'scp', '10 B to 8 hosts, too little for a chain to be faster'],
+    [{ direction: 'put', hosts: 1, bytes: 900 * MB, broadcast: true }, 'scp', 'to one host'],
+    [{ direction: 'get', hosts: 1 }, 'sftp', 'from one host'],
+    [{ direction: 'get', hosts: 9 }, 'sftp', 'from 9 hosts, each has files of its own'],
+  ])('of %j takes %s: %s', (facts, via, why) => {
+    expect(chooseTransfer(facts)).toEqual({ via, why })
+  })
+
+  it('never goes back from a chain when there is more to send, or to more hosts', () => {
+    const facts = fc.record({ hosts: fc.integer({ min: 1, max: 5000 }), bytes: fc.nat(1e12), broadcast: fc.boolean() })
+    fc.assert(
+      fc.property(facts, fc.nat(100), fc.nat(1e9), (one, hosts, bytes) => {
+        const more = { ...one, hosts: one.hosts + hosts, bytes: one.bytes + bytes }
+        if (chooseTransfer({ direction: 'put', ...one }).via === 'chain')
+          expect(chooseTransfer({ direction: 'put', ...more }).via).toBe('chain')
+      }),
+    )
+  })
+
+  it('takes a chain earlier for who asked for a broadcast', () => {
+    expect(BROADCAST_SPARES_BYTES).toBeLessThan(CHAIN_SPARES_BYTES)
+  })
+})
