@@ -34,6 +34,7 @@ for my $module (qw(Digest/SHA Time/HiRes Socket Fcntl Errno)) {
 
 our $LEASE = 60;
 our $PATIENCE = 10;
+our $LOCKED = 120;
 our $IN_THE_DOOR = 16;
 our $HEADER = 44;
 our $MOST_CHUNK = 64 << 20;
@@ -48,7 +49,7 @@ our ($in, $out, $heard, $ended) = ('', '', 0, 0);
 our ($request, $key, $umask);
 
 # What lies where: the target, its parts, the manifest, and of each entry what was found.
-our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, $made_lock);
+our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, %final, $made_lock);
 # The stream: entries in order, where each begins, how long it is, what of it is there, digests at the ends of its chunks.
 our ($chunk, $total, $have, @order, @start, %streamed, $sha, $digests, $trusted, $whole, $told, $told_at, $failed);
 # The entry that is written to: its place in @order, its file, how much it still wants.
@@ -58,7 +59,8 @@ our ($read_at, $read_file);
 # Frames that are still in memory, by offset, oldest first.
 our (%frame, @frames, $in_memory);
 # Links: by descriptor. The one that the stream comes on, the one that it goes on, who listens, and what epoch is the oldest to be taken.
-our (%link, $up, $down, $listener, $socket_folder, $expected);
+our (%link, $up, $down, %listener, $expected);
+$expected = 0;
 our (@listed, %user_pid);
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
@@ -140,7 +142,7 @@ sub read_requests {
     $request = $number;
     my $action = main->can("on_$verb");
     next if $action && eval { $action->($payload, @words); 1 };
-    my ($code, $message) = $action ? thrown($@) : ('E_TRANSFER', "the agent does not know $verb");
+    my ($code, $message) = $action ? thrown($@) : ('E_ARGUMENT', "the agent does not know $verb");
     say_line("$request error $code " . word($message));
   }
   substr($in, 0, $at) = '' if $at;
@@ -150,7 +152,7 @@ sub read_requests {
 
 sub on_ping { answer() }
 sub on_bye { answer(); $ended = 1 }
-sub on_key { $_[1] =~ /^[0-9a-f]{64}\z/ or fail('E_TRANSFER', 'this is no key'); $key = pack 'H*', $_[1]; answer() }
+sub on_key { $_[1] =~ /^[0-9a-f]{64}\z/ or fail('E_ARGUMENT', 'this is no key'); $key = pack 'H*', $_[1]; answer() }
 
 # ---- times and kinds
 
@@ -211,16 +213,18 @@ sub make_directories {
 }
 
 sub read_manifest {
-  my $number = 0;
+  my ($number, %known) = (0);
   (@kind, @mode, @time, @size, @name, @link) = ();
   for (split /\n/, $_[0]) {
     my ($kind, @words) = split / /;
+    fail('E_ARGUMENT', "this line cannot be read: $_") unless @words == ({ f => 4, d => 3, l => 3 }->{$kind} || -1);
     my $mode = $kind eq 'l' ? 0777 : oct shift @words;
     my $time = shift @words;
     my $size = $kind eq 'f' ? shift @words : 0;
     my $name = unword(shift @words);
-    fail('E_TRANSFER', "this name leads out of the directory: $name")
+    fail('E_ARGUMENT', "this name leads out of the directory: $name")
       if $name eq '' || $name =~ m{^/} || $name =~ m{/\z} || $name =~ /\0/ || grep { $_ eq '..' || $_ eq '.' || $_ eq '' } split m{/}, $name, -1;
+    fail('E_ARGUMENT', "the same name twice: $name") if $known{$name}++;
     $kind[$number] = $kind;
     $mode[$number] = $mode & 07777;
     $time[$number] = $time + 0;
@@ -236,14 +240,15 @@ sub at { return $target eq '/' ? "/$name[$_[0]]" : "$target/$name[$_[0]]" }
 # A tree that is not there yet is put together among the parts when it comes as a stream, and renamed as one.
 sub part_of {
   my $index = shift;
+  return at($index) if $final{$index};
   return "$parts/t/$name[$index]" if $streamed{$index} && $name[$index] =~ m{^([^/]+)/} && $new_top{$1};
   return "$parts/$index";
 }
 
 sub on_open {
   my ($manifest, $id, $flags, $directory) = @_;
-  fail('E_TRANSFER', 'there is a transfer open already') if defined $target;
-  $id =~ /^[\w-]+\z/ or fail('E_TRANSFER', 'this is no name for parts');
+  fail('E_ARGUMENT', 'there is a transfer open already') if $made_lock;
+  $id =~ /^[\w-]+\z/ or fail('E_ARGUMENT', 'this is no name for parts');
   read_manifest($manifest);
   my $path = resolve(unword($directory));
   if (!-d $path) {
@@ -253,10 +258,12 @@ sub on_open {
     fail('E_TARGET_MISSING', "there is no directory $path") unless $flags =~ /c/;
     make_directories($path);
   }
-  reset_stream();
+  close_place(1) if defined $target;
   $target = $path;
   eval {
     my $lines = survey($id, $flags);
+    # Nobody holds it: it was not needed.
+    $parts = undef unless $made_lock;
     answer(word($target) . ' ' . word(defined $parts ? $parts : '-'), $lines);
     1;
   } or do { my $error = $@; close_place(1); die $error };
@@ -266,7 +273,7 @@ sub survey {
   my ($id, $flags) = @_;
   my (%absent, %blocked);
   my ($needs, $room, $seeds) = (0, 0, 0);
-  @found = %new_top = %linked = ();
+  @found = %new_top = %linked = %final = ();
   for my $index (0 .. $#kind) {
     my $name = $name[$index];
     my $above = $name =~ m{^(.*)/[^/]*\z}s ? $1 : '';
@@ -395,7 +402,10 @@ sub is_used {
   my ($host, $boot, $pid, $birth) = split ' ', $text;
   # Who has just made it writes into it at once.
   if ($text eq '') { my @is = stat $_[0]; return @is && abs(time - $is[9]) < 5 }
-  return 0 unless defined $birth && $pid =~ /^\d+\z/ && $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
+  return 0 unless defined $birth && $pid =~ /^\d+\z/;
+  # Processes of another host that shares this file system cannot be seen from here, only that they touch it now and then.
+  if ($host ne word(host_name())) { my @is = stat $_[0]; return @is && time - $is[9] < $LOCKED }
+  return 0 if $boot ne boot_id();
   return birth_of($pid) eq $birth if length birth_of($$);
   return kill 0, $pid;
 }
@@ -409,11 +419,11 @@ sub take_lock {
   fail_here("cannot write in $parts") unless defined $written && $written == length $text;
   close $file;
   for my $try (1 .. 3) {
-    if (link $own, $lock) { unlink $own; return $made_lock = 1 }
+    if (link $own, $lock) { unlink $own; return $made_lock = now() }
     my $errno = $! + 0;
     if ($errno != Errno::EEXIST()) {
       # No hard links here.
-      if (!-e $lock && rename $own, $lock) { return $made_lock = 1 }
+      if (!-e $lock && rename $own, $lock) { return $made_lock = now() }
       last;
     }
     my $text = whole_text($lock);
@@ -442,15 +452,18 @@ sub open_parts {
     fail('E_TARGET_DENIED', "$path is there already, and is no folder of ours");
   }
   take_lock();
-  return if $flags =~ /r/;
-  remove_tree($parts, 'lock');
+  if ($flags =~ /r/ && -d "$parts/t") {
+    # What came as a stream is a part like any other now.
+    for my $index (grep { $kind[$_] eq 'f' && $found[$_] =~ /^[nh]/ } 0 .. $#kind) { rename "$parts/t/$name[$index]", "$parts/$index" }
+  }
+  remove_tree($parts, $flags =~ /r/ ? qr/^(?:lock|\d+)\z/ : qr/^lock\z/);
 }
 
-# All that is in a directory but one name.
+# All that is in a folder but what fits.
 sub remove_tree {
   my ($folder, $but) = @_;
   opendir my $dir, $folder or return;
-  my @names = grep { $_ ne '.' && $_ ne '..' && (!defined $but || $_ ne $but) } readdir $dir;
+  my @names = grep { $_ ne '.' && $_ ne '..' && (!defined $but || $_ !~ $but) } readdir $dir;
   closedir $dir;
   for (@names) {
     my $path = "$folder/$_";
@@ -463,29 +476,33 @@ sub remove_tree {
   }
 }
 
+# Lets go of the folder of parts.
+sub close_parts {
+  my $keep = shift;
+  return unless $made_lock;
+  $made_lock = 0;
+  if ($keep) {
+    unlink "$parts/lock";
+    # Nothing came.
+    rmdir "$parts/t";
+  } else {
+    remove_tree($parts);
+  }
+  rmdir $parts;
+}
+
 sub close_place {
   my $keep = shift;
-  drop_link($up) if $up;
-  # There is nothing more to send from.
-  if ($down) { if ($down->{done}) { drop_link($down) } else { is_down($down, 'closed', 'the transfer was ended') } }
-  close_file();
-  if (defined $parts && $made_lock) {
-    if ($keep) {
-      unlink "$parts/lock";
-      # Nothing came.
-      rmdir $parts;
-    } else {
-      remove_tree($parts);
-      rmdir $parts;
-    }
-  }
-  ($target, $parts, $made_lock) = ();
+  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
   reset_stream();
+  close_parts($keep);
+  ($target, $parts) = ();
 }
 
 sub on_abandon {
   my (undef, $what) = @_;
-  close_place($what ne 'remove') if defined $target;
+  $what eq 'keep' || $what eq 'remove' or fail('E_ARGUMENT', 'keep or remove?');
+  close_place($what eq 'keep');
   answer();
 }
 
@@ -493,7 +510,8 @@ sub on_abandon {
 
 sub on_commit {
   my $payload = shift;
-  fail('E_TRANSFER', 'nothing is open') unless defined $target;
+  fail('E_ARGUMENT', 'nothing is open') unless defined $target;
+  drop_link($up) if $up;
   my (%sha_of, @failures, $by_size);
   for (split /\n/, $payload) { my ($index, $digest) = split / /; $sha_of{$index} = $digest }
   my $files = 0;
@@ -520,7 +538,7 @@ sub on_commit {
       if ($kind[$index] eq 'd') { place_directory($index) unless $made{$index} }
       elsif ($kind[$index] eq 'l') { place_link($index) if $found[$index] ne 's' && !$made{$index} }
       elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index}) { fix_mode($index) }
-      elsif (exists $sha_of{$index} && !$bad{$index}) { place_file($index) unless $made{$index}; $files++ }
+      elsif (exists $sha_of{$index} && !$bad{$index}) { place_file($index) unless $made{$index}; $final{$index} = 1; $files++ }
       1;
     };
     push @failures, [$index, thrown($@)] unless $done;
@@ -529,10 +547,10 @@ sub on_commit {
   for my $index (reverse grep { $kind[$_] eq 'd' && $found[$_] !~ /^x/ && !$linked{$_} } @all) {
     my $path = at($index);
     next unless -d $path;
-    my $fine = chmod($mode[$index], $path) && set_time($path, $time[$index]);
+    my $fine = (chmod($mode[$index], $path) || unable()) && (set_time($path, $time[$index]) || unable());
     push @failures, [$index, code_of($! + 0), "cannot set the mode and time of $path: $!"] unless $fine || $found[$index] eq 's';
   }
-  close_place(0);
+  close_parts(0);
   my $text = join '', map { "$_->[0] $_->[1] " . word($_->[2]) . "\n" } @failures;
   answer("$files " . ($by_size ? 'size' : 'sha256'), $text);
 }
@@ -614,13 +632,16 @@ sub place_link {
   rename $temporary, $path or fail_here("cannot place the link $path");
 }
 
+# File systems that keep no modes or times say one of these; the content is right all the same.
+sub unable { return $! == Errno::EPERM() || $! == Errno::ENOSYS() || $! == Errno::EOPNOTSUPP() || $! == Errno::EINVAL() }
+
 sub place_file {
   my $index = shift;
   my $from = part_of($index);
   my $path = at($index);
   unless ($streamed{$index} && $from =~ m{/t/[^/]+/}) {
-    chmod $mode[$index], $from or fail_here("cannot set the mode of $path");
-    set_time($from, $time[$index]) or fail_here("cannot set the time of $path");
+    chmod $mode[$index], $from or unable() or fail_here("cannot set the mode of $path");
+    set_time($from, $time[$index]) or unable() or fail_here("cannot set the time of $path");
   }
   rename $from, $path or fail_here("cannot place $path");
 }
@@ -647,24 +668,32 @@ sub close_file { close $file if $file; ($file, $writing, $wants) = (undef, 0, 0)
 
 sub on_stream {
   my ($payload, $size, $bytes) = @_;
-  fail('E_TRANSFER', 'nothing is open') unless defined $parts;
-  fail('E_TRANSFER', 'this is no size of chunks') if $size !~ /^\d+\z/ || $size < 1 || $size > $MOST_CHUNK;
+  fail('E_ARGUMENT', 'nothing is open, or nothing needed') unless $made_lock;
+  fail('E_ARGUMENT', 'there is no key yet') unless defined $key;
+  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
+  fail('E_ARGUMENT', 'this is no size of chunks') if $size !~ /^\d+\z/ || $size < 1 || $size > $MOST_CHUNK;
   reset_stream();
   my $sum = 0;
   for my $index (split /\n/, $payload) {
-    fail('E_TRANSFER', "entry $index has no content") unless defined $kind[$index] && $kind[$index] eq 'f';
+    fail('E_ARGUMENT', "entry $index is not needed") unless defined $kind[$index] && $kind[$index] eq 'f' && $found[$index] =~ /^[nph]/;
     push @order, $index + 0;
     push @start, $sum;
     $streamed{$index} = @order;
     $sum += $size[$index];
   }
-  fail('E_TRANSFER', "the stream has $sum bytes, not $bytes") if $sum != $bytes;
+  fail('E_ARGUMENT', "the stream has $sum bytes, not $bytes") if $sum != $bytes;
   $chunk = $size;
   if (%new_top) {
     mkdir "$parts/t", 0700;
     for my $index (grep { $kind[$_] eq 'd' && $name[$_] =~ m{^([^/]+)} && $new_top{$1} } 0 .. $#kind) {
       my $path = "$parts/t/$name[$index]";
       mkdir $path, 0700 or -d $path or fail_here("cannot make a directory in $parts");
+    }
+  }
+  if (%new_top) {
+    for my $index (grep { $found[$_] =~ /^p/ } @order) {
+      my $path = part_of($index);
+      rename "$parts/$index", $path if $path ne "$parts/$index";
     }
   }
   my $there = prefix($sum);
@@ -822,6 +851,7 @@ sub take_frame {
 
 sub end_stream {
   close_file();
+  drop_link($up) if $up;
   $whole = 1;
   tell_have(1);
   event('whole', $sha->clone->hexdigest);
@@ -840,12 +870,12 @@ sub bad {
   my $l = shift;
   my ($epoch, $offset) = ($l->{epoch}, $have);
   drop_link($l);
+  event('bad', $epoch, $offset);
   if (!$trusted) {
     ($sha, $digests, $have, $trusted) = (Digest::SHA->new(256), '', 0, 1);
     if (!eval { start_writing(0); 1 }) { event('fail', thrown_words($@)); $failed = 1 }
     tell_have(1);
   }
-  event('bad', $epoch, $offset);
 }
 
 sub thrown_words { my ($code, $message) = thrown($_[0]); return ($code, word($message)) }
@@ -876,14 +906,11 @@ sub address_of {
 
 sub on_listen {
   my (undef, $how, $address) = @_;
-  fail('E_TRANSFER', 'there is no key yet') unless defined $key;
-  close_listener();
-  my ($socket, $said);
+  my ($socket, $said, $folder);
   if ($how eq 'unix') {
     my $base = defined $ENV{TMPDIR} && $ENV{TMPDIR} =~ m{^/[\w./-]{1,60}\z} && -d $ENV{TMPDIR} ? $ENV{TMPDIR} : '/tmp';
-    my $folder = "$base/cahier-" . unpack 'H*', random_bytes(12);
+    $folder = "$base/cahier-" . unpack 'H*', random_bytes(12);
     mkdir $folder, 0700 or fail_here("cannot make $folder");
-    $socket_folder = $folder;
     $said = "$folder/link";
     socket $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
     bind $socket, Socket::pack_sockaddr_un($said) or fail_here("cannot listen at $said");
@@ -896,15 +923,17 @@ sub on_listen {
   }
   listen $socket, 64 or fail_here('cannot listen');
   set_nonblocking($socket);
-  $listener = $socket;
+  $listener{fileno $socket} = [$socket, $folder];
   answer(word($said));
 }
 
-sub close_listener {
-  close $listener if $listener;
-  $listener = undef;
-  if (defined $socket_folder) { unlink "$socket_folder/link"; rmdir $socket_folder }
-  $socket_folder = undef;
+sub close_listeners {
+  for (values %listener) {
+    my ($socket, $folder) = @$_;
+    close $socket;
+    if (defined $folder) { unlink "$folder/link"; rmdir $folder }
+  }
+  %listener = ();
 }
 
 sub on_expect {
@@ -932,14 +961,16 @@ sub drop_link {
 }
 
 sub take_callers {
-  while (my $from = accept my $socket, $listener) {
-    my $standing = grep { $_->{role} eq 'door' } values %link;
-    if ($standing >= $IN_THE_DOOR || !defined $total || $failed) { close $socket; next }
+  my ($listening, $folder) = @{$_[0]};
+  while (my $from = accept my $socket, $listening) {
+    # Who has stood there the longest makes room.
+    my @standing = sort { $a->{until} <=> $b->{until} } grep { $_->{role} eq 'door' } values %link;
+    drop_link(shift @standing) while @standing >= $IN_THE_DOOR;
     my $l = new_link($socket, 'door');
-    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 unless defined $socket_folder;
+    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 unless defined $folder;
     $l->{nonce_s} = random_bytes(16);
     $l->{out} = "CC1\n" . $l->{nonce_s};
-    write_out($l);
+    drop_link($l) unless write_out($l);
   }
 }
 
@@ -974,11 +1005,10 @@ sub read_door {
   return drop_link($l) if $n == 0;
   return if length $l->{in} < 52;
   ($l->{nonce_c}, $l->{epoch}) = unpack 'a16 N', $l->{in};
-  return drop_link($l) if substr($l->{in}, 20) ne proof('client', $l);
-  my $oldest = defined $expected ? $expected : 0;
-  $oldest = $up->{epoch} + 1 if $up && $up->{epoch} >= $oldest;
-  return drop_link($l) if $l->{epoch} < $oldest || !defined $total || $failed;
+  my $is_right = defined $key && substr($l->{in}, 20) eq proof('client', $l);
+  return drop_link($l) if !$is_right || $l->{epoch} < $expected || !defined $total || $failed;
   drop_link($up) if $up;
+  $expected = $l->{epoch};
   ($l->{role}, $l->{in}, $up) = ('up', '', $l);
   delete $l->{until};
   $l->{out} .= proof('server', $l) . pack 'NN', $have >> 32, $have & 0xFFFFFFFF;
@@ -1013,8 +1043,8 @@ sub read_up {
 
 sub on_forward {
   my ($payload, $epoch, $how, @where) = @_;
-  fail('E_TRANSFER', 'there is no key yet') unless defined $key;
-  fail('E_TRANSFER', 'there is no stream yet') unless defined $total || $how eq 'none';
+  fail('E_ARGUMENT', 'there is no key yet') unless defined $key;
+  fail('E_ARGUMENT', 'there is no stream yet') unless defined $total || $how eq 'none';
   drop_link($down) if $down;
   return answer() if $how eq 'none';
   if ($how eq 'command') {
@@ -1085,7 +1115,7 @@ sub last_words {
 
 sub lost_down {
   my $l = shift;
-  return is_down($l, 'program', last_words($l)) if $l->{pid};
+  return is_down($l, $l->{stands} ? 'closed' : 'program', last_words($l)) if $l->{pid};
   return is_down($l, $l->{nonce_c} ? 'denied' : 'closed', 'it closed the connection at the door') unless $l->{stands};
   is_down($l, 'closed', 'the connection broke');
 }
@@ -1178,7 +1208,7 @@ sub base_name {
 
 sub on_list {
   my ($payload, $links, $special) = @_;
-  my ($text, %taken, @sources) = ('');
+  my ($text, @sources) = ('');
   @listed = ();
   my $wrong = sub { $text .= "x $_[0] " . word($_[1]) . ' ' . word($_[2]) . "\n"; return };
   for (split /\n/, $payload) {
@@ -1191,14 +1221,8 @@ sub on_list {
     elsif (my @found = grep { stat } matches($path)) { push @sources, @found }
     else { $wrong->('E_SOURCE_MISSING', $said, 'this pattern fits no file') }
   }
-  my %named;
-  for my $path (@sources) {
-    my $name = base_name($path);
-    if ($name eq '') { $wrong->('E_ARGUMENT', $path, 'it has no name that it could have in the target directory') }
-    elsif (exists $named{$name} && $named{$name} ne $path) { $wrong->('E_ARGUMENT', $path, "two files would be $name in the target directory") }
-    else { $named{$name} = $path }
-  }
-  for my $name (sort keys %named) { enter($name, $named{$name}, $links, $special, \$text, $wrong) }
+  my %entered;
+  for my $path (@sources) { enter(base_name($path), $path, $links, $special, \$text, $wrong) unless $entered{$path}++ }
   answer('', $text);
 }
 
@@ -1266,6 +1290,7 @@ sub enter {
       my @names = sort { $b cmp $a } grep { $_ ne '.' && $_ ne '..' } readdir $dir;
       list_entry($text, $where, $name, "d $mode $time " . word($name), \@is);
       my $inside = { %$above, $identity => 1 };
+      $where =~ s{/+\z}{};
       push @left, map { ["$name/$_", "$where/$_", $inside] } @names;
     } else {
       my $kind = $type == 0140000 ? 'socket' : $type == 0010000 ? 'named pipe' : 'device';
@@ -1296,9 +1321,8 @@ sub on_digests {
 # ---- the loop
 
 sub clean_up {
-  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
-  close_listener();
-  close_place(1) if defined $target;
+  close_place(1);
+  close_listeners();
 }
 
 know_system();
@@ -1316,7 +1340,7 @@ until ($ended) {
   my ($r, $w) = ('', '');
   vec($r, 0, 1) = 1;
   vec($w, 1, 1) = 1 if length $out;
-  vec($r, fileno $listener, 1) = 1 if $listener;
+  vec($r, $_, 1) = 1 for keys %listener;
   for my $l (values %link) {
     vec($r, $l->{fd}, 1) = 1 unless $l->{connecting};
     vec($w, $l->{fd}, 1) = 1 if $l->{connecting} || $l->{at} < length $l->{out} || $l->{role} eq 'down' && may_send($l);
@@ -1324,7 +1348,7 @@ until ($ended) {
   my $n = select $r, $w, undef, $have == $told && !%link ? 1 : 0.1;
   if ($n > 0) {
     read_requests() if vec $r, 0, 1;
-    take_callers() if $listener && vec $r, fileno $listener, 1;
+    for my $fd (keys %listener) { take_callers($listener{$fd}) if vec $r, $fd, 1 }
     for my $l (values %link) {
       next unless $link{$l->{fd}} && $link{$l->{fd}} == $l;
       if (vec $w, $l->{fd}, 1) {
@@ -1341,6 +1365,7 @@ until ($ended) {
   tell_have();
   while ((my $pid = waitpid -1, 1) > 0) { delete $user_pid{$pid} }
   flush_out();
+  if ($made_lock && $now - $made_lock > $LOCKED / 4) { $made_lock = $now; utime undef, undef, "$parts/lock" }
   $ended = 1 if $now - $heard > $LEASE;
 }
 clean_up();
