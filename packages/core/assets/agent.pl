@@ -906,7 +906,7 @@ sub address_of {
 
 sub on_listen {
   my (undef, $how, $address) = @_;
-  my ($socket, $said, $folder);
+  my ($socket, $said, $folder, $told);
   if ($how eq 'unix') {
     my $base = defined $ENV{TMPDIR} && $ENV{TMPDIR} =~ m{^/[\w./-]{1,60}\z} && -d $ENV{TMPDIR} ? $ENV{TMPDIR} : '/tmp';
     $folder = "$base/cahier-" . unpack 'H*', random_bytes(12);
@@ -915,6 +915,9 @@ sub on_listen {
     socket $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
     bind $socket, Socket::pack_sockaddr_un($said) or fail_here("cannot listen at $said");
   } else {
+    # Where the one who asks has reached this host.
+    $told = $address = (split ' ', $ENV{SSH_CONNECTION} || '')[2] || fail('E_TRANSFER', 'nothing says at which address this host was reached')
+      if $address eq '-';
     my ($family, $packed) = address_of($address, 0);
     socket $socket, $family, Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
     bind $socket, $packed or fail('E_TRANSFER', "cannot listen at $address: $!");
@@ -924,7 +927,7 @@ sub on_listen {
   listen $socket, 64 or fail_here('cannot listen');
   set_nonblocking($socket);
   $listener{fileno $socket} = [$socket, $folder];
-  answer(word($said));
+  answer(word($said) . (defined $told ? ' ' . word($told) : ''));
 }
 
 sub close_listeners {
