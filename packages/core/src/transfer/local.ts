@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
-import { ConfigError, isCampaignError, messageOf } from '../errors.js'
+import { type CampaignError, ConfigError, isCampaignError, messageOf } from '../errors.js'
 import type { FileFailure, TransferResult, Verification } from '../model/transfer.js'
 import type { FilePath, Transfer, TransferCall, TransferEnd, TransferPhase, TransferRequest } from '../ports/transfer.js'
 import { isAborted } from '../util/async.js'
@@ -31,8 +31,15 @@ export class LocalTransfer implements Transfer {
 
   /** The files are taken from the home directory on, as on any host. */
   async get(request: TransferRequest, call: TransferCall = {}): Promise<readonly TransferResult[]> {
-    const results = await this.#copy(request, request.files.map(fromHome), (directory) => directory, call)
-    return results.map((result, index) => ({ ...result, directory: resolve(request.ends[index]?.directory ?? '') }))
+    const directories = request.ends.map(({ directory }) => resolve(directory))
+    try {
+      const results = await this.#copy(request, request.files.map(fromHome), (directory) => directory, call)
+      return results.map((result, index) => ({ ...result, directory: directories[index] as string }))
+    } catch (error) {
+      // Of a host that lacks the files that is the result, and here this machine is the host.
+      if (!isCampaignError(error) || !error.code.startsWith('E_SOURCE_')) throw error
+      return directories.map((directory, index) => withoutSources(error, directory, index, call))
+    }
   }
 
   async #copy(
@@ -59,6 +66,19 @@ export class LocalTransfer implements Transfer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+function withoutSources(
+  { code, message, suggestions }: CampaignError,
+  directory: string,
+  index: number,
+  { onProgress }: TransferCall,
+): TransferResult {
+  const counts = { bytes: 0, files: 0, same: 0, seconds: 0 }
+  const error = { code, message, suggestions }
+  const result: TransferResult = { host: undefined, outcome: 'failed', ...counts, verified: 'none', via: 'local', directory, error }
+  onProgress?.({ index, phase: 'ended', bytes: 0, total: undefined, result })
+  return result
 }
 
 interface LocalCopyContext {

@@ -282,7 +282,12 @@ function isAbsent(error: unknown): boolean {
 }
 
 function isThere(path: ByteName): boolean {
-  return lstatSync(bytes(path), { throwIfNoEntry: false }) !== undefined
+  try {
+    lstatSync(bytes(path))
+    return true
+  } catch {
+    return false
+  }
 }
 
 function kindOf(stats: BigIntStats): string {
