@@ -41,7 +41,7 @@ export interface TransferLab {
   full?(): Promise<LabDirectory>
   /** A directory on the first host where nothing can be written. */
   readOnly?(): Promise<LabDirectory>
-  /** Makes a file of this machine unreadable for whoever transfers. The function undoes that. */
+  /** Makes a directory of this machine unreadable for whoever transfers. The function undoes that. */
   forbid?(path: string): Promise<() => Promise<void>>
   /** Ends every connection to a host; new ones are taken. */
   drop?(host: LabHost): void

@@ -60,7 +60,7 @@ async function forbid(path: string): Promise<() => Promise<void>> {
   if (isRoot) process.seteuid?.(NOBODY)
   return async () => {
     if (isRoot) process.seteuid?.(0)
-    await chmod(path, 0o644)
+    await chmod(path, 0o755)
   }
 }
 

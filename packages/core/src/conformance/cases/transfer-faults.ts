@@ -103,7 +103,7 @@ export const faultCases: readonly TransferCase[] = [
     needs: ['forbid'],
     why: 'An empty file in its place would look like one.',
     async run(world) {
-      const source = await makeSource(world, { 'd/a': file('a'), 'd/secret': file('b') })
+      const source = await makeSource(world, { 'd/a': file('a'), 'd/secret/b': file('b') })
       const end = await openEnd(world)
       const allow = await world.lab.forbid?.(join(source, 'd/secret'))
       try {

@@ -2,7 +2,7 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { join } from 'node:path'
 import type { TransferProgress } from '../../ports/transfer.js'
 import { content, get, isDone, isRefused, openEnd, openEnds, put } from '../transfer-steps.js'
-import { file, holds, makeSource, plant } from '../transfer-trees.js'
+import { file, makeSource, plant } from '../transfer-trees.js'
 import type { TransferCase } from '../transfer-types.js'
 
 export const progressCases: readonly TransferCase[] = [
@@ -44,21 +44,6 @@ export const progressCases: readonly TransferCase[] = [
         ends.map(() => size),
         'what was there before is not counted',
       )
-    },
-  },
-  {
-    id: 'transfer-progress-throws',
-    title: 'progress that is not listened to well does not harm the transfer',
-    declared: 'put',
-    why: 'A terminal that is gone is no reason to lose files.',
-    async run(world) {
-      const source = await makeSource(world, { data: file('data') })
-      const end = await openEnd(world)
-      const onProgress = () => {
-        throw new Error('nobody listens')
-      }
-      isDone((await put(world, [join(source, 'data')], [end], {}, { onProgress }))[0], 1)
-      await holds(world, end.here, { data: file('data') })
     },
   },
   {
