@@ -149,11 +149,10 @@ export class PlainTransfer implements Transfer {
       const { items, leftOut } = await planOf(end)
       total = items.reduce((sum, { size }) => sum + size, 0)
       const root = absolute(latin(end.directory), isGet ? process.cwd() : this.homeOf(end))
-      const token = createHash('sha256').update(JSON.stringify(items)).digest('hex').slice(0, 8)
       const job: Job = {
         end,
         root,
-        parts: `${root}/.cahier-${token}`,
+        parts: this.partsOf(root, items),
         policy,
         signal: call.signal,
         move: async (count) => {
@@ -190,6 +189,11 @@ export class PlainTransfer implements Transfer {
         : { code: codeOf(error), message: messageOf(error) }
       return result({ outcome: 'failed', error: { code, message } })
     }
+  }
+
+  /** The folder of parts: another one for other sources. */
+  protected partsOf(root: string, items: readonly Item[]): string {
+    return `${root}/.cahier-${createHash('sha256').update(JSON.stringify(items)).digest('hex').slice(0, 8)}`
   }
 
   /** Everything that belongs to the sources. */
