@@ -1,4 +1,5 @@
 import type { OutputGroup, ProcessResult } from '@cahier/core/hosts'
+import { type Fault, type FaultWords, foldNames, formatFaultLines } from './fault-lines.js'
 
 /** What is looked at of the process of one host. */
 export interface HostProcess {
@@ -53,92 +54,43 @@ export function formatProgress(processes: readonly HostProcess[]): string {
   return parts.join(', ')
 }
 
-interface Fault {
-  /** Hosts with the same key are listed together. */
-  readonly key: string
-  readonly text: string
-  /** Said instead of the text when it names one of several hosts. */
-  readonly common: string
-  /** What was found out on this host, when others have the same key and another text. */
-  readonly example: string
-  readonly unreachable: boolean
-}
-
-/** Hosts on which the same went wrong. */
-interface Cause {
-  readonly fault: Fault
-  readonly hosts: string[]
-  readonly texts: Set<string>
-  readonly code: string
-  readonly suggestions: readonly string[]
-}
-
 function faultOf(process: HostProcess): Fault | undefined {
   const { result, killed } = process
-  const plain = (text: string): Fault => ({ key: text, text, common: text, example: '', unreachable: false })
+  const host = String(process.host)
+  const plain = (text: string): Fault => ({ ...nothing, host, key: text, text, common: text })
   if (result === undefined || kindOf(process) === 'open') return plain('not begun')
   const { outcome, exitCode, signal, error } = result
-  const code = error?.code ?? ''
-  if (outcome === 'unreachable') {
-    const message = error?.message ?? 'nobody knows why'
+  const said = (what: string, otherwise: string): Fault => {
+    const { code = '', message = otherwise, suggestions = [] } = error ?? {}
+    const common = `${what}, ${code}`
+    const unreachable = outcome === 'unreachable'
     return {
-      key: `unreachable ${code}`,
-      text: `not reached, ${code}: ${message}`,
-      common: `not reached, ${code}`,
+      host,
+      key: `${outcome} ${code}`,
+      text: `${common}: ${message}`,
+      common,
       example: `First: ${message}`,
-      unreachable: true,
+      unreachable,
+      code,
+      suggestions,
     }
   }
-  if (outcome === 'not-started') {
-    const message = error?.message ?? ''
-    return {
-      key: `not-started ${code}`,
-      text: `not started, ${code}: ${message}`,
-      common: `not started, ${code}`,
-      example: `First: ${message}`,
-      unreachable: false,
-    }
-  }
+  if (outcome === 'unreachable') return said('not reached', 'nobody knows why')
+  if (outcome === 'not-started') return said('not started', '')
   if (outcome === 'timed-out') return plain('ended at its time limit')
   if (killed) return plain('ended as asked')
   if (signal !== undefined) return plain(`ended by ${signal}`)
   return exitCode === 0 ? undefined : plain(`exit code ${exitCode}`)
 }
 
-/**
- * The lines about hosts on which something went wrong: commands that failed, then hosts that were not reached; hosts with the same
- * cause on one line, and below it what would help.
- */
-export function formatFaults(
-  processes: readonly HostProcess[],
-  core: { foldHosts(names: readonly string[]): string; explain(code: string): string },
-): readonly string[] {
-  const faults = new Map<string, Cause>()
-  for (const process of processes) {
-    const fault = faultOf(process)
-    if (fault === undefined) continue
-    const host = String(process.host)
-    const known = faults.get(fault.key)
-    if (known === undefined) {
-      const { code = '', suggestions = [] } = process.result?.error ?? {}
-      faults.set(fault.key, { fault, hosts: [host], texts: new Set([fault.text]), code, suggestions })
-    } else {
-      known.hosts.push(host)
-      known.texts.add(fault.text)
-    }
-  }
-  const said = new Set<string>()
-  return [...faults.values()]
-    .sort((one, other) => Number(one.fault.unreachable) - Number(other.fault.unreachable))
-    .flatMap(({ fault, hosts, texts, code, suggestions }) => {
-      const meaning = core.explain(code)
-      // What differs is often no more than the name of the host: the first one tells of the user, the key, the port, the gateway.
-      const text = texts.size === 1 ? fault.text : `${fault.common}${meaning === '' ? '' : `: ${meaning}`} ${fault.example}`
-      // Those of the first host stand for all: what differs is its name.
-      const tips = suggestions.filter((tip) => !said.has(tip))
-      for (const tip of tips) said.add(tip)
-      return [`${foldNames(hosts, core)}: ${text.trimEnd()}`, ...tips.map((tip) => `  Try: ${tip}`)]
-    })
+const nothing = { example: '', unreachable: false, code: '', suggestions: [] } as const
+
+/** The lines about hosts on which something went wrong: commands that failed, then hosts that were not reached. */
+export function formatFaults(processes: readonly HostProcess[], words: FaultWords): readonly string[] {
+  return formatFaultLines(
+    processes.flatMap((process) => faultOf(process) ?? []),
+    words,
+  )
 }
 
 /** Of which hosts not everything is shown. */
@@ -153,12 +105,6 @@ export function formatShortened(
     core,
   )
   return [`${names}: output shortened to its beginning and its end; without -b all of it is shown`]
-}
-
-/** An IPv6 address with a port has brackets of its own, which a host set does not have. */
-function foldNames(names: readonly string[], core: { foldHosts(names: readonly string[]): string }): string {
-  const bracketed = names.filter((name) => name.includes('['))
-  return [core.foldHosts(names.filter((name) => !name.includes('['))), ...bracketed].filter((part) => part !== '').join(',')
 }
 
 /** The last line, when something went wrong. */

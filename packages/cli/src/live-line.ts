@@ -7,7 +7,7 @@ const EVERY_MS = 100
  */
 export class LiveLine {
   readonly #terminal: NodeJS.WriteStream | undefined
-  #text = ''
+  #text: string | (() => string) = ''
   #shown = false
   #timer: NodeJS.Timeout | undefined
 
@@ -15,8 +15,8 @@ export class LiveLine {
     this.#terminal = stream.isTTY === true && environment['TERM'] !== 'dumb' ? stream : undefined
   }
 
-  /** Shows this text, a moment later. */
-  set(text: string): void {
+  /** Shows this text a moment later, or what the function gives then. */
+  set(text: string | (() => string)): void {
     if (this.#terminal === undefined) return
     this.#text = text
     this.#timer ??= setTimeout(() => this.#show(), EVERY_MS)
@@ -44,7 +44,8 @@ export class LiveLine {
     this.#timer = undefined
     if (this.#terminal === undefined || this.#text === '') return
     // A line that is broken over two cannot be erased.
-    this.#terminal.write(`${ERASE}${this.#text.slice(0, Math.max(1, (this.#terminal.columns ?? 80) - 1))}`)
+    const text = typeof this.#text === 'string' ? this.#text : this.#text()
+    this.#terminal.write(`${ERASE}${text.slice(0, Math.max(1, (this.#terminal.columns ?? 80) - 1))}`)
     this.#shown = true
   }
 }

@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs'
-import { access, constants, readFile } from 'node:fs/promises'
-import type { ConnectionOptions, Remote, SshProcess } from '@cahier/core/hosts'
+import { readFile } from 'node:fs/promises'
+import type { Remote, SshProcess } from '@cahier/core/hosts'
 import { ConfigError } from '@cahier/core/spi'
 import { Flags } from '@oclif/core'
 import { CahierCommand } from '../base-command.js'
@@ -17,6 +17,7 @@ import {
   hostJson,
 } from '../exec-text.js'
 import { EXIT_CODES } from '../exit-codes.js'
+import { chooseHosts, connectionFlags, connectionOptions, hostFlags, requireReadable } from '../host-flags.js'
 import { LabelledLines } from '../labelled-lines.js'
 import { LiveLine } from '../live-line.js'
 import { listenForStop } from '../stop-signals.js'
@@ -53,14 +54,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
   ]
   static override strict = false
   static override flags = {
-    hosts: Flags.string({
-      char: 'w',
-      description: 'Hosts: node[1-64], user@node1:2222, @group. May be given again.',
-      multiple: true,
-      required: true,
-      helpValue: 'HOSTS',
-    }),
-    exclude: Flags.string({ char: 'x', description: 'Hosts of these that are left out.', multiple: true, helpValue: 'HOSTS' }),
+    ...hostFlags({ greedy: true }),
     script: Flags.string({ description: 'Send this file to the hosts and run it; what follows -- are its arguments.', helpValue: 'FILE' }),
     gather: Flags.boolean({
       char: 'b',
@@ -77,25 +71,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       description: 'Time limit of each host, connection included, as 30s or 5min.',
       helpValue: 'DURATION',
     }),
-    'connect-timeout': Flags.string({
-      description: 'Time limit of connection and login of each host. Default: 15s.',
-      helpValue: 'DURATION',
-    }),
-    user: Flags.string({ char: 'l', description: 'User on the hosts.' }),
-    port: Flags.integer({ char: 'p', description: 'Port of the ssh servers.', min: 1, max: 65_535 }),
-    key: Flags.string({ char: 'i', description: 'Private key file. May be given again.', multiple: true, helpValue: 'FILE' }),
-    jump: Flags.string({
-      char: 'J',
-      description: 'Hosts on the way, first hop first: user@gateway,inner; none for no jump.',
-      helpValue: 'HOSTS',
-    }),
-    connector: Flags.string({ description: 'How connections are made. Default: auto.', options: ['auto', 'ssh2', 'openssh'] }),
-    runner: Flags.string({ description: 'What drives commands on a host. Default: auto.', options: ['auto', 'perl', 'sh', 'none', 'raw'] }),
-    'accept-new': Flags.boolean({
-      description: 'Take down the key of a host that is not known yet; a changed key is refused all the same.',
-    }),
-    'ssh-config': Flags.string({ char: 'F', description: 'ssh configuration file, instead of the usual ones.', helpValue: 'FILE' }),
-    site: Flags.string({ description: 'Site of cahier.config whose connection options are used.' }),
+    ...connectionFlags({ greedy: true }),
     pty: Flags.boolean({
       description: 'Run on a terminal there, joined to this one. For one host.',
       exclusive: ['gather', 'json', 'stdin', 'script'],
@@ -110,7 +86,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
 
   async run(): Promise<ExecCounts & { readonly exitCode: number }> {
     const { argv, flags } = await this.parse(Exec)
-    await requireReadable([...(flags.key ?? []), ...(flags['ssh-config'] === undefined ? [] : [flags['ssh-config']])])
+    await requireReadable(flags)
     const words = argv as string[]
     const script = flags.script === undefined ? undefined : await readScript(flags.script)
     const stdin = script ?? (flags.stdin ? await readStandardInput() : undefined)
@@ -136,7 +112,7 @@ The exit code is 0 when all went well, else the largest one: that of a command, 
       {
         values: false,
         ...(flags.fanout === undefined ? {} : { concurrency: flags.fanout }),
-        connection: connectionFlags(flags),
+        connection: connectionOptions(flags),
         signal: AbortSignal.any([stop.signal, show.closed]),
         process: () => ({
           ...(flags.timeout === undefined ? {} : { timeout: flags.timeout }),
@@ -251,61 +227,6 @@ class Output {
   groups(remote: Remote): void {
     process.stdout.write(formatGroups(remote.byOutput({ stream: 'stdout', byExitCode: false })))
     process.stderr.write(formatGroups(remote.byOutput({ stream: 'stderr', byExitCode: false })))
-  }
-}
-
-function chooseHosts(core: Core, given: readonly string[], excluded: readonly string[] = []) {
-  const out = core.hosts(excluded)
-  const chosen = core
-    .uniqueHosts(core.hosts(given))
-    .filter(
-      (host) =>
-        !out.some(
-          ({ address, user, port }) =>
-            address === host.address && (user === undefined || user === host.user) && (port === undefined || port === host.port),
-        ),
-    )
-  if (chosen.length > 0) return chosen
-  throw new ConfigError('E_ARGUMENT', `no host is left of ${given.join(' ')}`, {
-    suggestions: ['Name more hosts with -w, or fewer with -x'],
-  })
-}
-
-function connectionFlags(flags: {
-  readonly user?: string | undefined
-  readonly port?: number | undefined
-  readonly key?: string[] | undefined
-  readonly jump?: string | undefined
-  readonly connector?: string | undefined
-  readonly runner?: string | undefined
-  readonly 'accept-new': boolean
-  readonly 'ssh-config'?: string | undefined
-  readonly 'connect-timeout'?: string | undefined
-}): ConnectionOptions {
-  const options = {
-    user: flags.user,
-    port: flags.port,
-    keyFiles: flags.key,
-    jump: flags.jump,
-    connector: flags.connector,
-    runner: flags.runner,
-    hostKeys: flags['accept-new'] ? 'accept-new' : undefined,
-    sshConfig: flags['ssh-config'],
-    connectTimeout: flags['connect-timeout'],
-  }
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
-/** A wrong name would else be a login that every host refuses. */
-async function requireReadable(files: readonly string[]): Promise<void> {
-  for (const file of files) {
-    // The openssh client knows "none", and expands these.
-    if (file === 'none' || file.startsWith('~') || file.includes('%')) continue
-    try {
-      await access(file, constants.R_OK)
-    } catch (cause) {
-      throw new ConfigError('E_ARGUMENT', `the file ${file} cannot be read: ${(cause as Error).message}`, { cause })
-    }
   }
 }
 
