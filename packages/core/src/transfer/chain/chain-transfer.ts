@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto'
+import { ConfigError } from '../../errors.js'
+import type { CopyPolicy, TransferResult } from '../../model/transfer.js'
+import type { Transfer, TransferCall, TransferEnd, TransferRequest } from '../../ports/transfer.js'
+import { settlesWithin } from '../../util/async.js'
+import { AgentPlace } from '../agent-place.js'
+import type { TransferContext } from '../context.js'
+import { HostAgent } from '../host-agent.js'
+import { LocalTransfer } from '../local.js'
+import { contentSize, partsId } from '../manifest.js'
+import type { ReachedHost } from '../mover.js'
+import { Pace } from '../pace.js'
+import { nameOfEnd, reach } from '../reach.js'
+import { LocalSource } from '../source.js'
+import { localVerdicts } from '../source-verdicts.js'
+import { type Copied, copyOnce, type SourceVerdict } from '../star-copy.js'
+import { copiedResult, failedResult, inRounds } from '../star-host.js'
+import { StarWatch } from '../star-watch.js'
+import { type Walked, walkSources } from '../walk.js'
+import { ChainRun, type ChainSettings } from './chain-run.js'
+import { Gate } from './gate.js'
+import { ChainSource, chunkSize } from './source.js'
+
+export interface ChainOptions {
+  /** How hosts reach each other. Default `tcp`: ports of their own, on the address at which this machine reached them. */
+  readonly over?: 'tcp' | 'ssh' | undefined
+  /** With `over: 'ssh'`: the client on the hosts, as words; port, user, address and what is to run are put behind it. */
+  readonly hopCommand?: readonly string[] | undefined
+  /** Milliseconds after which a host is given up that could have more and takes nothing; default 30 s. */
+  readonly patienceMs?: number | undefined
+  /** `given`: waits for all hosts, and links them in their order. Default: whoever is there first is first. */
+  readonly order?: 'given' | undefined
+}
+
+const HOP = ['ssh', '-o', 'BatchMode=yes']
+const PATIENCE_MS = 30_000
+/** So long a host may take to let go. */
+const FAREWELL_MS = 5_000
+
+/** What belongs to one call. */
+interface Job {
+  readonly request: TransferRequest
+  readonly call: TransferCall
+  readonly walked: Walked
+  readonly source: LocalSource
+  readonly pace: Pace
+  /** By what they bring: hosts that need the same share a stream. */
+  readonly streams: Map<string, Stream>
+  readonly order: Gate | undefined
+}
+
+interface Stream {
+  readonly run: ChainRun
+  /** Looked at once, when all of it was read: whatever is read again of it has to fit what was read first. */
+  changed: Promise<ReadonlySet<number>> | undefined
+}
+
+/** One end, and how far its host is. */
+interface Work {
+  readonly job: Job
+  readonly end: TransferEnd
+  readonly index: number
+  readonly policy: CopyPolicy
+  readonly watch: StarWatch
+  isReached: boolean
+}
+
+/**
+ * Brings files from this machine to many hosts in the time of one: each host stores what comes and sends it on at once. Hosts that break,
+ * hang or are slow are passed by; every host checks every byte.
+ */
+export class ChainTransfer implements Transfer {
+  readonly name = 'chain'
+  readonly supports = { put: true, get: false, resume: true, limit: true }
+  readonly #context: TransferContext
+  readonly #settings: ChainSettings
+  readonly #order: 'given' | undefined
+
+  constructor(context: TransferContext, { over = 'tcp', hopCommand = HOP, patienceMs = PATIENCE_MS, order }: ChainOptions = {}) {
+    this.#context = context
+    this.#settings = { over, hopCommand, patienceMs }
+    this.#order = order
+  }
+
+  async put(request: TransferRequest, call: TransferCall = {}): Promise<readonly TransferResult[]> {
+    const walked = await walkSources(request.files, request.policy, call.signal)
+    await using source = new LocalSource(walked.manifest, walked.paths)
+    const hosts = [...request.ends.keys()].filter((index) => request.ends[index]?.host !== undefined)
+    const order = this.#order === 'given' ? new Gate(hosts) : undefined
+    const job: Job = { request, call, walked, source, pace: new Pace(request.policy.limit), streams: new Map(), order }
+    const copies = request.ends.map((end, index) => (end.host === undefined ? this.#here(job, end, index) : this.#one(job, end, index)))
+    return await Promise.all(copies)
+  }
+
+  async get(): Promise<never> {
+    throw new ConfigError('E_NOT_SUPPORTED', 'The transfer "chain" only brings files from this machine to hosts', {
+      suggestions: ['To fetch files, take auto, scp, sftp or rsync'],
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  async #here({ request, call }: Job, end: TransferEnd, index: number): Promise<TransferResult> {
+    await using local = new LocalTransfer()
+    const { onProgress } = call
+    const [result] = await local.put(
+      { ...request, ends: [end] },
+      { ...call, onProgress: (progress) => onProgress?.({ ...progress, index }) },
+    )
+    return result as TransferResult
+  }
+
+  /** Everything that fails here is the result of that host. */
+  async #one(job: Job, end: TransferEnd, index: number): Promise<TransferResult> {
+    const { clock, log } = this.#context
+    const { request, walked, pace } = job
+    const begun = clock.monotonic()
+    const host = nameOfEnd(end)
+    using watch = new StarWatch(host ?? '', index, job.call, { clock, pace })
+    const work: Work = { job, end, index, policy: request.policy, watch, isReached: false }
+    const frame = () => ({ host, via: this.name, bytes: watch.moved, seconds: (clock.monotonic() - begun) / 1000, leftOut: walked.leftOut })
+    let result: TransferResult
+    try {
+      const copied = await inRounds(request.policy, clock, watch, (policy) => this.#copy(work, policy))
+      result = copiedResult(frame(), copied, false)
+    } catch (error) {
+      result = failedResult(frame(), error, watch, work.isReached)
+      log.debug({ host, error }, 'host failed')
+    } finally {
+      job.order?.pass(index)
+    }
+    watch.end(result)
+    return result
+  }
+
+  async #copy(work: Work, policy: CopyPolicy): Promise<Copied> {
+    const { end, watch } = work
+    watch.phase('connecting')
+    const reached = await reach(this.#context, end, watch.signal)
+    work.isReached = true
+    const agent = await HostAgent.start(reached, { signal: watch.signal })
+    try {
+      return await this.#copyTo(work, policy, agent, reached)
+    } finally {
+      // What was said is said: a host that does not let go holds up nobody.
+      await settlesWithin(agent[Symbol.asyncDispose](), FAREWELL_MS)
+    }
+  }
+
+  async #copyTo({ job, end, index, watch }: Work, policy: CopyPolicy, agent: HostAgent, reached: ReachedHost): Promise<Copied> {
+    const { walked, source, order } = job
+    const { manifest, paths } = walked
+    await using place = new AgentPlace(agent)
+    let stream: Stream | undefined
+    return await copyOnce(
+      {
+        manifest,
+        paths,
+        policy,
+        place,
+        directory: end.directory,
+        partsId: partsId(manifest, nameOfEnd(end) ?? ''),
+        seed: false,
+        isChecked: true,
+        ...localVerdicts(source, watch),
+        prepare: () => undefined,
+        move: async (files, _parts, options) => {
+          const indexes = files.map((file) => file.index)
+          stream = this.#streamOf(job, indexes)
+          let have = files.reduce((sum, file) => sum + file.offset, 0)
+          const onHave = (bytes: number): void => {
+            options.onBytes(bytes - have)
+            have = bytes
+          }
+          await stream.run.receive({ agent, reached, signal: options.signal, onHave }, indexes, order && (() => order.enter(index)))
+          return new Map()
+        },
+        verdicts: async (indexes) => {
+          if (stream === undefined) return new Map()
+          stream.changed ??= source.changed()
+          return verdictsOf(source, indexes, await stream.changed)
+        },
+      },
+      watch,
+    )
+  }
+
+  #streamOf({ streams, walked, source, pace, request }: Job, indexes: readonly number[]): Stream {
+    const key = indexes.join()
+    let stream = streams.get(key)
+    if (stream === undefined) {
+      const secret = randomBytes(32)
+      const chunk = chunkSize(contentSize(walked.manifest, indexes), request.ends.length, pace.bytesPerSecond)
+      const run = new ChainRun({
+        settings: this.#settings,
+        source: new ChainSource(source.stream(indexes), secret, chunk),
+        key: secret.toString('hex'),
+        pace,
+        clock: this.#context.clock,
+        log: this.#context.log,
+      })
+      stream = { run, changed: undefined }
+      streams.set(key, stream)
+    }
+    return stream
+  }
+}
+
+/** What the hosts have checked on its way needs no digest. */
+function verdictsOf(source: LocalSource, indexes: readonly number[], changed: ReadonlySet<number>): Map<number, SourceVerdict> {
+  return new Map(
+    indexes.map((index) => [index, changed.has(index) ? { changed: source.changeOf(index) ?? '' } : { sha256: undefined }] as const),
+  )
+}
