@@ -78,7 +78,6 @@ export type TransferSummary = TransferCounts & { readonly exitCode: number }
 
 /** What `put`, `get` and `broadcast` have in common. */
 export abstract class TransferCommand extends CahierCommand {
-  static override strict = false
   #begun = false
 
   protected async copy(kind: 'Put' | 'Get' | 'Broadcast', files: readonly string[], flags: GivenTransfer): Promise<TransferSummary> {

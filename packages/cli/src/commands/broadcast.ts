@@ -11,6 +11,8 @@ slow is passed over. With next to nothing to pass, or for one host, this is a pl
     { description: 'An image to 64 hosts', command: `<%= config.bin %> broadcast image.tar -w 'node[1-64]' --to /scratch` },
     { description: 'Where hosts may not open ports', command: `<%= config.bin %> broadcast image.tar -w @compute --to . --over ssh` },
   ]
+  // Not inherited: the parser looks at what a command says itself.
+  static override strict = false
   static override flags = { ...Put.flags, over: overFlag }
 
   async run(): Promise<TransferSummary> {

@@ -17,6 +17,8 @@ host that was not reached; 130 after Ctrl-C. 2: the command line, a directory he
       command: `<%= config.bin %> get 'out-{{host}}.csv' -w @compute --to results --create`,
     },
   ]
+  // Not inherited: the parser looks at what a command says itself.
+  static override strict = false
   static override flags = {
     ...transferFlags,
     to: Flags.string({

@@ -16,6 +16,8 @@ limit, 255 for a host that was not reached; 130 after Ctrl-C. 2: the command lin
     { description: 'To a directory of each host', command: `<%= config.bin %> put input.dat -w @compute --to 'run/{{host}}' --create` },
     { description: 'Only what differs, over a thin line', command: `<%= config.bin %> put data -w node1 --to . --via rsync --limit 2MB/s` },
   ]
+  // Not inherited: the parser looks at what a command says itself.
+  static override strict = false
   static override flags = {
     ...transferFlags,
     to: Flags.string({

@@ -2,6 +2,7 @@ import { ConfigError } from '../errors.js'
 import type { Transfer } from '../ports/transfer.js'
 import { AutoTransfer, type DriverChoice } from './auto-transfer.js'
 import type { TransferContext } from './context.js'
+import type { StarSettings } from './star.js'
 
 export interface DriverOptions {
   /** Hosts at a time, of a driver that serves each by itself; default 16. */
@@ -22,5 +23,20 @@ export interface DriverOptions {
 export async function makeTransfer(via: string, context: TransferContext, options: DriverOptions = {}): Promise<Transfer> {
   if (via === 'auto') return new AutoTransfer({ ...options, make: (name) => makeTransfer(name, context, options) })
   if (via === 'local') return new (await import('./local.js')).LocalTransfer()
-  throw new ConfigError('E_NOT_SUPPORTED', `there is no transfer ${via}`)
+  if (via === 'chain') return new (await import('./chain/chain-transfer.js')).ChainTransfer(context, { over: options.over })
+  const { StarTransfer } = await import('./star.js')
+  return new StarTransfer(context, { ...(await makeMover(via)), name: via, concurrency: options.concurrency })
+}
+
+async function makeMover(via: string): Promise<Pick<StarSettings, 'mover' | 'resume'>> {
+  switch (via) {
+    case 'scp':
+      return { mover: new (await import('./scp.js')).ScpMover(), resume: false }
+    case 'sftp':
+      return { mover: new (await import('./sftp.js')).SftpMover() }
+    case 'rsync':
+      return { mover: new (await import('./rsync.js')).RsyncMover() }
+    default:
+      throw new ConfigError('E_NOT_SUPPORTED', `there is no transfer ${via}`)
+  }
 }
