@@ -3,9 +3,13 @@ import { chmod, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { disksUnavailable, mountDisk } from '../../../../test/testbed/disks.mjs'
-import type { SshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
+import { type SshHosts, startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
 import type { LabDirectory, LabHost, TransferLab } from '../../src/conformance/index.js'
 import { type ConnectionOptions, connectionSchema } from '../../src/model/connection.js'
+import { LocalBackend } from '../../src/process/local-backend.js'
+import { ConnectionPool } from '../../src/ssh/connection-pool.js'
+import { systemClock } from '../../src/system/clock.js'
+import type { TransferContext } from '../../src/transfer/context.js'
 
 const NOBODY = 65_534
 
@@ -87,23 +91,56 @@ export function makeLocalLab(): OpenLab {
   }
 }
 
-/** The last host of the bed is nobody: it takes no connections. The others are the ends. */
-export function makeSshLab(bed: SshHosts, options: ConnectionOptions = {}): OpenLab {
-  const connection = connectionSchema.parse({ sshConfig: bed.sshConfig, ...options })
-  const names = bed.hosts.map(({ name }) => name)
-  const silent = names.at(-1) as string
-  bed.stopHost(silent)
+export interface SshLab extends OpenLab {
+  /** Once, before the first case. */
+  start(): Promise<void>
+  /** For the drivers. */
+  readonly context: TransferContext
+  readonly bed: SshHosts
+}
+
+/** Real hosts on this machine, and one more at which nobody answers. */
+export function makeSshLab(options: ConnectionOptions = {}, settings: Parameters<typeof startSshHosts>[1] = {}): SshLab {
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'cahier-transfer-hosts-')))
+  const connection = connectionSchema.parse({ sshConfig: join(directory, 'ssh_config'), ...options })
+  const pool = new ConnectionPool()
+  let started: (SshHosts & AsyncDisposable) | undefined
+  const bed = (): SshHosts => {
+    if (started === undefined) throw new Error('the hosts are not started yet')
+    return started
+  }
   const addressOf = ({ host }: LabHost): string => host?.address ?? ''
-  return makeLab(
-    (makeDirectory) => names.slice(0, -1).map((address) => ({ host: { address }, connection, makeDirectory })) as [LabHost, ...LabHost[]],
+  const lab = makeLab(
+    (makeDirectory) => ENDS.map((address) => ({ host: { address }, connection, makeDirectory })) as [LabHost, ...LabHost[]],
     {
-      unreachable: () => ({ host: { address: silent }, connection }),
+      unreachable: () => ({ host: { address: NOBODY_THERE }, connection }),
       home: (host) => {
-        const { home } = bed.hosts.find(({ name }) => name === addressOf(host)) as SshHosts['hosts'][number]
+        const { home } = bed().hosts.find(({ name }) => name === addressOf(host)) as SshHosts['hosts'][number]
         return { there: home, here: home }
       },
-      drop: (host) => bed.dropSessions(addressOf(host)),
-      killWorkers: (host) => bed.killProcesses(addressOf(host)),
+      drop: (host) => bed().dropSessions(addressOf(host)),
+      killWorkers: (host) => void bed().killProcesses(addressOf(host)),
     },
   )
+  return {
+    ...lab,
+    get bed(): SshHosts {
+      return bed()
+    },
+    context: { pool: () => Promise.resolve(pool), processes: new LocalBackend(), log: silent, clock: systemClock },
+    start: async () => {
+      started = await startSshHosts(ENDS.length + 1, { ...settings, directory })
+      started.stopHost(NOBODY_THERE)
+    },
+    [Symbol.asyncDispose]: async () => {
+      await pool[Symbol.asyncDispose]()
+      await started?.stop()
+      rmSync(directory, { recursive: true, force: true })
+      await lab[Symbol.asyncDispose]()
+    },
+  }
 }
+
+const ENDS = ['h1', 'h2', 'h3']
+const NOBODY_THERE = 'h4'
+const silent: TransferContext['log'] = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
