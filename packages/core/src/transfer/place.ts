@@ -87,4 +87,9 @@ export interface RemoteSource extends AsyncDisposable {
   list(files: readonly (string | Uint8Array)[], policy: CopyPolicy, signal?: AbortSignal): Promise<Listed>
   /** SHA-256 of the entries, in order, read now; `undefined` where the file is no longer what was listed (size or time), or unreadable. */
   digests(indexes: readonly number[], signal?: AbortSignal): Promise<readonly (string | undefined)[]>
+  /**
+   * Only of a source whose digests cost as much as the files: whether each is still what was listed, by size and time. Then digests are
+   * asked for with `policy.checksum` only, and what came is verified by size.
+   */
+  unchanged?(indexes: readonly number[], signal?: AbortSignal): Promise<readonly boolean[]>
 }

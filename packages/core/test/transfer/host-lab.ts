@@ -7,6 +7,7 @@ import { type ConnectionOptions, connectionSchema } from '../../src/model/connec
 import type { TransferEnd } from '../../src/ports/transfer.js'
 import { LocalBackend } from '../../src/process/local-backend.js'
 import { ConnectionPool } from '../../src/ssh/connection-pool.js'
+import { systemClock } from '../../src/system/clock.js'
 import type { TransferContext } from '../../src/transfer/context.js'
 import type { MovedFile, MoveOptions, ReachedHost } from '../../src/transfer/mover.js'
 import { Pace } from '../../src/transfer/pace.js'
@@ -41,8 +42,7 @@ export class HostLab implements AsyncDisposable {
 
   get context(): TransferContext {
     const log = { debug() {}, info() {}, warn() {}, error() {}, child: () => log }
-    const clock = { now: Date.now, monotonic: () => performance.now(), sleep: async () => {} }
-    return { pool: async () => this.#pool, processes: new LocalBackend(), log, clock }
+    return { pool: async () => this.#pool, processes: new LocalBackend(), log, clock: systemClock }
   }
 
   end(name: string, directory: string, options: ConnectionOptions = {}): TransferEnd {
