@@ -3,13 +3,12 @@ import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import { registerTransfers } from '../../src/conformance/index.js'
 import type { ConnectionOptions } from '../../src/model/connection.js'
 import type { Transfer, TransferSupports } from '../../src/ports/transfer.js'
-import type { TransferContext } from '../../src/transfer/context.js'
-import { makeSshLab } from './transfer-lab.js'
+import { makeSshLab, type SshLab } from './transfer-lab.js'
 
 export interface SshSubject {
   /** A sentence without its end. */
   readonly name: string
-  readonly make: (context: TransferContext) => Transfer | Promise<Transfer>
+  readonly make: (lab: SshLab) => Transfer | Promise<Transfer>
   readonly supports: Partial<TransferSupports>
   readonly connection?: ConnectionOptions
   /** Why it cannot be tried here. */
@@ -24,7 +23,7 @@ export function conformsOverSsh({ name, make, supports, connection, missing }: S
     const lab = makeSshLab(connection)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())
-    registerTransfers({ test, subject: async () => await make(lab.context), lab, supports })
+    registerTransfers({ test, subject: async () => await make(lab), lab, supports })
   })
 }
 
