@@ -1019,12 +1019,14 @@ class Stream:
 
     def open_part(self, index):
         path = self.place.path(index)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (0 if self.inside else os.O_TRUNC)
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            fd = os.open(path, flags, 0o600)
         except PermissionError:
             os.chmod(path, 0o600)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        os.ftruncate(fd, self.inside)
+            fd = os.open(path, flags, 0o600)
+        if self.inside:
+            os.ftruncate(fd, self.inside)
         return fd
 
     def end(self):
@@ -1075,13 +1077,14 @@ class Listener:
         agent.watch(sock.fileno(), select.POLLIN, self)
 
     def ready(self, _events):
-        try:
-            fd, _address = self.sock._accept()
-        except OSError:
-            return
-        sock = net.socket(self.sock.family, self.sock.type, self.sock.proto, fd)
-        sock.setblocking(False)
-        Door(self.agent, sock)
+        for _ in range(MOST_IN_DOOR):
+            try:
+                fd, _address = self.sock._accept()
+            except OSError:
+                return
+            sock = net.socket(self.sock.family, self.sock.type, self.sock.proto, fd)
+            sock.setblocking(False)
+            Door(self.agent, sock)
 
     def close(self):
         self.agent.unwatch(self.sock.fileno())
@@ -1994,7 +1997,7 @@ class Agent:
             path = folder + '/link'
             sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
             sock.bind(path)
-            sock.listen(MOST_IN_DOOR)
+            sock.listen(8 * MOST_IN_DOOR)
             self.listeners.append(Listener(self, sock, path))
             return encode(path.encode())
         address = words[1].decode()
@@ -2008,7 +2011,7 @@ class Agent:
         sock = net.socket(family, net.SOCK_STREAM)
         try:
             sock.bind((address, 0))
-            sock.listen(MOST_IN_DOOR)
+            sock.listen(8 * MOST_IN_DOOR)
         except OSError as error:
             sock.close()
             raise Fail('E_TRANSFER', 'nobody can listen at %s: %s' % (address, os.strerror(error.errno or 0)))
