@@ -216,6 +216,8 @@ export class ChainRun {
     else if (order.kind === 'ask') this.#ask(order.host)
     else {
       const seat = this.#seats.get(order.host)
+      // Nobody waits for what it could still say.
+      void seat?.member.agent[Symbol.asyncDispose]()
       const name = seat?.member.agent.host ?? ''
       seat?.done.reject(
         new TransferError(order.code, `${name}: ${order.message}`, {

@@ -20,7 +20,11 @@ export class Gate {
   pass(number: number): void {
     this.#missing.delete(number)
     if (this.#missing.size > 0) return
-    for (const [, turn] of [...this.#waiting].sort(([a], [b]) => a - b)) turn.resolve()
+    const waiting = [...this.#waiting].sort(([a], [b]) => a - b)
     this.#waiting.clear()
+    // When also the last one waits: who waits is woken in this order.
+    queueMicrotask(() => {
+      for (const [, turn] of waiting) turn.resolve()
+    })
   }
 }

@@ -84,8 +84,10 @@ const OWN_LINK_MS = 5000
 const STALL_MS = 2000
 const SHORTEST_STALL_MS = 1000
 /** Rates are measured over so long. */
-const WINDOW_MS = 2000
-const SLOW_MS = 1000
+const WINDOW_MS = 1400
+const SLOW_MS = 500
+/** A host that needs so long more is not waited for by one that is done. */
+const LONG_REST_MS = 2000
 /** A host is slow that takes less than this part of what it could get. */
 const SLOW_PART = 0.5
 /** As many times the same giver is tried again. */
@@ -388,7 +390,7 @@ export class ChainPlan {
     const rate = node.taken.rate(now)
     const after = this.#line.slice(this.#line.indexOf(node) + 1).filter((other) => !isLast(other) && other.floor <= node.have)
     if (rate === undefined || rate === 0 || !after.some((other) => !this.#isComplete(other))) return
-    const rest = ((this.#settings.total - node.have) / rate) * 1000
+    const rest = this.#restMs(node, now)
     const isFirstTrial = !this.#first.isTried && rest > WORTH_A_TRIAL_MS
     const isSlower = this.#first.isTried && rate < 0.6 * this.#first.best && rest > WORTH_A_TRIAL_MS / 2
     this.#first.best = Math.max(this.#first.best, rate)
@@ -429,11 +431,18 @@ export class ChainPlan {
     this.#severed.push({ epoch: link.epoch, from: link.from, to: node.host })
   }
 
-  #mayGive(giver: Node, node: Node): boolean {
+  #mayGive(giver: Node, node: Node, now: number): boolean {
     if (giver.isMuted || giver.strikes.size >= HOSTS_TRIED || giver.floor > node.have || node.bans.has(giver.host)) return false
     if ([...node.bans.keys()].filter((one) => one >= 0).length >= HOSTS_TRIED) return false
-    // Who is done is not kept for one that may never be.
-    return !(this.#isComplete(giver) && node.stalls > 0 && this.#headFor(node) !== undefined)
+    // Who is done is not kept for one that needs long, or for ever, when this machine has nothing else to do.
+    const isLong = node.stalls > 0 || this.#restMs(node, now) > LONG_REST_MS
+    return !(this.#isComplete(giver) && isLong && this.#headFor(node) !== undefined)
+  }
+
+  /** Until it has all, at its rate. */
+  #restMs(node: Node, now: number): number {
+    const rate = node.taken.rate(now)
+    return rate === undefined ? 0 : ((this.#settings.total - node.have) / Math.max(1, rate)) * 1000
   }
 
   /** Whom hosts could not send to is not torn from a link that works, but for another try from time to time: it costs all the others. */
@@ -459,7 +468,7 @@ export class ChainPlan {
     const free: Node[] = []
     for (const node of [...this.#line]) {
       if (!this.#isComplete(node)) {
-        const may = this.#staysWithHead(node, now) ? [] : free.filter((giver) => this.#mayGive(giver, node))
+        const may = this.#staysWithHead(node, now) ? [] : free.filter((giver) => this.#mayGive(giver, node, now))
         const giver = may.find((one) => one.host === node.link?.from) ?? may.at(-1)
         if (giver !== undefined) free.splice(free.indexOf(giver), 1)
         const wanted = giver?.host ?? this.#headFor(node)
@@ -478,6 +487,7 @@ export class ChainPlan {
     node.link = { epoch: this.#epoch, from, since: now, isUp: false, isUsed: false }
     node.idleAt = now
     node.wasAsked = false
+    node.taken.clear()
     this.#links.set(this.#epoch, { from, to: node.host })
     orders.push({ kind: 'link', epoch: this.#epoch, from, to: node.host })
   }
