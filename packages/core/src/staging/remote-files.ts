@@ -6,11 +6,11 @@ import type { CallOptions } from '../ports/scheduler.js'
 import type { FileWatch, SiteFiles, SmallFile } from '../ports/site-files.js'
 import { byteName, insideName } from '../util/byte-names.js'
 import { shellQuote } from '../util/shell-quote.js'
+import { TAR_END, tarHeader, tarPadding } from '../util/tar-write.js'
 import { unknownVariable } from './local-files.js'
 import { RemoteWatch } from './remote-watch.js'
 import { exchange, makeToken, silentError, siteError } from './site-shell.js'
 import { type TarEntry, TarReader } from './tar-read.js'
-import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
 /** Small files are small: more than this is a mistake. */
 const MOST_READ_BYTES = 64 << 20

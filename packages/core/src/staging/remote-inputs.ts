@@ -6,9 +6,9 @@ import type { Clock } from '../ports/clock.js'
 import type { ProcessBackend } from '../ports/process-backend.js'
 import { byteName } from '../util/byte-names.js'
 import { shellQuote } from '../util/shell-quote.js'
+import { TAR_END, tarHeader, tarPadding } from '../util/tar-write.js'
 import { LINKED_FROM_BYTES, type PlacedInput } from './placed-input.js'
 import { exchange, makeToken, siteError } from './site-shell.js'
-import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
 const PIECE_BYTES = 1 << 18
 const TIMEOUT_MS = 180_000

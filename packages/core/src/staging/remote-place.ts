@@ -9,13 +9,13 @@ import type { FetchedAttempt, FetchOutcome, SitePlace, StagedAttempt } from '../
 import { byteName } from '../util/byte-names.js'
 import { WORKING_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
+import { TAR_END, tarHeader, tarPadding } from '../util/tar-write.js'
 import { FetchPatterns } from './fetch-patterns.js'
 import { alreadyHome, HomeSink } from './home-sink.js'
 import type { PlacedInput } from './placed-input.js'
 import { bringInputs, type KeyedInput, keyInputs } from './remote-inputs.js'
 import { exchange, makeToken, siteError } from './site-shell.js'
 import { controlBlock, TarReader } from './tar-read.js'
-import { TAR_END, tarHeader, tarPadding } from './tar-write.js'
 
 /** Directories that one command is asked for. */
 const PER_COMMAND = 100

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { byteName, insideName, pathBelow } from '../../src/util/byte-names.js'
 import { PosixCksum } from '../../src/staging/posix-cksum.js'
 import { type TarEntry, TarReader, type TarSink } from '../../src/staging/tar-read.js'
-import { TAR_END, tarHeader, tarPadding } from '../../src/staging/tar-write.js'
+import { TAR_END, tarHeader, tarPadding } from '../../src/util/tar-write.js'
 import { scratch } from './files-bed.js'
 
 class Seen implements TarSink {

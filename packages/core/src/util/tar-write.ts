@@ -1,4 +1,4 @@
-import type { ByteName } from '../util/byte-names.js'
+import type { ByteName } from './byte-names.js'
 
 const BLOCK = 512
 /** The largest size that eleven octal digits hold. */
