@@ -22,12 +22,21 @@ export function globHere(pattern: ByteName): ByteName[] {
     const expression = expressionOf(part)
     found = found.flatMap((path) =>
       namesIn(path)
-        .filter((name) => (part.startsWith('.') || !name.startsWith('.')) && expression.test(characters(name)))
+        .filter((name) => fits(part, expression, name))
         .sort()
         .map((name) => `${path}/${name}`),
     )
   }
   return found.filter((path) => existsSync(Buffer.from(path, 'latin1')))
+}
+
+/** Whether a name is one of those that one part of a pattern, between slashes, stands for. */
+export function fitsPattern(part: ByteName, name: ByteName): boolean {
+  return fits(part, expressionOf(part), name)
+}
+
+function fits(part: ByteName, expression: RegExp, name: ByteName): boolean {
+  return (part.startsWith('.') || !name.startsWith('.')) && expression.test(characters(name))
 }
 
 function namesIn(path: ByteName): ByteName[] {
@@ -47,12 +56,15 @@ function characters(name: ByteName): string {
 
 /** @source glob(7) */
 function expressionOf(part: ByteName): RegExp {
-  const text = characters(part).replace(/\\(.)|\[(!|\^)?(\]?[^\]]*)\]|[\s\S]/gu, (all, escaped?: string, not?: string, set?: string) => {
-    if (escaped !== undefined) return literal(escaped)
-    if (set !== undefined) return `[${not === undefined ? '' : '^'}${setOf(set)}]`
-    if (all === '*') return '.*'
-    return all === '?' ? '.' : literal(all)
-  })
+  const text = characters(part).replace(
+    /\\(.)|\[(!|\^)?(\]?(?:\[:\w+:\]|[^\]])*)\]|[\s\S]/gu,
+    (all, escaped?: string, not?: string, set?: string) => {
+      if (escaped !== undefined) return literal(escaped)
+      if (set !== undefined) return `[${not === undefined ? '' : '^'}${setOf(set)}]`
+      if (all === '*') return '.*'
+      return all === '?' ? '.' : literal(all)
+    },
+  )
   try {
     return new RegExp(`^${text}$`, 'su')
   } catch {
@@ -70,7 +82,7 @@ function setOf(set: string): string {
     lower: '\\p{Ll}',
     space: '\\s',
   }
-  return set.replaceAll(/\[:(\w+):|[\\\][^&]/g, (all, name?: string) => (name === undefined ? `\\${all}` : (classes[name] ?? '')))
+  return set.replaceAll(/\[:(\w+):\]|[\\\][^&]/g, (all, name?: string) => (name === undefined ? `\\${all}` : (classes[name] ?? '')))
 }
 
 function literal(character: string): string {

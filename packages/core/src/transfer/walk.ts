@@ -1,4 +1,4 @@
-import { accessSync, type BigIntStats, constants, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { type BigIntStats, closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError, messageOf, systemCodeOf, TransferError } from '../errors.js'
@@ -60,7 +60,7 @@ class Walk implements Walked {
   readonly #problems: Problem[] = []
   readonly #policy: CopyPolicy
   readonly #signal: AbortSignal | undefined
-  readonly #isRoot = process.getuid?.() === 0
+  readonly #isRoot = process.geteuid?.() === 0
   #turn = performance.now()
 
   constructor(policy: CopyPolicy, signal: AbortSignal | undefined) {
@@ -187,7 +187,8 @@ class Walk implements Walked {
   #mayRead(mode: number, path: ByteName): boolean {
     if (this.#isRoot || (mode & 0o444) === 0o444) return true
     try {
-      accessSync(bytes(path), constants.R_OK)
+      // access(2) would ask for the user who started the program, not for the one that it is.
+      closeSync(openSync(bytes(path), constants.O_RDONLY | constants.O_NONBLOCK))
       return true
     } catch {
       return false
