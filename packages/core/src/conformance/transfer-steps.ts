@@ -154,7 +154,7 @@ export async function soon<T>({ lab }: TransferWorld, promise: PromiseLike<T>, w
 export const content = (size: number): Buffer => randomBytes(size)
 
 /** What is written where a driver is slowed down: long enough for several reports of progress. */
-const SLOW_BYTES = 1_500_000
+const SLOW_BYTES = 900_000
 /** Enough that a driver that cannot be slowed down is still at it when it is disturbed, mostly. */
 const MANY_BYTES = 48_000_000
 
@@ -168,7 +168,7 @@ export interface Slowness {
 /** How a transfer is made to last long enough to be disturbed. */
 export function slowly({ supports }: TransferWorld): Slowness {
   return supports.limit === true
-    ? { size: SLOW_BYTES, options: { limit: SLOW_BYTES * 1.5 }, isSure: true }
+    ? { size: SLOW_BYTES, options: { limit: SLOW_BYTES * 2 }, isSure: true }
     : { size: MANY_BYTES, options: {}, isSure: false }
 }
 
