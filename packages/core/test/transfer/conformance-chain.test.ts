@@ -3,6 +3,6 @@ import { ALL_TRANSFER_PROMISES, conformsOverSsh } from './ssh-conformance.js'
 
 conformsOverSsh({
   name: 'ChainTransfer',
-  make: ({ context }) => new ChainTransfer(context),
+  make: (context) => new ChainTransfer(context),
   supports: { ...ALL_TRANSFER_PROMISES, get: false },
 })

@@ -4,6 +4,6 @@ import { ALL_TRANSFER_PROMISES, conformsOverSsh } from './ssh-conformance.js'
 
 conformsOverSsh({
   name: 'StarTransfer with sftp',
-  make: ({ context }) => new StarTransfer(context, { name: 'sftp', mover: new SftpMover() }),
+  make: (context) => new StarTransfer(context, { name: 'sftp', mover: new SftpMover() }),
   supports: ALL_TRANSFER_PROMISES,
 })

@@ -1,14 +1,15 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
+import { type SshHosts, sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import { registerTransfers } from '../../src/conformance/index.js'
 import type { ConnectionOptions } from '../../src/model/connection.js'
 import type { Transfer, TransferSupports } from '../../src/ports/transfer.js'
-import { makeSshLab, type SshLab } from './transfer-lab.js'
+import type { TransferContext } from '../../src/transfer/context.js'
+import { makeSshLab } from './transfer-lab.js'
 
 export interface SshSubject {
   /** A sentence without its end. */
   readonly name: string
-  readonly make: (lab: SshLab) => Transfer | Promise<Transfer>
+  readonly make: (context: TransferContext, bed: SshHosts) => Transfer | Promise<Transfer>
   readonly supports: Partial<TransferSupports>
   readonly connection?: ConnectionOptions
   /** Why it cannot be tried here. */
@@ -23,7 +24,7 @@ export function conformsOverSsh({ name, make, supports, connection, missing }: S
     const lab = makeSshLab(connection)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())
-    registerTransfers({ test, subject: async () => await make(lab), lab, supports })
+    registerTransfers({ test, subject: async () => await make(lab.context, lab.bed), lab, supports })
   })
 }
 
