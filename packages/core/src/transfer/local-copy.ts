@@ -75,19 +75,19 @@ async function copyPieces(input: LocalCopyInput, handle: FileHandle): Promise<st
     signal.throwIfAborted()
     const content = await source.read(index, at, pieceBytes, piece)
     hash.update(content)
-    if (there !== undefined && at + content.length <= right) {
-      const { bytesRead } = await handle.read(there, 0, content.length, at)
-      if (bytesRead === content.length && there.compare(content, 0, bytesRead, 0, bytesRead) === 0) {
-        onBytes(content.length, false)
-        continue
-      }
+    let same = 0
+    if (there !== undefined && at < right) {
+      const { bytesRead } = await handle.read(there, 0, Math.min(content.length, right - at), at)
+      if (content.compare(there, 0, bytesRead, 0, bytesRead) === 0) same = bytesRead
+      // From the first difference on, nothing of it is trusted.
+      if (same < content.length) right = 0
+      onBytes(same, false)
     }
-    right = 0
-    await pace.take(content.length, signal)
-    for (let done = 0; done < content.length; ) {
+    await pace.take(content.length - same, signal)
+    for (let done = same; done < content.length; ) {
       done += (await handle.write(content, done, content.length - done, at + done)).bytesWritten
     }
-    onBytes(content.length, true)
+    onBytes(content.length - same, true)
   }
   return hash.digest('hex')
 }

@@ -73,11 +73,24 @@ function makeTarget(directory: ByteName, create: boolean): void {
         data: { directory: said },
       })
     }
-    mkdirSync(path, { recursive: true })
+    makeFolders(directory)
   } catch (error) {
     // What Node says when a file is on the way.
     if (systemCodeOf(error) === 'ENOTDIR' || systemCodeOf(error) === 'EEXIST') throw notADirectory(said, error)
     throw targetError(error, `The directory ${said} cannot be made or entered`)
+  }
+}
+
+/** Not by `recursive`, which says ENOENT where the file system is read-only. */
+function makeFolders(directory: ByteName): void {
+  try {
+    mkdirSync(Buffer.from(directory, 'latin1'))
+  } catch (error) {
+    const code = systemCodeOf(error)
+    if (code === 'EEXIST' && statSync(Buffer.from(directory, 'latin1')).isDirectory()) return
+    if (code !== 'ENOENT' || directory === '/') throw error
+    makeFolders(directory.slice(0, directory.lastIndexOf('/')) || '/')
+    mkdirSync(Buffer.from(directory, 'latin1'))
   }
 }
 

@@ -74,7 +74,7 @@ export function pathIn(target: Buffer, name: ByteName): Buffer {
 }
 
 /** Why an entry has no place in the target directory. Lists come from other hosts, too. */
-function faultOfName(
+export function faultOfName(
   entry: ManifestEntry,
   names: ReadonlySet<ByteName>,
   folders: ReadonlyMap<ByteName, unknown>,
@@ -88,7 +88,7 @@ function faultOfName(
   return folder !== '' && !folders.has(folder) ? 'its directory is not in the list' : undefined
 }
 
-function folderOf(name: ByteName): ByteName {
+export function folderOf(name: ByteName): ByteName {
   return name.slice(0, Math.max(0, name.lastIndexOf('/')))
 }
 
