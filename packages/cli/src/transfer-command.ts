@@ -114,7 +114,7 @@ export abstract class TransferCommand extends CahierCommand {
     for await (const result of action) {
       if (action.errorReason !== undefined) break
       this.#begun = true
-      if (this.jsonEnabled()) this.logJson(result)
+      if (this.jsonEnabled()) this.logJson({ ...result, seconds: Math.round(result.seconds * 1000) / 1000 })
     }
     await action.wait()
     clearInterval(refresh)
@@ -166,16 +166,17 @@ export abstract class TransferCommand extends CahierCommand {
     const words = { formatBytes: core.formatBytes, foldHosts: core.foldHosts, explain }
     const { results } = action
     this.log(formatResults(results, words, terminalWidth()))
-    for (const { via, why } of action.choices) this.logToStderr(`${via}: ${why}`)
+    // Of one host there is nothing to choose.
+    for (const { via, why } of counts.hosts > 1 ? action.choices : action.choices.slice(1)) this.logToStderr(`via ${via}: ${why}`)
     for (const line of [...formatLeftOut(results, words), ...formatTransferFaults(results, words)]) this.logToStderr(line)
     if (counts.hosts > 1 && counts.failed + counts.unreachable > 0) this.logToStderr(formatTransferEnd(counts))
     if (resume && results.some(wasCut)) this.logToStderr('What came of unfinished files is kept: the same command goes on from there.')
   }
 }
 
-function wasCut({ outcome, error }: TransferResult): boolean {
-  return (
-    outcome === 'unreachable' ||
-    (outcome === 'failed' && ['E_ABORTED', 'E_COPY_LOST', 'E_COPY_STALLED', 'E_CONNECTION_LOST'].includes(error?.code ?? ''))
-  )
+/** Something came and is not placed yet. */
+function wasCut({ bytes, error }: TransferResult): boolean {
+  return bytes > 0 && CUT.has(error?.code ?? '')
 }
+
+const CUT = new Set(['E_ABORTED', 'E_COPY_LOST', 'E_COPY_STALLED', 'E_CONNECTION_LOST'])

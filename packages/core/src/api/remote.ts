@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from '../model/connection.js'
+import type { ProcessBackend } from '../ports/process-backend.js'
 import { type ActionOptions, ProcessesAction } from './action.js'
 import { checkConcurrency } from './actions.js'
 import { type CommandValues, fillCommand, parseCommand } from './command-values.js'
@@ -21,6 +22,8 @@ export interface RemoteOptions extends ActionOptions {
   readonly connection?: ConnectionOptions | undefined
   /** Given to every process, or made for each. Its `timeout` is the limit of one host; that of the action is for all together. */
   readonly process?: SshProcessOptions | ((host: Host, index: number) => SshProcessOptions) | undefined
+  /** How processes are started on each host, instead of one ssh connection to it: a tree of taktuk, for example. Who makes it ends it. */
+  readonly backend?: ((host: Host) => ProcessBackend) | undefined
   /** Hosts at a time; default 64. */
   readonly concurrency?: number | undefined
   /** What `@name` stands for in host sets, instead of the groups of the configuration. */
@@ -77,6 +80,7 @@ function makeProcesses(command: string | readonly string[], hosts: readonly Host
     const shell = given.shell?.slice(given.shell.lastIndexOf('/') + 1)
     const posix = connectionOf(connection).runner !== 'raw' && (shell === undefined || POSIX_SHELLS.test(shell))
     const text = places === undefined || values === undefined ? command : fillCommand(places, values, host, index, { posix })
-    return new SshProcess(text, host, { ...given, connection })
+    const backend = given.backend ?? options.backend?.(host)
+    return new SshProcess(text, host, { ...given, connection, ...(backend === undefined ? {} : { backend }) })
   })
 }

@@ -159,13 +159,19 @@ export abstract class TransferAction extends Action<never> {
   #take(position: number, { host: _, ...result }: TransferResult, isTold = false): void {
     if (this.#results[position] !== undefined) return
     const host = String(this.hosts[position])
-    const own: TransferResult = { host, ...result }
+    const own: TransferResult = { host, ...result, ...this.#lateness(result) }
     this.#results[position] = own
     this.#endDates[position] = new Date()
     const { outcome, bytes, files, seconds, via, error } = own
     if (isGood(own)) processLogger().debug({ host, outcome, bytes, files, seconds, via }, 'files copied')
     else if (!isTold) processLogger().warn({ host, outcome, via, code: error?.code, reason: error?.message }, 'files not copied')
     this.#completed.push(own)
+  }
+
+  /** Drivers only know that it was given up. */
+  #lateness({ error }: Pick<TransferResult, 'error'>): Pick<TransferResult, 'error'> {
+    if (!this.timedOut || error?.code !== 'E_ABORTED') return {}
+    return { error: { ...error, message: 'the time limit of the transfer has passed' } }
   }
 
   /** Every host has a result in the end, whatever happened. */

@@ -21,7 +21,7 @@ export interface AutoSettings {
 }
 
 /** In this order hosts that cannot do what was chosen are tried again. */
-const FALLBACKS: readonly string[] = ['scp', 'sftp', 'cat']
+const FALLBACKS: readonly string[] = ['sftp', 'scp', 'cat']
 /** The way does not exist there; nothing was moved. */
 const CANNOT = new Set(['E_AGENT', 'E_NOT_SUPPORTED'])
 

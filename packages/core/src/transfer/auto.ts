@@ -12,7 +12,7 @@ export interface TransferFacts {
 }
 
 export interface TransferChoice {
-  readonly via: 'local' | 'scp' | 'sftp' | 'chain'
+  readonly via: 'local' | 'sftp' | 'chain'
   /** In words, for people. */
   readonly why: string
 }
@@ -26,17 +26,18 @@ export const BROADCAST_SPARES_BYTES = 4_000_000
  * Chooses how files move.
  *
  * A star sends everything once to each host, through the one cable of this machine; a chain sends it once, and every host passes it on
- * while it comes in. So the choice depends on what the chain spares: the bytes to all hosts but one.
+ * while it comes in. So the choice depends on what the chain spares: the bytes to all hosts but one. The star is sftp: it goes on in the
+ * middle of a file, and is no slower than scp.
  */
 export function chooseTransfer({ direction, hosts, bytes, broadcast = false }: TransferFacts): TransferChoice {
   if (hosts === 0) return { via: 'local', why: 'everything is on this machine' }
   if (direction === 'get') return { via: 'sftp', why: hosts === 1 ? 'from one host' : `from ${hosts} hosts, each has files of its own` }
-  if (hosts === 1) return { via: 'scp', why: 'to one host' }
+  if (hosts === 1) return { via: 'sftp', why: 'to one host' }
   const what = bytes === undefined ? 'files' : formatBytes(bytes)
   const spared = (bytes ?? 0) * (hosts - 1)
   const enough = broadcast ? BROADCAST_SPARES_BYTES : CHAIN_SPARES_BYTES
   if (spared >= enough) {
-    return { via: 'chain', why: `${what} to ${hosts} hosts (scp would send ${formatBytes((bytes ?? 0) * hosts)} from here)` }
+    return { via: 'chain', why: `${what} to ${hosts} hosts (sftp would send ${formatBytes((bytes ?? 0) * hosts)} from here)` }
   }
-  return { via: 'scp', why: `${what} to ${hosts} hosts, too little for a chain to be faster` }
+  return { via: 'sftp', why: `${what} to ${hosts} hosts, too little for a chain to be faster` }
 }

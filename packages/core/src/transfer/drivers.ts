@@ -36,6 +36,8 @@ async function makeMover(via: string): Promise<Pick<StarSettings, 'mover' | 'res
       return { mover: new (await import('./sftp.js')).SftpMover() }
     case 'rsync':
       return { mover: new (await import('./rsync.js')).RsyncMover() }
+    case 'cat':
+      return { mover: new (await import('./cat.js')).CatMover() }
     default:
       throw new ConfigError('E_NOT_SUPPORTED', `there is no transfer ${via}`)
   }
