@@ -11,6 +11,7 @@ export {
   waitAll,
   waitAny,
 } from './api/actions.js'
+export { type AdapterHostOptions, adapterHost } from './api/adapter-host.js'
 export { Broadcast } from './api/broadcast.js'
 export {
   type CampaignDefinition,
@@ -158,7 +159,7 @@ export type { CopyOptions, FileFailure, LeftOut, TransferOutcome, TransferResult
 export type { AdapterDiagnosis, AdapterKind, AdapterListing, AdapterSources } from './plugins/adapter-registry.js'
 export { AdapterRegistry } from './plugins/adapter-registry.js'
 export type { AdapterOrigin, PackageRoot } from './plugins/packages.js'
-export type { AdapterModule } from './ports/adapter.js'
+export type { AdapterHost, AdapterModule } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
 export type { Logger } from './ports/logger.js'
 export type { ProcessBackend } from './ports/process-backend.js'

@@ -14,6 +14,9 @@ export {
   TransferError,
 } from './errors.js'
 export { type BatchOptions, batchOptionFields } from './model/batch-options.js'
+export type { Connection, ConnectionOptions } from './model/connection.js'
+export type { HostSpec } from './model/host.js'
+export { formatHost } from './model/host.js'
 export type {
   DependencyKind,
   ExitRecord,
@@ -34,6 +37,17 @@ export type { CopyPolicy, FileFailure, LeftOut, TransferOutcome, TransferResult,
 export type { AdapterHost, AdapterModule } from './ports/adapter.js'
 export { ADAPTER_API } from './ports/adapter.js'
 export type { Clock } from './ports/clock.js'
+export type {
+  CommandChannel,
+  CommandEnd,
+  CommonChannel,
+  Fleet,
+  FleetKit,
+  FleetMember,
+  FleetTool,
+  HostWay,
+  SshClient,
+} from './ports/fleet.js'
 export type { Logger } from './ports/logger.js'
 export type { ProcessBackend, RunningProcess, StartOptions, StopOptions } from './ports/process-backend.js'
 export type { AdoptedJob, CallOptions, CancelOutcome, Scheduler, SchedulerSupports, SchedulerTiming } from './ports/scheduler.js'

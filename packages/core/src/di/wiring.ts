@@ -15,6 +15,7 @@ import { RemoteFiles } from '../staging/remote-files.js'
 import { systemClock } from '../system/clock.js'
 import { silentLogger } from '../system/log.js'
 import { LiquidRenderer } from '../template/liquid-renderer.js'
+import { makeFleetKit } from './fleet-kit.js'
 import { Scope, token } from './scope.js'
 import { SiteScheduler } from './site-scheduler.js'
 
@@ -89,17 +90,7 @@ export function campaignScope(program: Scope, options: CampaignServices): Scope 
     .bind(SITE_FILES, [SITE, backend, CLOCK], (used, started, clock) =>
       sharesFiles(used) ? new LocalFiles({ clock }) : new RemoteFiles({ processes: started, clock }),
     )
-    .bind(
-      ADAPTER_HOST,
-      [backend, SITE_FILES, CLOCK, LOG],
-      (started, files, clock, journal): AdapterHost => ({
-        processes: started,
-        files,
-        clock,
-        log: journal,
-        batchScheduler: (dialect, own) => new BatchScheduler({ dialect, options: own, processes: started, files, clock, log: journal }),
-      }),
-    )
+    .bind(ADAPTER_HOST, [backend, SITE_FILES, CLOCK, LOG], lend)
     .bind(
       SCHEDULER,
       [SITE, ADAPTERS, ADAPTER_HOST],
@@ -107,4 +98,21 @@ export function campaignScope(program: Scope, options: CampaignServices): Scope 
     )
   scope.check()
   return scope
+}
+
+/** What core lends to an adapter that is used without a site: everything is of this machine. */
+export function adapterHost(given: { readonly log?: Logger | undefined; readonly processes?: ProcessBackend | undefined }): AdapterHost {
+  const { log = silentLogger, processes = new LocalBackend() } = given
+  return lend(processes, new LocalFiles({ clock: systemClock }), systemClock, log)
+}
+
+function lend(processes: ProcessBackend, files: SiteFiles, clock: Clock, log: Logger): AdapterHost {
+  return {
+    processes,
+    files,
+    clock,
+    log,
+    batchScheduler: (dialect, options) => new BatchScheduler({ dialect, options, processes, files, clock, log }),
+    fleet: makeFleetKit({ processes, clock, log }),
+  }
 }

@@ -10,5 +10,5 @@ export const OFFICIAL_ADAPTERS: Readonly<Record<string, OfficialAdapter>> = {
   'scheduler/slurm': { package: '@cahier/adapter-slurm', written: true },
   'scheduler/oar': { package: '@cahier/adapter-oar-g5k', written: false },
   'scheduler/loadleveler': { package: '@cahier/adapter-loadleveler', written: false },
-  'transfer/taktuk': { package: '@cahier/transfer-taktuk', written: false },
+  'transfer/taktuk': { package: '@cahier/transfer-taktuk', written: true },
 }
