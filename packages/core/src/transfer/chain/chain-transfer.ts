@@ -1,19 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { ConfigError } from '../../errors.js'
+import { ConfigError, isCampaignError } from '../../errors.js'
 import type { CopyPolicy, TransferResult } from '../../model/transfer.js'
 import type { Transfer, TransferCall, TransferEnd, TransferRequest } from '../../ports/transfer.js'
 import { settlesWithin } from '../../util/async.js'
 import { AgentPlace } from '../agent-place.js'
 import type { TransferContext } from '../context.js'
+import { openFarSide } from '../far-side.js'
 import { HostAgent } from '../host-agent.js'
 import { LocalTransfer } from '../local.js'
 import { contentSize, partsId } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
 import { Pace } from '../pace.js'
+import type { Place } from '../place.js'
 import { nameOfEnd, reach } from '../reach.js'
 import { LocalSource } from '../source.js'
 import { localVerdicts } from '../source-verdicts.js'
-import { type Copied, copyOnce, type SourceVerdict } from '../star-copy.js'
+import { type Copied, type CopySides, copyOnce, type SourceVerdict } from '../star-copy.js'
 import { copiedResult, failedResult, inRounds } from '../star-host.js'
 import { StarWatch } from '../star-watch.js'
 import { type Walked, walkSources } from '../walk.js'
@@ -30,6 +32,8 @@ export interface ChainOptions {
   readonly patienceMs?: number | undefined
   /** `given`: waits for all hosts, and links them in their order. Default: whoever is there first is first. */
   readonly order?: 'given' | undefined
+  /** What may look after the files of a host; default: all. One without an agent, Python or Perl, is served by itself. */
+  readonly kinds?: readonly ('py' | 'pl' | 'sh')[] | undefined
 }
 
 const HOP = ['ssh', '-o', 'BatchMode=yes']
@@ -75,11 +79,14 @@ export class ChainTransfer implements Transfer {
   readonly #context: TransferContext
   readonly #settings: ChainSettings
   readonly #order: 'given' | undefined
+  readonly #kinds: readonly ('py' | 'pl' | 'sh')[]
 
-  constructor(context: TransferContext, { over = 'tcp', hopCommand = HOP, patienceMs = PATIENCE_MS, order }: ChainOptions = {}) {
+  constructor(context: TransferContext, options: ChainOptions = {}) {
+    const { over = 'tcp', hopCommand = HOP, patienceMs = PATIENCE_MS, order, kinds = ['py', 'pl', 'sh'] } = options
     this.#context = context
     this.#settings = { over, hopCommand, patienceMs }
     this.#order = order
+    this.#kinds = kinds
   }
 
   async put(request: TransferRequest, call: TransferCall = {}): Promise<readonly TransferResult[]> {
@@ -138,51 +145,84 @@ export class ChainTransfer implements Transfer {
     watch.phase('connecting')
     const reached = await reach(this.#context, end, watch.signal)
     work.isReached = true
-    const agent = await HostAgent.start(reached, { signal: watch.signal })
+    const agent = await this.#startAgent(reached, watch.signal)
+    if (agent === undefined) return await this.#copyAlone(work, policy, reached)
     try {
-      return await this.#copyTo(work, policy, agent, reached)
+      return await this.#copyInChain(work, policy, agent, reached)
     } finally {
       // What was said is said: a host that does not let go holds up nobody.
       await settlesWithin(agent[Symbol.asyncDispose](), FAREWELL_MS)
     }
   }
 
-  async #copyTo({ job, end, index, watch }: Work, policy: CopyPolicy, agent: HostAgent, reached: ReachedHost): Promise<Copied> {
-    const { walked, source, order } = job
-    const { manifest, paths } = walked
+  /** @returns undefined where only a shell can do it */
+  async #startAgent(reached: ReachedHost, signal: AbortSignal): Promise<HostAgent | undefined> {
+    const kinds = this.#kinds.filter((kind) => kind !== 'sh')
+    if (kinds.length === 0) return undefined
+    try {
+      return await HostAgent.start(reached, { signal, kinds })
+    } catch (error) {
+      if (!isCampaignError(error) || error.code !== 'E_AGENT' || !this.#kinds.includes('sh')) throw error
+      return undefined
+    }
+  }
+
+  /** Without an agent it can give nothing on, and get nothing from others. */
+  async #copyAlone(work: Work, policy: CopyPolicy, reached: ReachedHost): Promise<Copied> {
+    const { job, index, watch } = work
+    job.order?.pass(index)
+    const { CatMover } = await import('../cat.js')
+    const far = await openFarSide(reached, ['sh'], watch.signal)
+    const mover = new CatMover()
+    try {
+      const move: CopySides['move'] = (files, parts, options) => mover.send(reached, files, parts, options)
+      return await copyOnce({ ...this.#sides(work, policy, far.place), move }, watch)
+    } finally {
+      await settlesWithin(Promise.resolve(far[Symbol.asyncDispose]()), FAREWELL_MS)
+    }
+  }
+
+  async #copyInChain(work: Work, policy: CopyPolicy, agent: HostAgent, reached: ReachedHost): Promise<Copied> {
+    const { job, index, watch } = work
+    const { source, order } = job
     await using place = new AgentPlace(agent)
     let stream: Stream | undefined
-    return await copyOnce(
-      {
-        manifest,
-        paths,
-        policy,
-        place,
-        directory: end.directory,
-        partsId: partsId(manifest, nameOfEnd(end) ?? ''),
-        seed: false,
-        isChecked: true,
-        ...localVerdicts(source, watch),
-        prepare: () => undefined,
-        move: async (files, _parts, options) => {
-          const indexes = files.map((file) => file.index)
-          stream = this.#streamOf(job, indexes)
-          let have = files.reduce((sum, file) => sum + file.offset, 0)
-          const onHave = (bytes: number): void => {
-            options.onBytes(bytes - have)
-            have = bytes
-          }
-          await stream.run.receive({ agent, reached, signal: options.signal, onHave }, indexes, order && (() => order.enter(index)))
-          return new Map()
-        },
-        verdicts: async (indexes) => {
-          if (stream === undefined) return new Map()
-          stream.changed ??= source.changed()
-          return verdictsOf(source, indexes, await stream.changed)
-        },
+    const sides: CopySides = {
+      ...this.#sides(work, policy, place),
+      isChecked: true,
+      prepare: () => undefined,
+      move: async (files, _parts, options) => {
+        const indexes = files.map((file) => file.index)
+        stream = this.#streamOf(job, indexes)
+        let have = files.reduce((sum, file) => sum + file.offset, 0)
+        const onHave = (bytes: number): void => {
+          options.onBytes(bytes - have)
+          have = bytes
+        }
+        await stream.run.receive({ agent, reached, signal: options.signal, onHave }, indexes, order && (() => order.enter(index)))
+        return new Map()
       },
-      watch,
-    )
+      verdicts: async (indexes) => {
+        if (stream === undefined) return new Map()
+        stream.changed ??= source.changed()
+        return verdictsOf(source, indexes, await stream.changed)
+      },
+    }
+    return await copyOnce(sides, watch)
+  }
+
+  #sides({ job, end, watch }: Work, policy: CopyPolicy, place: Place): Omit<CopySides, 'move'> {
+    const { manifest, paths } = job.walked
+    return {
+      manifest,
+      paths,
+      policy,
+      place,
+      directory: end.directory,
+      partsId: partsId(manifest, nameOfEnd(end) ?? ''),
+      seed: false,
+      ...localVerdicts(job.source, watch),
+    }
   }
 
   #streamOf({ streams, walked, source, pace, request }: Job, indexes: readonly number[]): Stream {
