@@ -5,14 +5,14 @@ import { agentError, type HostAgent } from './host-agent.js'
 import { decodeManifest, decodeName, encodeName, type ManifestEntry } from './manifest.js'
 import type { Listed, RemoteSource } from './place.js'
 
-interface Problem {
+export interface Problem {
   readonly code: string
   readonly file: string
   readonly message: string
 }
 
 /** A file that was named, with all that is in it. */
-interface Tree {
+export interface Tree {
   readonly name: ByteName
   readonly path: ByteName
   readonly entries: { readonly entry: ManifestEntry; readonly path: ByteName }[]
@@ -75,7 +75,7 @@ export class AgentSource implements RemoteSource {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-function wantedPath(file: string | Uint8Array): ByteName {
+export function wantedPath(file: string | Uint8Array): ByteName {
   const path = typeof file === 'string' ? byteName(file) : Buffer.from(file).toString('latin1')
   if (path === '' || path.includes('\0')) {
     throw new ConfigError('E_ARGUMENT', `This is no name of a file: ${JSON.stringify(readableName(path))}`)
@@ -84,7 +84,7 @@ function wantedPath(file: string | Uint8Array): ByteName {
 }
 
 /** In the order of their names, each once. @throws ConfigError `E_ARGUMENT` for two with one name, and for none */
-function nameTrees(trees: readonly Tree[], as: string | undefined): Tree[] {
+export function nameTrees(trees: readonly Tree[], as: string | undefined): Tree[] {
   if (as !== undefined && trees.length > 1) {
     throw new ConfigError('E_ARGUMENT', `${trees.length} files cannot all be named ${as}`, {
       suggestions: ['Name one file, or leave "as" out'],
@@ -110,13 +110,13 @@ function nameTrees(trees: readonly Tree[], as: string | undefined): Tree[] {
   return [...named.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function renamed(entry: ManifestEntry, top: ByteName): ManifestEntry {
+export function renamed(entry: ManifestEntry, top: ByteName): ManifestEntry {
   const slash = entry.name.indexOf('/')
   const name = slash < 0 ? top : `${top}${entry.name.slice(slash)}`
   return name === entry.name ? entry : { ...entry, name }
 }
 
-function sourceError(problems: readonly Problem[], host: string): TransferError {
+export function sourceError(problems: readonly Problem[], host: string): TransferError {
   const said = problems.slice(0, NAMED_PROBLEMS).map(({ file, message }) => `${file}: ${message}`)
   if (problems.length > said.length) said.push(`and ${problems.length - said.length} more`)
   const codes = new Set(problems.map(({ code }) => code))

@@ -42,7 +42,7 @@ export async function openFarSide(reached: ReachedHost, kinds: readonly FarKind[
     const { SftpClient } = await import('./sftp-client.js')
     const { SftpPlace } = await import('./sftp-place.js')
     const { SftpSource } = await import('./sftp-source.js')
-    const client = await SftpClient.start(reached.pooled, { signal })
+    const client = await startFreely((until) => SftpClient.start(reached.pooled, { signal: until }), signal)
     return farSide('sftp', new SftpPlace(client), new SftpSource(client), { closing: client, heard: () => client.heard })
   }
   if (reason !== undefined) throw reason
@@ -56,7 +56,20 @@ async function openAgent(reached: ReachedHost, kinds: readonly ('py' | 'pl')[], 
   const { AgentPlace } = await import('./agent-place.js')
   const { AgentSource } = await import('./agent-source.js')
   const agent = await HostAgent.start(reached, { signal, kinds })
-  return farSide(agent.kind, new AgentPlace(agent), new AgentSource(agent), { closing: agent })
+  return farSide(agent.kind, new AgentPlace(agent), new AgentSource(agent), { closing: agent, heard: () => agent.heard })
+}
+
+/** The signal ends the start and not what was started: whoever gives up has to tidy up with it. */
+async function startFreely<T>(start: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+  const controller = new AbortController()
+  const onAbort = (): void => controller.abort(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  try {
+    return await start(controller.signal)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }
 
 /** An account that is given a program whatever it asks for has none. */

@@ -72,6 +72,7 @@ export class HostAgent implements AsyncDisposable {
   #error: CampaignError | undefined
   #isEnding = false
   #isOver = false
+  #heard = performance.now()
 
   private constructor(start: StartedAgent) {
     this.host = start.host
@@ -105,6 +106,11 @@ export class HostAgent implements AsyncDisposable {
       suggestions: ['Install python3 or perl there'],
       data: { host, reasons },
     })
+  }
+
+  /** When it last said anything, in milliseconds of `performance.now`: it answers also while it is at work. */
+  get heard(): number {
+    return this.#heard
   }
 
   /** Why it is over; undefined as long as it is not. */
@@ -169,6 +175,7 @@ export class HostAgent implements AsyncDisposable {
   }
 
   #take(word: AgentWord): void {
+    this.#heard = performance.now()
     if (word.kind === 'event') {
       for (const listener of [...this.#listeners]) listener({ name: word.name, words: word.words })
       return

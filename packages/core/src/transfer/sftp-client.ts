@@ -111,6 +111,10 @@ export class SftpClient implements AsyncDisposable {
     }
   }
 
+  get isEnded(): boolean {
+    return this.#ended !== undefined
+  }
+
   /** Bytes of content of one request. */
   get readChunk(): number {
     return this.#readChunk

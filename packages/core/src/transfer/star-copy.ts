@@ -5,7 +5,7 @@ import { type ByteName, readableName } from '../util/byte-names.js'
 import { contentSize, type Manifest } from './manifest.js'
 import type { MovedFile, MoveFailures, MoveOptions } from './mover.js'
 
-import type { Arrived, Found, Opened, Place } from './place.js'
+import type { Arrived, Found, Opened, OpenInput, Place } from './place.js'
 
 /** So long a place may take to let go when the copy has failed: nobody may wait for a host that does not answer. */
 const FAREWELL_MS = 5_000
@@ -108,6 +108,15 @@ export async function copyOnce(sides: CopySides, watch: CopyWatch): Promise<Copi
     )
     throw error
   }
+}
+
+/**
+ * Removes what a copy has left for the next one, when its source has changed: then no later copy has the same list, and nobody would ever
+ * use it.
+ */
+export async function forgetParts(place: Place, input: OpenInput, signal: AbortSignal): Promise<void> {
+  await place.open({ ...input, policy: { ...input.policy, resume: false, checksum: false } }, signal)
+  await place.abandon({ keep: false })
 }
 
 /** Files whose content is not there, or not wholly. */

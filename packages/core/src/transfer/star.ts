@@ -1,3 +1,5 @@
+import type { ErrorCode } from '../error-codes.js'
+import { isCampaignError } from '../errors.js'
 import type { CopyPolicy, LeftOut, TransferResult } from '../model/transfer.js'
 import type { Transfer, TransferCall, TransferEnd, TransferRequest, TransferSupports } from '../ports/transfer.js'
 import { settlesWithin } from '../util/async.js'
@@ -12,7 +14,7 @@ import { Pace } from './pace.js'
 import { nameOfEnd, reach } from './reach.js'
 import { LocalSource } from './source.js'
 import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
-import { type Copied, copyOnce } from './star-copy.js'
+import { type Copied, copyOnce, forgetParts } from './star-copy.js'
 import { copiedResult, failedResult, inRounds } from './star-host.js'
 import { StarWatch } from './star-watch.js'
 import { type Walked, walkSources } from './walk.js'
@@ -34,6 +36,10 @@ export interface StarSettings {
 const CONCURRENCY = 16
 /** So long a host may take to let go. */
 const FAREWELL_MS = 5_000
+
+/** A program ended in the middle of its work. */
+const ENDED = new Set<ErrorCode>(['E_TRANSFER', 'E_COPY_LOST', 'E_STDIN', 'E_HOST_PROTOCOL'])
+const LOST_MS = 1_000
 
 type End = TransferEnd & { readonly host: NonNullable<TransferEnd['host']> }
 
@@ -130,19 +136,18 @@ export class StarTransfer implements Transfer {
     return result
   }
 
-  #put(work: Work, { manifest, paths, leftOut }: Walked, source: LocalSource): Promise<Copied> {
+  async #put(work: Work, { manifest, paths, leftOut }: Walked, source: LocalSource): Promise<Copied> {
     const { end, watch } = work
+    const input = { manifest, directory: end.directory, partsId: partsId(manifest, nameOfEnd(end) ?? '') }
     work.leftOut = leftOut
-    return inRounds(work.policy, this.#context.clock, watch, (policy) =>
+    const copied = await inRounds(work.policy, this.#context.clock, watch, (policy) =>
       this.#withFarSide(work, (reached, far) =>
         copyOnce(
           {
-            manifest,
+            ...input,
             paths,
             policy,
             place: far.place,
-            directory: end.directory,
-            partsId: partsId(manifest, nameOfEnd(end) ?? ''),
             seed: this.#mover.seed,
             move: (files, parts, options) => this.#mover.send(reached, files, parts, options),
             ...localVerdicts(source, watch),
@@ -151,6 +156,12 @@ export class StarTransfer implements Transfer {
         ),
       ),
     )
+    if (hasChanged(copied)) {
+      // When that fails, too, something useless stays there: no reason to call anything else a failure.
+      const forget = (_: ReachedHost, far: FarSide) => forgetParts(far.place, { ...input, policy: work.policy }, watch.signal)
+      await this.#withFarSide(work, forget).catch(() => {})
+    }
+    return copied
   }
 
   #get(work: Work, request: TransferRequest): Promise<Copied> {
@@ -161,27 +172,29 @@ export class StarTransfer implements Transfer {
         const { manifest, paths, leftOut } = await far.source.list(request.files, policy, watch.signal)
         work.leftOut = leftOut
         await using place = new LocalPlace()
-        return await copyOnce(
+        const input = { manifest, directory: end.directory, partsId: partsId(manifest, nameOfEnd(end) ?? '') }
+        const copied = await copyOnce(
           {
-            manifest,
+            ...input,
             paths,
             policy,
             place,
-            directory: end.directory,
-            partsId: partsId(manifest, nameOfEnd(end) ?? ''),
             seed: this.#mover.seed,
             move: (files, parts, options) => this.#mover.receive(reached, files, parts, options),
             ...remoteVerdicts(far.source, filesOf(manifest), policy, watch),
           },
           watch,
         )
+        if (hasChanged(copied)) await forgetParts(new LocalPlace(), { ...input, policy }, watch.signal).catch(() => {})
+        return copied
       }),
     )
   }
 
-  async #withFarSide(work: Work, use: (reached: ReachedHost, far: FarSide) => Promise<Copied>): Promise<Copied> {
+  async #withFarSide<T>(work: Work, use: (reached: ReachedHost, far: FarSide) => Promise<T>): Promise<T> {
     const { end, watch } = work
     watch.phase('connecting')
+    work.isReached = false
     const reached = await reach(this.#context, end, watch.signal)
     work.isReached = true
     watch.guard()
@@ -189,11 +202,24 @@ export class StarTransfer implements Transfer {
     watch.guard(far.heard)
     try {
       return await use(reached, far)
+    } catch (error) {
+      throw await reasonOf(error, reached)
     } finally {
       // What was said is said: a host that does not let go holds up nobody.
       await settlesWithin(Promise.resolve(far[Symbol.asyncDispose]()), FAREWELL_MS)
     }
   }
+}
+
+/** A program whose connection goes away ends, and that may be heard of first. */
+async function reasonOf(error: unknown, { pooled }: ReachedHost): Promise<unknown> {
+  if (!isCampaignError(error) || !ENDED.has(error.code)) return error
+  const { lost } = pooled.connection
+  return (await settlesWithin(lost, LOST_MS)) ? await lost : error
+}
+
+function hasChanged({ failures }: Copied): boolean {
+  return failures.some(({ code }) => code === 'E_SOURCE_CHANGED')
 }
 
 function isHost(end: TransferEnd): end is End {
