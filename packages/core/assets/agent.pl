@@ -34,7 +34,6 @@ for my $module (qw(Digest/SHA Time/HiRes Socket Fcntl Errno)) {
 
 our $LEASE = 60;
 our $PATIENCE = 10;
-our $LOCKED = 120;
 our $IN_THE_DOOR = 16;
 our $HEADER = 44;
 our $MOST_CHUNK = 64 << 20;
@@ -49,7 +48,7 @@ our ($in, $out, $heard, $ended) = ('', '', 0, 0);
 our ($request, $key, $umask);
 
 # What lies where: the target, its parts, the manifest, and of each entry what was found.
-our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, %final, $made_lock);
+our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, %final, %checked, $made_lock, $keeps_parts);
 # The stream: entries in order, where each begins, how long it is, what of it is there, digests at the ends of its chunks.
 our ($chunk, $total, $have, @order, @start, %streamed, $sha, $digests, $trusted, $whole, $told, $told_at, $failed);
 # The entry that is written to: its place in @order, its file, how much it still wants.
@@ -213,7 +212,7 @@ sub make_directories {
 }
 
 sub read_manifest {
-  my ($number, %known) = (0);
+  my $number = 0;
   (@kind, @mode, @time, @size, @name, @link) = ();
   for (split /\n/, $_[0]) {
     my ($kind, @words) = split / /;
@@ -222,9 +221,6 @@ sub read_manifest {
     my $time = shift @words;
     my $size = $kind eq 'f' ? shift @words : 0;
     my $name = unword(shift @words);
-    fail('E_ARGUMENT', "this name leads out of the directory: $name")
-      if $name eq '' || $name =~ m{^/} || $name =~ m{/\z} || $name =~ /\0/ || grep { $_ eq '..' || $_ eq '.' || $_ eq '' } split m{/}, $name, -1;
-    fail('E_ARGUMENT', "the same name twice: $name") if $known{$name}++;
     $kind[$number] = $kind;
     $mode[$number] = $mode & 07777;
     $time[$number] = $time + 0;
@@ -259,7 +255,7 @@ sub on_open {
     make_directories($path);
   }
   close_place(1) if defined $target;
-  $target = $path;
+  ($target, $keeps_parts) = ($path, $flags =~ /r/ ? 1 : 0);
   eval {
     my $lines = survey($id, $flags);
     # Nobody holds it: it was not needed.
@@ -271,30 +267,26 @@ sub on_open {
 
 sub survey {
   my ($id, $flags) = @_;
-  my (%absent, %blocked);
-  my ($needs, $room, $seeds) = (0, 0, 0);
-  @found = %new_top = %linked = %final = ();
+  my (%known, $needs);
+  my $room = 0;
+  # What was said of the directories of the list; in one that is not there nothing need be looked for.
+  my %folder = ('' => 's');
+  @found = %new_top = %linked = %final = %checked = ();
   for my $index (0 .. $#kind) {
     my $name = $name[$index];
     my $above = $name =~ m{^(.*)/[^/]*\z}s ? $1 : '';
-    if (exists $blocked{$above}) {
-      $found[$index] = $blocked{$above};
-      $blocked{$name} = $blocked{$above} if $kind[$index] eq 'd';
-      next;
-    }
+    my $inside = $folder{$above};
     my $state = 'n';
-    my @is = $absent{$above} ? () : look(at($index));
-    if (!@is) {
-      if (!$absent{$above} && $! != Errno::ENOENT()) {
-        $state = 'x ' . code_of($! + 0) . ' ' . word(at($index) . ": $!");
-        $blocked{$name} = $state;
-      } elsif ($kind[$index] eq 'd') {
-        $absent{$name} = 1;
-        $new_top{$name} = 1 if $above eq '';
-      }
-    } else {
-      $state = compare($index, $flags, \@is);
-      $blocked{$name} = $state if $kind[$index] eq 'd' && $state =~ /^x/;
+    if ("/$name/" =~ m{//|/\.\.?/|\0}) { $state = impossible('its name leads out of the target directory') }
+    elsif ($known{$name}++) { $state = impossible('another file of the list has its name') }
+    elsif ($name eq ".cahier-$id") { $state = impossible('its name is that of the folder in which files arrive') }
+    elsif (!defined $inside) { $state = impossible('its directory is not in the list') }
+    elsif ($inside ne 's') { $state = $inside }
+    elsif (my @is = look(at($index))) { $state = compare($index, $flags, \@is) }
+    elsif ($! != Errno::ENOENT()) { $state = 'x ' . code_of($! + 0) . ' ' . word(at($index) . ": $!") }
+    if ($kind[$index] eq 'd') {
+      $folder{$name} = $state;
+      $new_top{$name} = 1 if $above eq '' && $state eq 'n';
     }
     $found[$index] = $state;
     $needs = 1 if $state =~ /^[nh]/;
@@ -303,17 +295,18 @@ sub survey {
   open_parts($id, $flags);
   for my $index (0 .. $#kind) {
     next unless $kind[$index] eq 'f' && $found[$index] eq 'n';
-    my $bytes = $flags =~ /r/ ? part_size($index) : 0;
-    if ($bytes == 0 && $flags =~ /s/ && -f at($index)) {
-      $bytes = seed($index);
-      $seeds += $bytes;
-    }
+    my $bytes = part_size($index);
     $found[$index] = "p $bytes" if $bytes > 0;
     $room += $size[$index] - $bytes;
+    next if $bytes > 0 || $flags !~ /s/;
+    lstat at($index);
+    seed($index) if -f _;
   }
   check_room($room);
   return join '', map { "$_\n" } @found;
 }
+
+sub impossible { return 'x E_TARGET_KIND ' . word($_[0]) }
 
 # What is there, against what is to be there.
 sub compare {
@@ -323,8 +316,8 @@ sub compare {
   my $kind = $kind[$index];
   if ($kind eq 'd') {
     # What a link leads to is not ours to change.
-    $linked{$index} = 1 if $type == 0120000 && -d $path;
-    return 's' if $type == 0040000 || $linked{$index};
+    $linked{$name[$index]} = 1 if $type == 0120000 && -d $path;
+    return 's' if $type == 0040000 || $linked{$name[$index]};
     return 'x E_TARGET_KIND ' . word("$path is there, and is no directory");
   }
   return 'x E_TARGET_KIND ' . word("$path is a directory") if $type == 0040000;
@@ -341,15 +334,17 @@ sub compare {
 sub part_size {
   my $index = shift;
   my $bytes = -s "$parts/$index";
-  return 0 unless $bytes;
-  return $bytes if -f _ && $bytes <= $size[$index];
+  return 0 unless defined $bytes;
+  return $bytes if $bytes > 0 && -f _ && $bytes <= $size[$index];
   unlink "$parts/$index";
   return 0;
 }
 
+# Who does not send differences cannot go on with it.
 sub seed {
   my $index = shift;
   my ($done, $buffer) = (0, '');
+  open my $mark, '>:unix', "$parts/seeded";
   open my $from, '<:unix', at($index) or return 0;
   open my $to, '>:unix', "$parts/$index" or return 0;
   while ($done < $size[$index]) {
@@ -402,11 +397,9 @@ sub is_used {
   my ($host, $boot, $pid, $birth) = split ' ', $text;
   # Who has just made it writes into it at once.
   if ($text eq '') { my @is = stat $_[0]; return @is && abs(time - $is[9]) < 5 }
-  return 0 unless defined $birth && $pid =~ /^\d+\z/;
-  # Processes of another host that shares this file system cannot be seen from here, only that they touch it now and then.
-  if ($host ne word(host_name())) { my @is = stat $_[0]; return @is && time - $is[9] < $LOCKED }
-  return 0 if $boot ne boot_id();
-  return birth_of($pid) eq $birth if length birth_of($$);
+  # Who is on another host, or was on this one before it was started last, is not there.
+  return 0 unless defined $birth && $pid =~ /^\d+\z/ && $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
+  return length birth_of($pid) && ($birth eq '-' || birth_of($pid) eq $birth) if length birth_of($$);
   return kill 0, $pid;
 }
 
@@ -419,11 +412,11 @@ sub take_lock {
   fail_here("cannot write in $parts") unless defined $written && $written == length $text;
   close $file;
   for my $try (1 .. 3) {
-    if (link $own, $lock) { unlink $own; return $made_lock = now() }
+    if (link $own, $lock) { unlink $own; return $made_lock = 1 }
     my $errno = $! + 0;
     if ($errno != Errno::EEXIST()) {
       # No hard links here.
-      if (!-e $lock && rename $own, $lock) { return $made_lock = now() }
+      if (!-e $lock && rename $own, $lock) { return $made_lock = 1 }
       last;
     }
     my $text = whole_text($lock);
@@ -452,11 +445,12 @@ sub open_parts {
     fail('E_TARGET_DENIED', "$path is there already, and is no folder of ours");
   }
   take_lock();
-  if ($flags =~ /r/ && -d "$parts/t") {
+  my $keeps = $flags =~ /r/ && ($flags =~ /s/ || !-e "$parts/seeded");
+  if ($keeps && -d "$parts/t") {
     # What came as a stream is a part like any other now.
     for my $index (grep { $kind[$_] eq 'f' && $found[$_] =~ /^[nh]/ } 0 .. $#kind) { rename "$parts/t/$name[$index]", "$parts/$index" }
   }
-  remove_tree($parts, $flags =~ /r/ ? qr/^(?:lock|\d+)\z/ : qr/^lock\z/);
+  remove_tree($parts, $keeps ? qr/^(?:lock|seeded|\d+)\z/ : qr/^lock\z/);
 }
 
 # All that is in a folder but what fits.
@@ -491,6 +485,13 @@ sub close_parts {
   rmdir $parts;
 }
 
+# Something came that has not become a file.
+sub is_of_use {
+  opendir my $dir, $parts or return 0;
+  my @left = grep { /^\d+\z/ && -s "$parts/$_" } readdir $dir;
+  return @left || grep { $kind[$_] eq 'f' && $found[$_] =~ /^[np]/ && !$final{$_} && -s part_of($_) } @order;
+}
+
 sub close_place {
   my $keep = shift;
   drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
@@ -520,10 +521,18 @@ sub on_commit {
   for my $index (sort { $a <=> $b } keys %sha_of) {
     next if $kind[$index] ne 'f' || $found[$index] =~ /^[sx]/;
     my $why = eval { check($index, $sha_of{$index}, \$by_size); 1 } ? undef : [thrown($@)];
-    if ($why) { $bad{$index} = 1; push @failures, [$index, @$why] }
+    next unless $why;
+    $bad{$index} = 1;
+    push @failures, [$index, @$why];
+    unlink part_of($index) if $why->[0] eq 'E_COPY_CORRUPT';
   }
   my %made;
   my @all = 0 .. $#kind;
+  # Directories that were there and do not let us in are opened for a moment. They get their mode at the end.
+  for my $index (grep { $kind[$_] eq 'd' && $found[$_] eq 's' && !$linked{$name[$_]} } @all) {
+    my @is = lstat at($index);
+    chmod $is[2] & 07777 | 0700, at($index) if -d _ && ($is[2] & 0700) != 0700;
+  }
   # Only what is meant to be there comes along with a tree.
   if (my @tops = grep { $new_top{$_} && defined $parts && -d "$parts/t/$_" } sort keys %new_top) {
     for my $index (@all) {
@@ -535,22 +544,24 @@ sub on_commit {
   for my $index (@all) {
     next if $found[$index] =~ /^x/;
     my $done = eval {
-      if ($kind[$index] eq 'd') { place_directory($index) unless $made{$index} }
+      if ($kind[$index] eq 'd') { place_directory($index) unless $made{$index} || $found[$index] eq 's' }
       elsif ($kind[$index] eq 'l') { place_link($index) if $found[$index] ne 's' && !$made{$index} }
-      elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index}) { fix_mode($index) }
+      elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index}) { check_above($index); fix_mode($index) }
       elsif (exists $sha_of{$index} && !$bad{$index}) { place_file($index) unless $made{$index}; $final{$index} = 1; $files++ }
       1;
     };
     push @failures, [$index, thrown($@)] unless $done;
   }
   # The deepest first: what is done in a directory changes its time.
-  for my $index (reverse grep { $kind[$_] eq 'd' && $found[$_] !~ /^x/ && !$linked{$_} } @all) {
+  for my $index (reverse grep { $kind[$_] eq 'd' && $found[$_] !~ /^x/ && !$linked{$name[$_]} } @all) {
     my $path = at($index);
-    next unless -d $path;
+    lstat $path;
+    next unless -d _;
     my $fine = (chmod($mode[$index], $path) || unable()) && (set_time($path, $time[$index]) || unable());
     push @failures, [$index, code_of($! + 0), "cannot set the mode and time of $path: $!"] unless $fine || $found[$index] eq 's';
   }
-  close_parts(0);
+  # The rest is worth something to the next one.
+  close_parts($keeps_parts && is_of_use());
   my $text = join '', map { "$_->[0] $_->[1] " . word($_->[2]) . "\n" } @failures;
   answer("$files " . ($by_size ? 'size' : 'sha256'), $text);
 }
@@ -617,13 +628,19 @@ sub fall_back {
 
 sub place_directory {
   my $index = shift;
+  check_above($index);
   my $path = at($index);
-  return if -d $path || mkdir($path, 0700) || -d $path;
+  return if mkdir $path, 0700;
+  my $errno = $!;
+  lstat $path;
+  return if -d _ || $linked{$name[$index]} && -d $path;
+  $! = $errno;
   fail_here("cannot make $path");
 }
 
 sub place_link {
   my $index = shift;
+  check_above($index);
   my $path = at($index);
   my $temporary = "$parts/$index";
   unlink $temporary;
@@ -635,8 +652,21 @@ sub place_link {
 # File systems that keep no modes or times say one of these; the content is right all the same.
 sub unable { return $! == Errno::EPERM() || $! == Errno::ENOSYS() || $! == Errno::EOPNOTSUPP() || $! == Errno::EINVAL() }
 
+# The directory of an entry is still the one that was looked at: a link that came since is not followed.
+sub check_above {
+  my $name = $name[$_[0]];
+  while ($name =~ s{/[^/]*\z}{}) {
+    return if $checked{$name};
+    my $path = $target eq '/' ? "/$name" : "$target/$name";
+    my @is = $linked{$name} ? stat $path : lstat $path;
+    -d _ or fail('E_TARGET_KIND', "something else took the place of $path while it was copied");
+    $checked{$name} = 1;
+  }
+}
+
 sub place_file {
   my $index = shift;
+  check_above($index);
   my $from = part_of($index);
   my $path = at($index);
   unless ($streamed{$index} && $from =~ m{/t/[^/]+/}) {
@@ -650,6 +680,7 @@ sub place_file {
 sub fix_mode {
   my $index = shift;
   my @is = stat at($index);
+  set_time(at($index), $time[$index]) if $found[$index] ne 's';
   chmod $mode[$index], at($index) if @is && ($is[2] & 07777) != $mode[$index];
 }
 
@@ -1368,7 +1399,6 @@ until ($ended) {
   tell_have();
   while ((my $pid = waitpid -1, 1) > 0) { delete $user_pid{$pid} }
   flush_out();
-  if ($made_lock && $now - $made_lock > $LOCKED / 4) { $made_lock = $now; utime undef, undef, "$parts/lock" }
   $ended = 1 if $now - $heard > $LEASE;
 }
 clean_up();
