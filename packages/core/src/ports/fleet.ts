@@ -37,7 +37,7 @@ export interface HostWay {
   /** Resolves when the host is lost, with the reason. */
   readonly lost: Promise<ProcessError>
   /**
-   * Hands a line to a POSIX shell there, in the home directory. Nothing is printed before what the line prints.
+   * Hands a line to a POSIX shell there, in the home directory and in a process group of its own.
    *
    * @throws ProcessError when the host is lost
    */

@@ -92,6 +92,8 @@ export interface ChannelScript {
   readonly graceSeconds: number
   /** A shell stays and says on stderr how the command ended: {@link END_MARK}, the token, ` X `, what the shell calls its status, a line end. */
   readonly watched?: boolean
+  /** The command shares its session with others, who are not of its tree. */
+  readonly sharedSession?: boolean
 }
 
 /** So that hardly any output looks like the beginning of what the shell says. */
@@ -101,13 +103,12 @@ export const END_MARK = '\x01'
  * The program for one command. It says `<token> S pid session guard` on a line of its own when the command is about to begin, or
  * `<token> F stage code` when it cannot; and the token on stderr, where what came before was not the command's either.
  */
-export function channelScript({ spec, token, marker, graceSeconds, watched = false }: ChannelScript): string {
+export function channelScript({ spec, token, marker, graceSeconds, watched = false, sharedSession = false }: ChannelScript): string {
   const words = argumentsOf(spec)
-  const lines = [
-    `cahier_say() { printf "\\n%s %s\\n" ${token} "$1"; }`,
-    'cahier_sid=$$ cahier_guard=0',
-    'if read -r cahier_l </proc/$$/stat; then cahier_l=${cahier_l##*) }; set -- $cahier_l; cahier_sid=$4; fi 2>/dev/null',
-  ]
+  const lines = [`cahier_say() { printf "\\n%s %s\\n" ${token} "$1"; }`, 'cahier_sid=$$ cahier_guard=0']
+  if (!sharedSession) {
+    lines.push('if read -r cahier_l </proc/$$/stat; then cahier_l=${cahier_l##*) }; set -- $cahier_l; cahier_sid=$4; fi 2>/dev/null')
+  }
   if (spec.pty !== true) lines.push(...inputLines(spec, token, marker, graceSeconds))
   const { env = {} } = spec
   const odd: string[] = []

@@ -45,6 +45,8 @@ export interface PlainStart {
   readonly host: string
   /** How long the shell there may take until the command begins. */
   readonly patienceMs: number
+  /** Channels of this connection share a session; each has a process group of its own. */
+  readonly sharedSession?: boolean
 }
 
 /**
@@ -53,20 +55,23 @@ export interface PlainStart {
  * @returns when it is known whether the command began
  * @throws ProcessError when there is no channel to be had
  */
-export async function startOnChannel({ pooled, spec, options, host, patienceMs }: PlainStart): Promise<RunningProcess> {
+export async function startOnChannel({ pooled, spec, options, host, patienceMs, sharedSession }: PlainStart): Promise<RunningProcess> {
   const token = makeToken()
   const marker = makeMarker()
   const pty = spec.pty === true
   const channel = await pooled.exec(channelCommand(token, pty), { pty, signal: options.signal })
   const began = makeDeferred<RunningProcess>()
   let command: SupervisedChannel | undefined
+  /** The streams come on ways of their own: what the command says on one may be here before the other tells that it began. */
+  const early: { readonly stream: OutputStream; readonly chunk: Buffer }[] = []
   const send = (data: string | Uint8Array): void => {
     channel.write(typeof data === 'string' ? Buffer.from(data) : data).catch(() => {})
   }
   // Where the end of the channel is all that is seen, a shell says how the command ended.
   const watched = channel.exited === undefined && !pty
   const exited = watched ? makeDeferred<Ending>() : undefined
-  const script = channelScript({ spec, token, marker, watched, graceSeconds: Math.ceil((spec.graceMs ?? DEFAULT_GRACE_MS) / 1000) })
+  const graceSeconds = Math.ceil((spec.graceMs ?? DEFAULT_GRACE_MS) / 1000)
+  const script = channelScript({ spec, token, marker, watched, graceSeconds, sharedSession: sharedSession === true })
   const input = channelInput(spec)
 
   // Before the command begins the terminal is raw, and an end of file would be a character like others.
@@ -80,12 +85,15 @@ export async function startOnChannel({ pooled, spec, options, host, patienceMs }
     if (kind === 'S') {
       const [pid = 0, session = 0, guard = 0] = words.map(Number)
       command = superviseChannel({ channel, spec, marker, options, host, pooled, leader: { pid, session, guard }, exited: exited?.promise })
+      for (const { stream, chunk } of early.splice(0)) command.take(stream, chunk)
       if (pty) typeInput()
       began.resolve(command.supervised)
     } else began.resolve(endedProcess('not-started', explainFailure(spec, words)))
   }
   const onOutput = (stream: OutputStream) => (chunk: Buffer) => {
-    if (spec.outputFiles === undefined) command?.take(stream, chunk)
+    if (spec.outputFiles !== undefined) return
+    if (command === undefined) early.push({ stream, chunk })
+    else command.take(stream, chunk)
   }
   const stdout = new MarkedOutput(token, onLine, onOutput('stdout'))
   const ending = new EndMark(token, (status) => exited?.resolve(explainStatus(status)), onOutput('stderr'))

@@ -50,7 +50,7 @@ export class WayBackend implements ProcessBackend {
       const closed = this.#closing.promise.then(() => undefined)
       const pooled = await Promise.race([this.#pooled, given.promise, closed])
       if (pooled === undefined) return ended('canceled')
-      const running = await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs: this.#patienceMs })
+      const running = await startOnChannel({ pooled, spec, options, host: this.#name, patienceMs: this.#patienceMs, sharedSession: true })
       return running.pid === undefined ? ended(...(await endOf(running))) : running
     } catch (error) {
       return ended('unreachable', startErrorOf(error, 'E_CONNECTION_LOST'))
