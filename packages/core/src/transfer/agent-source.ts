@@ -33,7 +33,10 @@ export class AgentSource implements RemoteSource {
 
   async list(files: readonly (string | Uint8Array)[], policy: CopyPolicy, signal?: AbortSignal): Promise<Listed> {
     if (files.length === 0) throw new ConfigError('E_ARGUMENT', 'No file is named that is to be copied')
-    const wanted = files.map((file) => `${encodeName(wantedPath(file))}\n`).join('')
+    const paths = files.map(wantedPath)
+    // All files of a host are listed only when it was meant.
+    if (policy.as === undefined && paths.some((path) => /^\/+$/.test(path))) throw nameless('/')
+    const wanted = paths.map((path) => `${encodeName(path)}\n`).join('')
     const { payload } = await this.#agent.request('list', [policy.links, policy.special], wanted, signal)
     const trees: Tree[] = []
     const leftOut: { file: string; why: string }[] = []
@@ -93,11 +96,7 @@ export function nameTrees(trees: readonly Tree[], as: string | undefined): Tree[
   const named = new Map<ByteName, Tree>()
   for (const tree of trees) {
     const name = as === undefined ? tree.name : byteName(as)
-    if (name === '') {
-      throw new ConfigError('E_ARGUMENT', `${readableName(tree.path)} has no name that it could have in the target directory`, {
-        suggestions: ['Say with "as" how it is to be named there'],
-      })
-    }
+    if (name === '') throw nameless(readableName(tree.path))
     const other = named.get(name)
     if (other !== undefined && other.path !== tree.path) {
       const both = `${readableName(other.path)} and ${readableName(tree.path)}`
@@ -108,6 +107,12 @@ export function nameTrees(trees: readonly Tree[], as: string | undefined): Tree[
     if (other === undefined) named.set(name, { ...tree, name })
   }
   return [...named.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function nameless(said: string): ConfigError {
+  return new ConfigError('E_ARGUMENT', `${said} has no name that it could have in the target directory`, {
+    suggestions: ['Say with "as" how it is to be named there'],
+  })
 }
 
 export function renamed(entry: ManifestEntry, top: ByteName): ManifestEntry {
