@@ -38,6 +38,7 @@ export interface SftpName {
 export interface SftpRoom {
   readonly bytes: number
   readonly files: number
+  readonly isReadOnly: boolean
 }
 
 /** Every server takes so much content in one request. */
@@ -242,9 +243,13 @@ export class SftpClient implements AsyncDisposable {
     if (!this.#extensions.has('statvfs@openssh.com')) return undefined
     const fields = this.#expect(await this.#ask(PACKET.extended, ['statvfs@openssh.com', path]), PACKET.extendedReply)
     const big = (): number => Number(fields.big())
-    const [, fragment = 0, , , available = 0, files = 0, , filesAvailable = 0] = Array.from({ length: 8 }, big)
+    const [, fragment = 0, , , available = 0, files = 0, , filesAvailable = 0, , flags = 0] = Array.from({ length: 10 }, big)
     // File systems without a number of files say that they have none.
-    return { bytes: fragment * available, files: files === 0 ? Number.POSITIVE_INFINITY : filesAvailable }
+    return {
+      bytes: fragment * available,
+      files: files === 0 ? Number.POSITIVE_INFINITY : filesAvailable,
+      isReadOnly: flags % 2 === 1,
+    }
   }
 
   /** Nothing is asked any more; what was is not done, or nobody knows. */

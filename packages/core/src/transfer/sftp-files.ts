@@ -99,6 +99,14 @@ export function faultThere(error: unknown, otherwise: MoveFailure): MoveFailure 
   }
 }
 
+/** The same for something in a file system, which may say more: that it is full, or read-only. */
+export async function faultIn(client: SftpClient, folder: ByteName, error: unknown): Promise<MoveFailure> {
+  const room = systemCodeOf(error) === 'EFAILED' ? await client.room(folder).catch(() => undefined) : undefined
+  if (room?.isReadOnly === true) return { code: 'E_TARGET_DENIED', message: 'the file system is read-only' }
+  if (room !== undefined && (room.bytes < 4096 || room.files < 1)) return { code: 'E_TARGET_FULL', message: 'there is no room left' }
+  return faultThere(error, { code: 'E_TRANSFER', message: 'the server does not say why' })
+}
+
 export function asTransferError({ code, message }: MoveFailure, what: string, cause: unknown): TransferError {
   return new TransferError(code as TransferError['code'], `${what}: ${message}`, { cause })
 }

@@ -7,7 +7,7 @@ import { eachAtOnce, type MoveFailure, partName } from './mover-parts.js'
 import { LOCK_FILE } from './parts-lock.js'
 import type { Arrived, Committed, Found, Opened, OpenInput, Place } from './place.js'
 import { type SftpClient, SftpFailure } from './sftp-client.js'
-import { absoluteThere, asTransferError, digestThere, faultThere, kindOf, look } from './sftp-files.js'
+import { absoluteThere, asTransferError, digestThere, faultIn, faultThere, kindOf, look } from './sftp-files.js'
 import { SftpLock } from './sftp-lock.js'
 import type { SftpAttributes } from './sftp-packets.js'
 
@@ -142,7 +142,8 @@ export class SftpPlace implements Place {
     } catch (error) {
       // Somebody may have made it since.
       const now = await look(this.#client, directory, 'stat')
-      if (now === undefined) throw asTransferError(faultThere(error, REFUSED), `The directory ${said} cannot be made`, error)
+      const above = directory.slice(0, directory.lastIndexOf('/')) || '/'
+      if (now === undefined) throw asTransferError(await faultIn(this.#client, above, error), `The directory ${said} cannot be made`, error)
     }
   }
 
@@ -213,7 +214,7 @@ export class SftpPlace implements Place {
       await client.mkdir(folder, 0o700)
     } catch (error) {
       const there = await look(client, folder, 'lstat')
-      if (there === undefined) throw asTransferError(faultThere(error, REFUSED), `Nothing can be written into ${said}`, error)
+      if (there === undefined) throw asTransferError(await faultIn(client, directory, error), `Nothing can be written into ${said}`, error)
       if (kindOf(there) !== 'directory' || ((there.mode ?? 0) & 0o077) !== 0) {
         throw new TransferError('E_TARGET_DENIED', `${readableName(folder)} is there already, and is no folder of ours`, {
           suggestions: ['See who has made it; remove it if nobody needs it'],
@@ -280,7 +281,9 @@ export class SftpPlace implements Place {
     const there = await look(this.#client, part, 'lstat')
     if (there === undefined) throw new TransferError('E_COPY_LOST', 'it did not come')
     if (there.size !== entry.size) throw await this.#corrupt(part, `${there.size} bytes came, and it has ${entry.size}`)
-    if (open.input.policy.checksum && sha256 !== undefined && (await digestThere(this.#client, part)) !== sha256) {
+    // Nobody has looked at what an earlier transfer has left.
+    const isChecked = open.input.policy.checksum || open.found[index]?.state === 'part'
+    if (isChecked && sha256 !== undefined && (await digestThere(this.#client, part)) !== sha256) {
       throw await this.#corrupt(part, 'what came has another SHA-256 than what was sent')
     }
     await this.#client.setstat(part, { mode: entry.mode, mtime: seconds(entry) })

@@ -119,7 +119,8 @@ class Listing {
     const name = real.slice(real.lastIndexOf('/') + 1)
     const tree: Tree = { name, path: real, entries: [] }
     this.trees.push(tree)
-    await this.#take(tree, name, real, attributes, undefined)
+    // The root has no name: it is refused when names are given, and not walked before.
+    if (name !== '' || this.#policy.as !== undefined) await this.#take(tree, name, real, attributes, undefined)
   }
 
   async #take(tree: Tree, name: ByteName, path: ByteName, attributes: SftpAttributes, above: Above | undefined): Promise<void> {

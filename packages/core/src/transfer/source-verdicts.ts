@@ -53,14 +53,15 @@ export function remoteVerdicts(source: RemoteSource, files: readonly number[], p
       before ??= digests(files).then((found) => new Map([...found].map(([at, sha256]) => [at, sha256 ?? NONE])))
       return (await before).get(index) ?? NONE
     },
-    verdicts: async (indexes) => {
+    verdicts: async (indexes, resumed) => {
       const found = new Map<number, SourceVerdict>()
-      if (!policy.checksum && source.unchanged !== undefined) {
-        const same = await source.unchanged(indexes, signal)
-        for (const [at, index] of indexes.entries()) found.set(index, same[at] === true ? { sha256: undefined } : { changed: '' })
-      } else {
-        for (const [index, sha256] of await digests(indexes)) found.set(index, sha256 === undefined ? { changed: '' } : { sha256 })
-      }
+      const isSizeEnough = (index: number): boolean => !policy.checksum && source.unchanged !== undefined && !resumed.has(index)
+      const bySize = indexes.filter(isSizeEnough)
+      const byDigest = indexes.filter((index) => !isSizeEnough(index))
+      const same = bySize.length === 0 ? [] : await source.unchanged?.(bySize, signal)
+      for (const [at, index] of bySize.entries()) found.set(index, same?.[at] === true ? { sha256: undefined } : { changed: '' })
+      const known = byDigest.length === 0 ? [] : await digests(byDigest)
+      for (const [index, sha256] of known) found.set(index, sha256 === undefined ? { changed: '' } : { sha256 })
       watch.touch()
       return found
     },

@@ -26,8 +26,12 @@ export interface CopySides {
   readonly isChecked?: boolean | undefined
   /** The content goes the way it goes. */
   move(files: readonly MovedFile[], parts: ByteName, options: MoveOptions): Promise<MoveFailures>
-  /** Asked of all files that moved, when they have. */
-  verdicts(indexes: readonly number[]): Promise<ReadonlyMap<number, SourceVerdict>>
+  /**
+   * Asked of all files that moved, when they have.
+   *
+   * @param resumed - those of which an earlier transfer had brought something: only a digest can tell whether it was right
+   */
+  verdicts(indexes: readonly number[], resumed: ReadonlySet<number>): Promise<ReadonlyMap<number, SourceVerdict>>
   /** Told what will be asked, when moving begins. */
   prepare?(indexes: readonly number[]): void
   /** Of `OpenInput`. */
@@ -82,7 +86,8 @@ export async function copyOnce(sides: CopySides, watch: CopyWatch): Promise<Copi
     const failures = [...impossibleOnes(manifest, opened.found), ...moved.failures]
     const arrived: Arrived[] = []
     let isUnknown = false
-    const verdicts = moved.indexes.length === 0 ? new Map<number, SourceVerdict>() : await sides.verdicts(moved.indexes)
+    const resumed = new Set(moved.indexes.filter((index) => opened.found[index]?.state === 'part'))
+    const verdicts = moved.indexes.length === 0 ? new Map<number, SourceVerdict>() : await sides.verdicts(moved.indexes, resumed)
     for (const index of moved.indexes) {
       const verdict = verdicts.get(index) ?? { changed: 'nobody knows what it is now' }
       if ('sha256' in verdict) arrived.push({ index, sha256: verdict.sha256 })
