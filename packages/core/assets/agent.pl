@@ -494,7 +494,7 @@ sub is_of_use {
 
 sub close_place {
   my $keep = shift;
-  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
+  drop_links();
   reset_stream();
   close_parts($keep);
   ($target, $parts) = ();
@@ -701,7 +701,7 @@ sub on_stream {
   my ($payload, $size, $bytes) = @_;
   fail('E_ARGUMENT', 'nothing is open, or nothing needed') unless $made_lock;
   fail('E_ARGUMENT', 'there is no key yet') unless defined $key;
-  drop_link($_) for grep { $_->{role} ne 'errors' } values %link;
+  drop_links();
   fail('E_ARGUMENT', 'this is no size of chunks') if $size !~ /^\d+\z/ || $size < 1 || $size > $MOST_CHUNK;
   reset_stream();
   my $sum = 0;
@@ -992,6 +992,12 @@ sub drop_link {
   kill 'TERM', -$l->{pid} if $l->{pid} && exists $user_pid{$l->{pid}};
   $up = undef if $up && $up == $l;
   $down = undef if $down && $down == $l;
+}
+
+# A list of its own: the hash changes meanwhile.
+sub drop_links {
+  my @now = grep { $_->{role} ne 'errors' } values %link;
+  drop_link($_) for @now;
 }
 
 sub take_callers {
@@ -1375,7 +1381,7 @@ until ($ended) {
   vec($r, 0, 1) = 1;
   vec($w, 1, 1) = 1 if length $out;
   vec($r, $_, 1) = 1 for keys %listener;
-  for my $l (values %link) {
+  for my $l (my @now = values %link) {
     vec($r, $l->{fd}, 1) = 1 unless $l->{connecting};
     vec($w, $l->{fd}, 1) = 1 if $l->{connecting} || $l->{at} < length $l->{out} || $l->{role} eq 'down' && may_send($l);
   }
@@ -1383,7 +1389,7 @@ until ($ended) {
   if ($n > 0) {
     read_requests() if vec $r, 0, 1;
     for my $fd (keys %listener) { take_callers($listener{$fd}) if vec $r, $fd, 1 }
-    for my $l (values %link) {
+    for my $l (my @now = values %link) {
       next unless $link{$l->{fd}} && $link{$l->{fd}} == $l;
       if (vec $w, $l->{fd}, 1) {
         if ($l->{role} eq 'down') { write_down($l) } elsif (!write_out($l)) { drop_link($l) }
@@ -1395,7 +1401,7 @@ until ($ended) {
     }
   }
   my $now = now();
-  for my $l (values %link) { late($l) if defined $l->{until} && $now > $l->{until} }
+  for my $l (my @now = values %link) { late($l) if defined $l->{until} && $now > $l->{until} }
   tell_have();
   while ((my $pid = waitpid -1, 1) > 0) { delete $user_pid{$pid} }
   flush_out();
