@@ -126,8 +126,8 @@ export class StarTransfer implements Transfer {
     }
     let result: TransferResult
     try {
-      result = copiedResult(frame(), await job.copy(work), job.verb === 'get')
-      result = { ...result, ...frame() }
+      const copied = await job.copy(work)
+      result = copiedResult(frame(), copied, job.verb === 'get')
     } catch (error) {
       result = failedResult(frame(), error, watch, work.isReached)
       this.#context.log.debug({ host, error }, 'host failed')
