@@ -1,18 +1,11 @@
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import {
   chmodSync,
-  closeSync,
   copyFileSync,
-  fchmodSync,
   fstatSync,
-  fsyncSync,
-  futimesSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
-  openSync,
-  readFileSync,
   renameSync,
   rmSync,
   type Stats,
@@ -20,29 +13,25 @@ import {
   symlinkSync,
   utimesSync,
 } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { ErrorCode } from '../error-codes.js'
 import { isCampaignError, systemCodeOf, TransferError } from '../errors.js'
 import type { FileFailure } from '../model/transfer.js'
 import { type ByteName, readableName } from '../util/byte-names.js'
 import { codeOfFault, wordsOfFault } from './file-faults.js'
 import { microsecondsOf, utimesArgument } from './file-times.js'
+import { checkPart, setAttributes, withFile } from './local-check.js'
 import type { LocalParts } from './local-parts.js'
 import { pathIn, type Survey } from './local-survey.js'
 import type { Manifest, ManifestEntry } from './manifest.js'
 import type { Arrived, Committed } from './place.js'
 
-/** A file of up to so many bytes is checked in one go. */
-const SMALL_BYTES = 256 << 10
-const PIECE_BYTES = 1 << 20
 /** From so many files on, the file system is asked once to write everything to the disk, not for each. */
 const MANY_FILES = 64
 /** So long files are worked on before others have their turn. */
 const TURN_MS = 10
 
-type FileEntry = ManifestEntry & { readonly kind: 'file' }
 type FolderEntry = ManifestEntry & { readonly kind: 'directory' }
 
 /** Turns parts into files: what is not what was sent stays out, and is a failure. */
@@ -105,8 +94,7 @@ export class LocalCommit {
     if (entry?.kind !== 'file' || this.#parts === undefined) throw new Error(`nothing was to arrive for entry ${index}`)
     const path = this.#parts.path(index)
     try {
-      if (entry.size <= SMALL_BYTES) checkSmall(path, entry, sha256, isSynced)
-      else await checkLarge(path, entry, sha256, isSynced, signal)
+      await checkPart(path, entry, sha256, { isSynced, signal })
       return true
     } catch (error) {
       if (systemCodeOf(error) === undefined) throw error
@@ -256,88 +244,6 @@ export class LocalCommit {
   }
 }
 
-function checkSmall(path: Buffer, entry: FileEntry, sha256: string | undefined, isSynced: boolean): void {
-  // Nothing has to be brought for an empty file.
-  withFile(path, entry.size === 0 ? 'a+' : 'r', (file) => {
-    const stats = fstatSync(file)
-    checkSize(stats, entry)
-    if (sha256 !== undefined) checkDigest(createHash('sha256').update(readFileSync(file)).digest('hex'), sha256)
-    setAttributes(file, entry, stats, isSynced)
-  })
-}
-
-async function checkLarge(
-  path: Buffer,
-  entry: FileEntry,
-  sha256: string | undefined,
-  isSynced: boolean,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const handle = await openPart(path)
-  try {
-    const stats = await handle.stat()
-    checkSize(stats, entry)
-    if (sha256 !== undefined) checkDigest(await digestOfHandle(handle, signal), sha256)
-    if (isSynced) await handle.sync()
-    setAttributes(handle.fd, entry, stats, false)
-  } finally {
-    await handle.close()
-  }
-}
-
-async function openPart(path: Buffer): Promise<FileHandle> {
-  try {
-    return await open(path, 'r')
-  } catch (error) {
-    throw systemCodeOf(error) === 'ENOENT' ? lost() : error
-  }
-}
-
-/** One piece is read while the one before is hashed. */
-async function digestOfHandle(handle: FileHandle, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash('sha256')
-  const buffers = [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)] as const
-  let next = handle.read(buffers[0], 0, PIECE_BYTES, null)
-  for (let at = 1; ; at += 1) {
-    const { bytesRead, buffer } = await next
-    if (bytesRead === 0) return hash.digest('hex')
-    signal?.throwIfAborted()
-    next = handle.read(buffers[(at % 2) as 0 | 1], 0, PIECE_BYTES, null)
-    next.catch(() => undefined)
-    hash.update(buffer.subarray(0, bytesRead))
-  }
-}
-
-function withFile<T>(path: Buffer, flags: string, action: (file: number) => T): T {
-  let file: number
-  try {
-    file = openSync(path, flags)
-  } catch (error) {
-    throw systemCodeOf(error) === 'ENOENT' ? lost() : error
-  }
-  try {
-    return action(file)
-  } finally {
-    closeSync(file)
-  }
-}
-
-function checkSize(stats: Stats, { size }: FileEntry): void {
-  if (!stats.isFile() || stats.size !== size) throw corrupt(`${stats.size} bytes came, and it has ${size}`)
-}
-
-function checkDigest(found: string, sha256: string): void {
-  if (found !== sha256) throw corrupt('what came has another SHA-256 than what was sent')
-}
-
-/** The mode last: it may forbid the rest. Some file systems have no modes or no times: the content is what counts. */
-function setAttributes(file: number, { mode, timeUs }: FileEntry, stats: Stats, isSynced: boolean): void {
-  const time = utimesArgument(timeUs)
-  futimesSync(file, time, time)
-  if ((stats.mode & 0o7777) !== mode) fchmodSync(file, mode)
-  if (isSynced) fsyncSync(file)
-}
-
 function makeFolder(path: Buffer): void {
   try {
     mkdirSync(path, { mode: 0o700 })
@@ -374,18 +280,6 @@ function isDone(action: () => void): boolean {
   }
 }
 
-function failure(code: ErrorCode, message: string): TransferError {
-  return new TransferError(code, message)
-}
-
-function corrupt(message: string): TransferError {
-  return failure('E_COPY_CORRUPT', message)
-}
-
-function lost(): TransferError {
-  return failure('E_COPY_LOST', 'it did not come')
-}
-
 function changedMeanwhile(): TransferError {
-  return failure('E_TARGET_KIND', 'something else took its place, or that of its directory, while it was copied')
+  return new TransferError('E_TARGET_KIND', 'something else took its place, or that of its directory, while it was copied')
 }

@@ -98,7 +98,8 @@ export class LocalParts {
     const names = readdirSync(this.folder)
     const isUsable = resume && (seed || !names.includes(SEEDED_FILE))
     for (const name of names) {
-      if (name === LOCK_FILE || (isUsable && name === SEEDED_FILE)) continue
+      // Somebody may be about to ask for the lock.
+      if (name === LOCK_FILE || name.startsWith(`${LOCK_FILE}.`) || (isUsable && name === SEEDED_FILE)) continue
       const bytes = isUsable && /^\d+$/.test(name) ? this.#partSize(Number(name), found) : undefined
       if (bytes === undefined) rmSync(pathIn(this.folder, name), { recursive: true, force: true })
       else found[Number(name)] = { state: 'part', bytes }

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { type BigIntStats, lstatSync, readlinkSync, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { ErrorCode } from '../error-codes.js'
 import { systemCodeOf } from '../errors.js'
 import { type ByteName, insideName } from '../util/byte-names.js'
 import { codeOfFault, wordsOfFault } from './file-faults.js'
 import { microsecondsOf } from './file-times.js'
+import { digestOf } from './local-digest.js'
 import type { Manifest, ManifestEntry } from './manifest.js'
 import type { Found, OpenInput } from './place.js'
 
@@ -121,27 +120,6 @@ function lookAtFolder(path: Buffer, stats: BigIntStats): Look {
 
 function impossible(code: ErrorCode, message: string): Found {
   return { state: 'impossible', code, message }
-}
-
-/** SHA-256 of a file in lower case hex; undefined when it cannot be read. */
-export async function digestOf(path: Buffer, signal?: AbortSignal): Promise<string | undefined> {
-  try {
-    const handle = await open(path, 'r')
-    try {
-      const hash = createHash('sha256')
-      const buffer = Buffer.allocUnsafeSlow(1 << 20)
-      for (let count = -1; count !== 0; hash.update(buffer.subarray(0, count))) {
-        signal?.throwIfAborted()
-        count = (await handle.read(buffer, 0, buffer.length, null)).bytesRead
-      }
-      return hash.digest('hex')
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    if (systemCodeOf(error) !== undefined) return undefined
-    throw error
-  }
 }
 
 /** What has to be there besides what is: for the room that it takes. */
