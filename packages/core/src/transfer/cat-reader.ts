@@ -57,7 +57,8 @@ export class CatReader {
       return `s ${batch[0]?.offset ?? 0} ${sum} ${batch.map(({ path }) => shellWord(path)).join(' ')}`
     })
     const mark = randomBytes(12).toString('hex')
-    const loop = `while IFS= read -r l; do case $l in ${mark}) eval "$p" </dev/null; p= ;; *) p="$p$l
+    // Whoever loaded this has used the same name.
+    const loop = `p=; while IFS= read -r l; do case $l in ${mark}) eval "$p" </dev/null; p= ;; *) p="$p$l
 " ;; esac; done`
     const stream = await Stream.start(
       this.#host,
