@@ -56,6 +56,8 @@ export class TransferMeter {
     const host = { phase, bytes: Math.max(bytes, known.bytes), total: total ?? known.total, before, result: result ?? known.result }
     this.#hosts[index] = host
     this.#moved += movedTo(host) - movedTo(known)
+    // The time of logins is not that of bytes.
+    if (this.#moved === 0) this.#samples = []
     const last = this.#samples.at(-1)
     if (last !== undefined && at - last.at < SAMPLE_MS) this.#samples[this.#samples.length - 1] = { at: last.at, moved: this.#moved }
     else this.#samples.push({ at, moved: this.#moved })

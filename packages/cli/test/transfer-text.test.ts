@@ -51,7 +51,7 @@ describe('TransferMeter', () => {
     meter.take(tell(1, 'moving', 0), 1000)
     meter.take(tell(0, 'moving', 20), 2000)
     meter.take(tell(1, 'moving', 20), 3000)
-    expect(meter.measure(3000)).toMatchObject({ bytes: 40, total: 200, phase: 'moving', rate: 40 / 3, secondsLeft: 12 })
+    expect(meter.measure(3000)).toMatchObject({ bytes: 40, total: 200, phase: 'moving', rate: 20, secondsLeft: 8 })
     meter.take(tell(0, 'moving', 90), 9_000)
     meter.take(tell(1, 'moving', 90), 10_000)
     // From the last sample before the window on.
@@ -64,7 +64,7 @@ describe('TransferMeter', () => {
     meter.take(tell(0, 'looking', 0), 0)
     meter.take(tell(0, 'moving', 80), 1000)
     meter.take(tell(0, 'moving', 90), 2000)
-    expect(meter.measure(2000)).toMatchObject({ bytes: 90, total: 100, rate: 5, secondsLeft: 2 })
+    expect(meter.measure(2000)).toMatchObject({ bytes: 90, total: 100, rate: 10, secondsLeft: 1 })
   })
 
   it('expects nothing more of a host that has failed', () => {
