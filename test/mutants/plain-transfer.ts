@@ -267,7 +267,10 @@ export class PlainTransfer implements Transfer {
         const state = await this.survey(job, item, final)
         if (state === 'same') {
           isThere(item.size)
-          if (item.kind === 'file') counts.same += 1
+          if (item.kind === 'file') {
+            counts.same += 1
+            await this.dress(final, item)
+          }
           continue
         }
         try {

@@ -239,6 +239,16 @@ export const transferMutants: readonly TransferMutant[] = [
       })(homes),
   },
   {
+    fault: 'leaves the mode of what it does not move',
+    caughtBy: 'transfer-again-mode',
+    make: (homes) =>
+      new (class extends PlainTransfer {
+        override async dress(path: string, item: Item) {
+          if (item.kind === 'directory' || path.includes('/.cahier-')) await super.dress(path, item)
+        }
+      })(homes),
+  },
+  {
     fault: 'follows links',
     caughtBy: 'transfer-links-keep',
     make: changingPolicy({ links: 'follow' }),

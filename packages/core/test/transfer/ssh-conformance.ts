@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { type SshHosts, sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
-import { registerTransfers } from '../../src/conformance/index.js'
+import { registerTransfers, type TransferLab } from '../../src/conformance/index.js'
 import type { ConnectionOptions } from '../../src/model/connection.js'
 import type { Transfer, TransferSupports } from '../../src/ports/transfer.js'
 import type { TransferContext } from '../../src/transfer/context.js'
@@ -12,16 +12,18 @@ export interface SshSubject {
   readonly make: (context: TransferContext, bed: SshHosts) => Transfer | Promise<Transfer>
   readonly supports: Partial<TransferSupports>
   readonly connection?: ConnectionOptions
+  /** What the lab says of itself. */
+  readonly fields?: Partial<TransferLab>
   /** Why it cannot be tried here. */
   readonly missing?: string | undefined
 }
 
 /** Tries a driver on real hosts. */
-export function conformsOverSsh({ name, make, supports, connection, missing }: SshSubject): void {
+export function conformsOverSsh({ name, make, supports, connection, fields, missing }: SshSubject): void {
   const reason = sshHostsUnavailable() ?? missing
   const title = `${name} keeps the promises of a transfer${reason === undefined ? '' : ` (${reason})`}`
   describe.skipIf(reason !== undefined)(title, () => {
-    const lab = makeSshLab(connection)
+    const lab = makeSshLab(connection, {}, fields)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())
     registerTransfers({ test, subject: async () => await make(lab.context, lab.bed), lab, supports })

@@ -100,7 +100,11 @@ export interface SshLab extends OpenLab {
 }
 
 /** Real hosts on this machine, and one more at which nobody answers. */
-export function makeSshLab(options: ConnectionOptions = {}, settings: Parameters<typeof startSshHosts>[1] = {}): SshLab {
+export function makeSshLab(
+  options: ConnectionOptions = {},
+  settings: Parameters<typeof startSshHosts>[1] = {},
+  fields: Partial<TransferLab> = {},
+): SshLab {
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 'cahier-transfer-hosts-')))
   const connection = connectionSchema.parse({ sshConfig: join(directory, 'ssh_config'), ...options })
   const pool = new ConnectionPool()
@@ -120,6 +124,7 @@ export function makeSshLab(options: ConnectionOptions = {}, settings: Parameters
       },
       drop: (host) => bed().dropSessions(addressOf(host)),
       killWorkers: (host) => void bed().killProcesses(addressOf(host)),
+      ...fields,
     },
   )
   return {

@@ -30,7 +30,7 @@ export const againCases: readonly TransferCase[] = [
       for (const [index, end] of ends.entries()) {
         hasFields(results[index], { outcome: 'skipped-same', bytes: 0, files: 0, same: 3 })
         const after = await stat(join(end.here, 'd/a'))
-        deepStrictEqual([after.ino, after.ctimeMs], [before[index]?.ino, before[index]?.ctimeMs], 'the file was touched')
+        deepStrictEqual([after.ino, after.mtimeMs], [before[index]?.ino, before[index]?.mtimeMs], 'it was written again')
         await holds(world, end.here, tree)
       }
     },
@@ -53,6 +53,22 @@ export const againCases: readonly TransferCase[] = [
       strictEqual(await readFile(join(end.here, 'd/b'), 'utf8'), 'newer')
       strictEqual(await readFile(join(end.here, 'd/result'), 'utf8'), 'theirs')
       strictEqual(await readFile(join(end.here, 'other'), 'utf8'), 'theirs')
+    },
+  },
+  {
+    id: 'transfer-again-mode',
+    title: 'a mode that has changed is put right without moving the content again',
+    declared: 'put',
+    why: 'A key that was made private is private everywhere after the next transfer.',
+    async run(world) {
+      const source = await makeSource(world, { 'd/key': file('key', { mode: 0o644 }), 'd/b': file('b') })
+      const end = await openEnd(world)
+      await put(world, [join(source, 'd')], [end])
+      await plant(source, { 'd/key': file('key', { mode: 0o600, timeMs: TIME_MS }) })
+      await plant(end.here, { 'd/key': file('key', { mode: 0o644, timeMs: TIME_MS }) })
+      const [result] = await put(world, [join(source, 'd')], [end])
+      hasFields(result, { bytes: 0, same: 2 })
+      await holds(world, end.here, { 'd/key': file('key', { mode: 0o600 }), 'd/b': file('b') })
     },
   },
   {
@@ -94,7 +110,7 @@ export const againCases: readonly TransferCase[] = [
     async run(world) {
       const { size, options } = slowly(world)
       const [old, young] = [Buffer.alloc(size, 'o'), Buffer.alloc(size, 'y')]
-      const source = await makeSource(world, { data: file(old) })
+      const source = await makeSource(world, { data: file(old, { timeMs: TIME_MS }) })
       const end = await openEnd(world)
       const files = [join(source, 'data')]
       await put(world, files, [end])
