@@ -44,9 +44,8 @@ export class LocalParts {
     const folder = pathIn(target, `.cahier-${partsId}`)
     const said = readableName(target.toString('latin1'))
     try {
-      const isNew = makeFolder(folder)
-      if (isNew) checkRoom(target, manifest, found)
-      if (!takeLock(folder)) {
+      const { isNew, isOurs } = takeFolder(folder, () => checkRoom(target, manifest, found))
+      if (!isOurs) {
         throw new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${said} is under way`, {
           suggestions: ['Wait until it has ended'],
           data: { parts: readableName(folder.toString('latin1')) },
@@ -100,7 +99,7 @@ export class LocalParts {
     for (const name of names) {
       // Somebody may be about to ask for the lock.
       if (name === LOCK_FILE || name.startsWith(`${LOCK_FILE}.`) || (isUsable && name === SEEDED_FILE)) continue
-      const bytes = isUsable && /^\d+$/.test(name) ? this.#partSize(Number(name), found) : undefined
+      const bytes = isUsable && String(Number(name)) === name ? this.#partSize(Number(name), found) : undefined
       if (bytes === undefined) rmSync(pathIn(this.folder, name), { recursive: true, force: true })
       else found[Number(name)] = { state: 'part', bytes }
     }
@@ -133,6 +132,20 @@ export class LocalParts {
         // It comes whole, then.
         this.drop(index)
       }
+    }
+  }
+}
+
+/** @param onNew - when it was made; what it throws ends it */
+function takeFolder(folder: Buffer, onNew: () => void): { readonly isNew: boolean; readonly isOurs: boolean } {
+  for (let tries = 1; ; tries += 1) {
+    const isNew = makeFolder(folder)
+    if (isNew) onNew()
+    try {
+      return { isNew, isOurs: takeLock(folder) }
+    } catch (error) {
+      // Who had it has removed it just now.
+      if (isNew || systemCodeOf(error) !== 'ENOENT' || tries === 5) throw error
     }
   }
 }

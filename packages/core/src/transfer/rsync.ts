@@ -49,7 +49,8 @@ export class RsyncMover implements Mover {
         const name = clean[at] as ByteName
         try {
           mkdirSync(pathOf(`${arrivals}${name.slice(0, name.lastIndexOf('/'))}`), { recursive: true })
-          if (file.offset > 0) moveFile(partName(parts, file.index), `${arrivals}${name}`)
+          // Also one that began as a copy of what is here.
+          moveFile(partName(parts, file.index), `${arrivals}${name}`)
           names.set(name, file)
         } catch (error) {
           if (!isSystemError(error)) throw error
