@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { adapterHost, type Process, Remote } from '@cahier/core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type SshHosts, startSshHosts } from '../../../test/testbed/ssh-hosts.mjs'
+import { copyOptionsSchema } from '../../core/src/model/transfer.js'
+import taktuk, { taktukBackends } from '../src/index.js'
+import { taktukUnavailable } from './taktuk-bed.js'
+
+const reason = taktukUnavailable()
+const core = adapterHost()
+
+describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs sshd, taktuk'})`, () => {
+  let bed: SshHosts & AsyncDisposable
+  const folder = mkdtempSync(join(tmpdir(), 'cahier-taktuk-'))
+  const names = ['h1', 'h2', 'h3', 'h4', 'h5']
+  const hosts = names.map((address) => ({ address }))
+  const connection = () => core.fleet.connection({ sshConfig: bed.sshConfig, connectTimeout: '2s' })
+  beforeAll(async () => {
+    bed = await startSshHosts(5)
+    // Where a shell that sshd starts reads it, it must not be taken for the program.
+    writeFileSync(join(bed.hosts[0]?.home ?? '', '.bashrc'), 'echo noise; echo more noise >&2\n')
+    bed.stopHost('h2')
+    bed.freezeHost('h4')
+  })
+  afterAll(async () => {
+    await bed?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('runs a command of Remote on those that answer, and says of the others why not', async () => {
+    await using tree = taktukBackends({ core, hosts, connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' } })
+    const options = { backend: tree.backendOf, values: { code: [0, 1, 2, 3, 4] }, process: { nolog: ['exit-code', 'error'] as const } }
+    const all = await new Remote('echo {{host}}; exit {{code}}', names, options).run()
+    expect(all.processes.map((one: Process) => [one.stdout.trim(), one.exitCode, one.errorReason?.code])).toEqual([
+      ['h1', 0, undefined],
+      ['', undefined, 'E_HOST_REFUSED'],
+      ['h3', 2, undefined],
+      ['', undefined, 'E_HOST_TIMEOUT'],
+      ['h5', 4, undefined],
+    ])
+  })
+
+  it.each(['flat', 'chain', 2])('brings one file to those that answer, over the topology %s', async (topology) => {
+    const content = randomBytes(3_000_000)
+    writeFileSync(join(folder, 'data'), content)
+    const target = join(folder, `to ${topology}`)
+    mkdirSync(target)
+    await using transfer = taktuk.create(taktuk.options.parse({ topology }), core)
+    const results = await transfer.put({
+      files: [join(folder, 'data')],
+      ends: hosts.map((host) => ({ host, connection: connection(), directory: join(target, host.address) })),
+      policy: copyOptionsSchema.parse({ create: true }),
+    })
+    expect(results.map(({ host, outcome, verified, error }) => [host, outcome, verified, error?.code])).toEqual([
+      ['h1', 'done', 'sha256', undefined],
+      ['h2', 'unreachable', 'none', 'E_HOST_REFUSED'],
+      ['h3', 'done', 'sha256', undefined],
+      ['h4', 'unreachable', 'none', 'E_HOST_TIMEOUT'],
+      ['h5', 'done', 'sha256', undefined],
+    ])
+    for (const name of ['h1', 'h3', 'h5']) expect(readFileSync(join(target, name, 'data')).equals(content)).toBe(true)
+    expect(existsSync(join(target, 'h2'))).toBe(false)
+  })
+
+  it('says how to install taktuk where it is missing, and throws that once for all', async () => {
+    const path = process.env['PATH']
+    process.env['PATH'] = folder
+    try {
+      const transfer = taktuk.create(taktuk.options.parse({}), core)
+      const policy = copyOptionsSchema.parse({})
+      const ends = [{ host: { address: 'h1' }, connection: core.fleet.connection({ sshConfig: false }), directory: folder }]
+      writeFileSync(join(folder, 'data'), 'x')
+      const put = transfer.put({ files: [join(folder, 'data')], ends, policy })
+      await expect(put).rejects.toMatchObject({
+        code: 'E_PROGRAM_NOT_FOUND',
+        suggestions: expect.arrayContaining(['Install it: apt-get install taktuk']),
+      })
+    } finally {
+      process.env['PATH'] = path
+    }
+  })
+
+  it('tells processes of a host that is lost, and leaves the others alone', async () => {
+    await using tree = taktukBackends({
+      core,
+      hosts,
+      connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' },
+      options: { topology: 'flat' },
+    })
+    let begun = 0
+    const start = (address: string) =>
+      tree
+        .backendOf({ address })
+        .start({ command: { script: 'echo up; read line; exit 7' }, stdin: 'pipe' }, { onOutput: () => (begun += 1) })
+    const [one, other] = await Promise.all([start('h3'), start('h5')])
+    await expect.poll(() => begun).toBe(2)
+    bed.dropSessions('h3')
+    expect(await one?.result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_CONNECTION_LOST' } })
+    await other?.write('go on\n')
+    expect(await other?.result).toMatchObject({ outcome: 'exited', exitCode: 7 })
+  })
+
+  it('refuses a pseudo terminal, and a host that it was not made for', async () => {
+    await using tree = taktukBackends({ core, hosts: [{ address: 'h1' }], connection: { sshConfig: bed.sshConfig } })
+    const running = await tree.backendOf({ address: 'h1' }).start({ command: ['true'], pty: true })
+    expect(await running.result).toMatchObject({ outcome: 'not-started', error: { code: 'E_NOT_SUPPORTED' } })
+    expect(() => tree.backendOf({ address: 'h9' })).toThrow(expect.objectContaining({ code: 'E_ARGUMENT' }))
+  })
+})
