@@ -10,11 +10,14 @@ if sys.version_info < (3, 6):
 import errno
 import os
 import select
-import signal
 import stat
 import time
 from _bisect import bisect_right
 
+try:
+    import _signal as signal
+except ImportError:
+    import signal
 try:
     import _socket as net
 except ImportError:
@@ -2020,7 +2023,7 @@ class Agent:
         return b'%d %s' % (port, address.encode()) if told else b'%d' % port
 
     def do_expect(self, words, _payload):
-        self.epoch = int(words[0])
+        self.epoch = max(self.epoch, int(words[0]))
         if self.source is not None and self.source.epoch < self.epoch:
             self.set_source(None)
         return b''

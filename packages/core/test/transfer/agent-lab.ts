@@ -18,7 +18,9 @@ import type { ReachedHost } from '../../src/transfer/mover.js'
 /** A command of this machine as a channel of a connection. */
 export function localChannel(command: string, env: NodeJS.ProcessEnv, shell: readonly string[] = ['/bin/sh', '-c']): LocalChannel {
   const [program = '', ...words] = shell
-  const child = spawn(program, [...words, command], { env, stdio: ['pipe', 'pipe', 'pipe'] })
+  // The tests can be run with another Python than that of the system.
+  const python = process.env['CAHIER_TEST_PYTHON'] ?? '/usr/bin/python3'
+  const child = spawn(program, [...words, command.replaceAll('/usr/bin/python3', python)], { env, stdio: ['pipe', 'pipe', 'pipe'] })
   const streams = { stdout: child.stdout as Readable, stderr: child.stderr as Readable }
   child.stdin.on('error', () => {})
   child.on('error', () => {})

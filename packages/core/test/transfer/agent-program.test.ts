@@ -194,6 +194,7 @@ describe('programs of agents', () => {
       'errno',
       'os',
       'select',
+      '_signal',
       'signal',
       'stat',
       'time',
