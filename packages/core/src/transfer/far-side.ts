@@ -1,4 +1,4 @@
-import { isCampaignError, TransferError } from '../errors.js'
+import { type CampaignError, isCampaignError, TransferError } from '../errors.js'
 import type { ReachedHost } from './mover.js'
 import type { Place, RemoteSource } from './place.js'
 import { ShellSession } from './shell-session.js'
@@ -24,7 +24,7 @@ export interface FarSide extends AsyncDisposable {
  */
 export async function openFarSide(reached: ReachedHost, kinds: readonly FarKind[], signal: AbortSignal): Promise<FarSide> {
   const agents = kinds.filter((kind) => kind === 'py' || kind === 'pl')
-  let reason: unknown
+  let reason: CampaignError | undefined
   if (agents.length > 0) {
     try {
       return await openAgent(reached, agents, signal)

@@ -102,7 +102,8 @@ export class StarWatch implements Disposable {
 
   async #wait(): Promise<void> {
     for (;;) {
-      const last = Math.max(this.#last, this.#heard?.() ?? 0)
+      // While content moves, what looks after files there answers though what moves them hangs.
+      const last = this.#phase === 'moving' ? this.#last : Math.max(this.#last, this.#heard?.() ?? 0)
       const left = last + STALL_MS - this.#clock.monotonic()
       if (left <= 0) break
       try {
@@ -112,7 +113,10 @@ export class StarWatch implements Disposable {
       }
     }
     this.#stalled = new TransferError('E_COPY_STALLED', `${this.#name} took and said nothing for ${STALL_MS / 1000} s`, {
-      suggestions: ['Look whether its disk answers (a network file system that hangs), then ask again: what came is kept'],
+      suggestions: [
+        'Look whether its disk answers (a network file system that hangs), then ask again: what came is kept',
+        'Look whether it gives two sessions on a connection: connection.sessions, or MaxSessions of its sshd',
+      ],
     })
     this.#controller.abort(this.#stalled)
   }
@@ -120,8 +124,9 @@ export class StarWatch implements Disposable {
   #tell(phase: TransferPhase, result?: TransferResult): void {
     const now = this.#clock.monotonic()
     const { onProgress } = this.#call
-    if (onProgress === undefined || (phase === this.#phase && now - this.#told < TELL_MS)) return
+    const isNew = phase !== this.#phase
     this.#phase = phase
+    if (onProgress === undefined || (!isNew && now - this.#told < TELL_MS)) return
     this.#told = now
     onProgress({ index: this.#index, phase, bytes: this.#bytes, total: this.#total, ...(result === undefined ? {} : { result }) })
   }

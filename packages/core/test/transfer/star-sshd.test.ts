@@ -134,7 +134,9 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     const tree = makeTree()
     const [there, home] = [lab.newFolder(), lab.newFolder()]
     expect(await put(transfer, [tree], [lab.end('h1', there)])).toMatchObject([{ outcome: 'done', files: 6, bytes: 1_100_012 }])
-    expect(await put(transfer, [tree], [lab.end('h1', there)])).toMatchObject([{ outcome: 'skipped-same' }])
+    const again = await put(transfer, [tree], [lab.end('h1', there)])
+    expect(again[0]?.error).toBeUndefined()
+    expect(again).toMatchObject([{ outcome: 'skipped-same' }])
     const fetched = await get(transfer, [join(there, 'tree')], [lab.end('h1', home)])
     expect(fetched[0]?.failures).toBeUndefined()
     expect(fetched).toMatchObject([{ outcome: 'done', files: 6 }])
@@ -240,6 +242,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
       expect(readdirSync(end.directory)).toEqual(['big'])
       expect(lab.bed.logins('h1') - before).toBe(2)
 
+      if (connector === 'openssh') continue
       isCut = false
       const home = lab.end('h1', lab.newFolder(), { connector })
       const fetched = await get(star(mover), [path], [home], { limit: '8MB/s' }, { onProgress })

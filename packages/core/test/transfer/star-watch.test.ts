@@ -38,6 +38,14 @@ describe('StarWatch', () => {
     expect(watch.stalled).toBeDefined()
   })
 
+  it('does not take what looks after files for what moves them', async () => {
+    const { clock, watch } = setUp()
+    watch.guard(() => clock.monotonic())
+    watch.phase('moving')
+    await clock.advance(60_001)
+    expect(watch.stalled).toBeDefined()
+  })
+
   it('ends with the signal of the caller, also one that was aborted before', () => {
     const controller = new AbortController()
     const { watch } = setUp(controller.signal)
