@@ -44,7 +44,7 @@ export interface HostWay {
   exec(command: string): Promise<CommandChannel>
 }
 
-/** Commands on several hosts that read the same input, which leaves this machine once. */
+/** Commands on several hosts that read the same input, which is given once. */
 export interface CommonChannel {
   /** By member. What is written to one of them goes to that one only. */
   readonly channels: ReadonlyMap<number, CommandChannel>

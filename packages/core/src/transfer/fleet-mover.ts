@@ -25,7 +25,7 @@ interface Waiter {
 }
 
 /**
- * Moves content for all hosts of a fleet at once. Hosts wait for each other before it begins: what several need leaves this machine once.
+ * Moves content for all hosts of a fleet at once. Hosts wait for each other before it begins: what several need is read and given once.
  */
 export class FleetMover implements Mover {
   readonly name: string
@@ -129,7 +129,7 @@ export class FleetMover implements Mover {
     })
     try {
       const write = async (data: Uint8Array): Promise<void> => {
-        // The limit is for what leaves this machine: once for all.
+        // The limit is for what is given to the tool: how often it sends that from here is its topology.
         await first.options.pace.take(data.length)
         await common.write(data)
       }
