@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants, writeFileSync } from 'node:fs'
-import { copyFile, type FileHandle, open, rm } from 'node:fs/promises'
+import { chmod, copyFile, type FileHandle, open, rm } from 'node:fs/promises'
 import type { Pace } from './pace.js'
 import type { LocalSource } from './source.js'
 
@@ -28,9 +28,9 @@ export interface LocalCopyInput {
 /**
  * Copies the content of a file of this machine into a part; a part that is there already is compared, and kept as far as it is right.
  *
- * @returns SHA-256 of what was read; undefined when the file system shares the content, so that it cannot be another
+ * @returns SHA-256 of what was read
  */
-export async function copyContent(input: LocalCopyInput): Promise<string | undefined> {
+export async function copyContent(input: LocalCopyInput): Promise<string> {
   const { source, index, size, part, pace, offset, onBytes } = input
   if (size <= SMALL_BYTES) {
     await pace.take(size, input.signal)
@@ -41,7 +41,8 @@ export async function copyContent(input: LocalCopyInput): Promise<string | undef
   }
   if (offset === 0 && pace.bytesPerSecond === undefined && (await isShared(input))) {
     onBytes(size, true)
-    return undefined
+    // One that was changed meanwhile has none; the source knows.
+    return source.digest(index).catch(() => 'none')
   }
   const handle = await open(part, offset > 0 ? 'r+' : 'w', 0o600)
   try {
@@ -51,12 +52,12 @@ export async function copyContent(input: LocalCopyInput): Promise<string | undef
   }
 }
 
-/** Lets both files have the same blocks, where the file system can do that: no content is moved, whatever the size. */
-async function isShared({ source, index, from, part }: LocalCopyInput): Promise<boolean> {
+/** Lets both files have the same blocks, where the file system can do that: nothing is written, whatever the size. */
+async function isShared({ from, part }: LocalCopyInput): Promise<boolean> {
   try {
-    // What it is now is remembered: what is written to it afterwards is a change.
-    await source.read(index, 0, 1)
     await copyFile(from, part, constants.COPYFILE_FICLONE_FORCE)
+    // It came with the mode of its source, which need not let us in.
+    await chmod(part, 0o600)
     return true
   } catch {
     await rm(part, { force: true })

@@ -121,7 +121,8 @@ class LocalCopy {
   async #run(): Promise<TransferResult> {
     const { walked, source, policy, end } = this.#context
     const { manifest } = walked
-    const digest = policy.checksum ? (index: number): Promise<string> => source.digest(index) : undefined
+    // One that was changed meanwhile has none: it is found out when it is copied.
+    const digest = policy.checksum ? (index: number): Promise<string> => source.digest(index).catch(() => 'none') : undefined
     this.#tell('looking')
     await using place = new LocalPlace()
     const input = { manifest, directory: end.directory, policy, partsId: partsId(manifest, ''), digest }
