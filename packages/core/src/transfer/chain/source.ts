@@ -9,7 +9,7 @@ const BLOCK_BYTES = 1 << 20
 /** Blocks that links which are close together share. */
 const KEPT_BLOCKS = 6
 const SMALLEST_CHUNK = 16 << 10
-const LARGEST_CHUNK = 1 << 20
+const LARGEST_CHUNK = 128 << 10
 /** Tags of one stream take at most 32 MB. */
 const MOST_CHUNKS = 1 << 20
 

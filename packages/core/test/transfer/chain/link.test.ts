@@ -189,7 +189,7 @@ describe('chunkSize', () => {
   it.each([
     [100e6, 8, undefined, 64 * KiB],
     [100e6, 4, undefined, 128 * KiB],
-    [1e9, 4, undefined, 1024 * KiB],
+    [1e9, 4, undefined, 128 * KiB],
     [0, 8, undefined, 16 * KiB],
     [1000, 1, undefined, 16 * KiB],
     [1e9, 4, 100e3, 16 * KiB],
