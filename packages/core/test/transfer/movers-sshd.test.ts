@@ -32,7 +32,6 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
         ...Object.fromEntries(shells.map((loginShell, n) => [`h${n + 4}`, { loginShell }])),
       },
     })
-    writeFileSync(join(lab.folder, 'without-scp'), '')
   })
   afterAll(async () => await lab?.[Symbol.asyncDispose]())
 
