@@ -3,7 +3,7 @@ import { type ByteName, readableName } from '../util/byte-names.js'
 import type { Manifest, ManifestEntry } from './manifest.js'
 import type { Arrived, Committed, Found, OpenInput } from './place.js'
 import { shellWord } from './shell-session.js'
-import { here, type ShellTalk, shellFault } from './shell-talk.js'
+import { here, PER_COMMAND, type ShellTalk, shellFault } from './shell-talk.js'
 import { digestsOf, type ShellTools, sizesIn } from './shell-tools.js'
 
 /**
@@ -35,6 +35,8 @@ export class ShellCommit {
   readonly #manifest: Manifest
   readonly #place: OpenPlace
   readonly #folder: ByteName
+  /** Whether touch takes fractions of seconds. */
+  #isExact: boolean | undefined
   readonly #failures = new Map<number, { readonly code: string; readonly message: string }>()
 
   constructor(talk: ShellTalk, tools: ShellTools, place: OpenPlace) {
@@ -82,7 +84,10 @@ export class ShellCommit {
   async #check(arrived: readonly Arrived[]): Promise<Committed['verified']> {
     if (arrived.length === 0) return this.#tools.digests ? 'sha256' : 'size'
     const empty = arrived.filter(({ index }) => this.#sizeOf(index) === 0)
-    await this.#talk.askInBatches(empty, (batch) => `for x in ${batch.map(({ index }) => this.#part(index)).join(' ')}; do : >>"$x"; done`)
+    await this.#talk.askInBatches(
+      empty,
+      (batch) => `for x in ${batch.map(({ index }) => this.#part(index)).join(' ')}; do true >>"$x"; done`,
+    )
     const sizes = await sizesIn(this.#talk, this.#folder)
     const whole = arrived.filter(({ index }) => {
       const size = sizes.get(index)
@@ -126,23 +131,42 @@ export class ShellCommit {
   }
 
   async #setModes(files: readonly (Entry & { readonly path: ByteName })[]): Promise<void> {
-    for (const [mode, group] of grouped(files, modeOf)) {
-      await this.#talk.askInBatches(group, (batch) => `chmod ${mode} ${batch.map(({ path }) => here(path)).join(' ')}`)
-    }
+    await this.#together([...grouped(files, modeOf)].map(([mode, group]) => [`chmod ${mode}`, group]))
   }
 
-  /** Fractions where touch takes them; whole seconds everywhere. @source POSIX.1-2017 touch -t; coreutils 9.1 touch -d @… */
+  /** Fractions where touch takes them, else whole seconds. @source POSIX.1-2017 touch -t; coreutils 9.1 touch -d @… */
   async #setTimes(files: readonly (Entry & { readonly path: ByteName })[], flags = ''): Promise<void> {
-    for (const [timeUs, group] of grouped(files, ({ entry }) => entry.timeUs)) {
-      const seconds = Math.floor(timeUs / 1_000_000)
-      const fraction = String(timeUs - seconds * 1_000_000).padStart(6, '0')
-      const whole = `TZ=UTC0 touch ${flags}-t ${stamp(seconds)}`
-      const exact = seconds < 0 ? whole : `touch ${flags}-d @${seconds}.${fraction}`
-      await this.#talk.askInBatches(group, (batch) => {
-        const words = batch.map(({ path }) => here(path)).join(' ')
-        return `${exact} ${words} 2>/dev/null || ${whole} ${words}`
-      })
+    this.#isExact ??= await this.#takesFractions()
+    const isExact = this.#isExact
+    const timeOf = ({ entry }: Entry): number => (isExact ? entry.timeUs : Math.floor(entry.timeUs / 1_000_000) * 1_000_000)
+    await this.#together(
+      [...grouped(files, timeOf)].map(([timeUs, group]) => {
+        const seconds = Math.floor(timeUs / 1_000_000)
+        const fraction = String(timeUs - seconds * 1_000_000).padStart(6, '0')
+        const isFraction = fraction !== '000000' && seconds >= 0
+        return [isFraction ? `touch ${flags}-d @${seconds}.${fraction}` : `TZ=UTC0 touch ${flags}-t ${stamp(seconds)}`, group]
+      }),
+    )
+  }
+
+  async #takesFractions(): Promise<boolean> {
+    // A program, not `:`, whose failure would end the shell.
+    const { text } = await this.#talk.ask(
+      'f=${TMPDIR:-/tmp}/cahier-$k; true >"$f" && touch -d @1000000000.5 "$f" 2>/dev/null && echo exact; rm -f "$f"',
+    )
+    return text.trim() === 'exact'
+  }
+
+  /** Many commands for many files each, without waiting for one after the other. */
+  async #together(commands: readonly (readonly [command: ByteName, files: readonly { readonly path: ByteName }[]])[]): Promise<void> {
+    const lines: ByteName[] = []
+    for (const [command, files] of commands) {
+      for (let at = 0; at < files.length; at += PER_COMMAND) {
+        const words = files.slice(at, at + PER_COMMAND).map(({ path }) => here(path))
+        lines.push(`${command} ${words.join(' ')}`)
+      }
     }
+    await this.#talk.askInBatches(lines, (batch) => batch.join('\n'), 20)
   }
 
   /** All times first: setting the mode of a directory may close those in it. */

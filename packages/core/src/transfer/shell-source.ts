@@ -154,8 +154,9 @@ class Walk {
     const command =
       kind.trim() === 'd'
         ? `cd ${word} && find ${follow}. -exec stat ${follow}-c "$k. "${format} {} +`
-        : `stat -L -c "$k. "${format} ${word} && echo`
-    const { text, exitCode } = await this.#talk.ask(`( ${command} )`)
+        : `stat -L -c "$k. "${format} ${word}`
+    const { text: said, exitCode } = await this.#talk.ask(`( ${command} )`)
+    const text = said.replace(/\n$/, '')
     const mark = /(?:^|\n)([0-9a-f]{24}\. )/.exec(text)?.[1]
     if (mark === undefined) {
       this.#problem('E_SOURCE_UNREADABLE', path, exitCode === 0 ? 'it is gone' : 'it may not be read')

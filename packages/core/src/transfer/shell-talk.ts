@@ -7,7 +7,7 @@ import type { ByteName } from '../util/byte-names.js'
 import { ShellSession, shellWord } from './shell-session.js'
 
 /** Files that one command is asked for: with names of 255 bytes it holds on every system. */
-const PER_COMMAND = 200
+export const PER_COMMAND = 200
 
 export interface ShellAnswer {
   /** Standard output and standard error together, one character per byte. */
