@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isCampaignError, messageOf, systemCodeOf, TransferError } from '../errors.js'
@@ -40,6 +41,8 @@ export async function runTransfer(direction: TransferDirection, requests: readon
         request.ends.map(({ directory }) => directory),
         request.policy,
       )
+  // Every host listens to it.
+  setMaxListeners(0, input.signal)
   const { via } = input.options
   const concurrency = input.options.concurrency ?? DEFAULT_CONCURRENCY
   const width = Math.min(requests.length, concurrency)
