@@ -1,5 +1,6 @@
-import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
-import { chmod, mkdtemp } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, realpathSync, rmSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { disksUnavailable, mountDisk } from '../../../../test/testbed/disks.mjs'
@@ -18,6 +19,11 @@ interface Disks {
   readonly readOnly: NonNullable<TransferLab['readOnly']>
 }
 
+/** Nothing is made before the first case: labs are described also where all is skipped. */
+function freshName(what: string): string {
+  return join(realpathSync(tmpdir()), `cahier-transfer-${what}-${randomBytes(6).toString('hex')}`)
+}
+
 type OpenLab = TransferLab & AsyncDisposable
 
 /** Hosts that share the files of this machine. */
@@ -25,12 +31,12 @@ function makeLab(
   makeHosts: (makeDirectory: () => Promise<LabDirectory>) => [LabHost, ...LabHost[]],
   fields: Partial<TransferLab>,
 ): OpenLab {
-  const root = realpathSync(mkdtempSync(join(tmpdir(), 'cahier-transfer-lab-')))
-  // Also who may nothing may look whether a file in it can be read.
-  chmodSync(root, 0o755)
+  const root = freshName('lab')
   const disks: (() => Promise<void>)[] = []
   const makeDirectory = async () => {
+    await mkdir(root, { recursive: true })
     const directory = await mkdtemp(join(root, "it's a place "))
+    // Also who may nothing may look whether a file in it can be read.
     await chmod(directory, 0o755)
     return directory
   }
@@ -71,7 +77,7 @@ async function forbid(path: string): Promise<() => Promise<void>> {
 /** This machine alone, three times. Its home directory is another one meanwhile. */
 export function makeLocalLab(): OpenLab {
   const connection = connectionSchema.parse({})
-  const home = realpathSync(mkdtempSync(join(tmpdir(), 'cahier-transfer-home-')))
+  const home = freshName('home')
   const before = process.env['HOME']
   process.env['HOME'] = home
   const lab = makeLab(
@@ -79,7 +85,12 @@ export function makeLocalLab(): OpenLab {
       const host = { host: undefined, connection, makeDirectory }
       return [host, { ...host }, { ...host }]
     },
-    { home: () => ({ there: home, here: home }) },
+    {
+      home: () => {
+        mkdirSync(home, { recursive: true })
+        return { there: home, here: home }
+      },
+    },
   )
   return {
     ...lab,
@@ -105,7 +116,7 @@ export function makeSshLab(
   settings: Parameters<typeof startSshHosts>[1] = {},
   fields: Partial<TransferLab> = {},
 ): SshLab {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'cahier-transfer-hosts-')))
+  const directory = freshName('hosts')
   const connection = connectionSchema.parse({ sshConfig: join(directory, 'ssh_config'), ...options })
   const pool = new ConnectionPool()
   let started: (SshHosts & AsyncDisposable) | undefined
