@@ -10,7 +10,7 @@ import { explainFailure } from '../ssh/openssh-messages.js'
 import { resolveTarget } from '../ssh/resolve-target.js'
 import { pooledWay } from '../ssh/way-connection.js'
 import type { TransferContext } from '../transfer/context.js'
-import { FleetTransfer } from '../transfer/fleet-transfer.js'
+import { FleetTransfer } from '../transfer/fleet/fleet-transfer.js'
 
 /** Brings together what tools need that reach hosts by their own means. */
 export function makeFleetKit(context: Omit<TransferContext, 'pool'>): FleetKit {

@@ -81,13 +81,9 @@ export const copyOptionsSchema = z.strictObject({
     .enum(['keep', 'follow', 'skip'])
     .default('keep')
     .meta({ description: 'symbolic links inside a source: copied as links, replaced by what they point to, or left out' }),
-  special: z
-    .enum(['skip', 'refuse'])
-    .default('skip')
-    .meta({
-      description:
-        'sockets, named pipes and devices inside a source: left out and named in the result, or an error before anything is moved',
-    }),
+  special: z.enum(['skip', 'refuse']).default('skip').meta({
+    description: 'sockets, named pipes and devices inside a source: left out and named in the result, or an error before anything is moved',
+  }),
   checksum: z.boolean().default(false).meta({ description: 'what is the same is told by SHA-256, not by size and time' }),
   resume: z
     .boolean()

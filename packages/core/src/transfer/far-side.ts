@@ -1,7 +1,7 @@
 import { type CampaignError, isCampaignError, TransferError } from '../errors.js'
 import type { ReachedHost } from './mover.js'
 import type { Place, RemoteSource } from './place.js'
-import { ShellSession } from './shell-session.js'
+import { ShellSession } from './shell/shell-session.js'
 
 /**
  * What looks after files on a host: the agent in Python or in Perl, POSIX tools, or only the sftp server. The first that works is taken.
@@ -34,14 +34,14 @@ export async function openFarSide(reached: ReachedHost, kinds: readonly FarKind[
     }
   }
   if (kinds.includes('sh') && (await hasShell(reached, signal))) {
-    const { ShellPlace } = await import('./shell-place.js')
-    const { ShellSource } = await import('./shell-source.js')
+    const { ShellPlace } = await import('./shell/shell-place.js')
+    const { ShellSource } = await import('./shell/shell-source.js')
     return farSide('sh', new ShellPlace(reached), new ShellSource(reached))
   }
   if (kinds.includes('sftp')) {
-    const { SftpClient } = await import('./sftp-client.js')
-    const { SftpPlace } = await import('./sftp-place.js')
-    const { SftpSource } = await import('./sftp-source.js')
+    const { SftpClient } = await import('./sftp/sftp-client.js')
+    const { SftpPlace } = await import('./sftp/sftp-place.js')
+    const { SftpSource } = await import('./sftp/sftp-source.js')
     const client = await startFreely((until) => SftpClient.start(reached.pooled, { signal: until }), signal)
     return farSide('sftp', new SftpPlace(client), new SftpSource(client), { closing: client, heard: () => client.heard })
   }
@@ -52,9 +52,9 @@ export async function openFarSide(reached: ReachedHost, kinds: readonly FarKind[
 }
 
 async function openAgent(reached: ReachedHost, kinds: readonly ('py' | 'pl')[], signal: AbortSignal): Promise<FarSide> {
-  const { HostAgent } = await import('./host-agent.js')
-  const { AgentPlace } = await import('./agent-place.js')
-  const { AgentSource } = await import('./agent-source.js')
+  const { HostAgent } = await import('./agent/host-agent.js')
+  const { AgentPlace } = await import('./agent/agent-place.js')
+  const { AgentSource } = await import('./agent/agent-source.js')
   const agent = await HostAgent.start(reached, { signal, kinds })
   return farSide(agent.kind, new AgentPlace(agent), new AgentSource(agent), { closing: agent, heard: () => agent.heard })
 }

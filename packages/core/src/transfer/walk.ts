@@ -5,8 +5,8 @@ import { ConfigError, messageOf, systemCodeOf, TransferError } from '../errors.j
 import type { CopyPolicy, LeftOut } from '../model/transfer.js'
 import type { FilePath } from '../ports/transfer.js'
 import { type ByteName, byteName, readableName } from '../util/byte-names.js'
-import { microsecondsOf } from './file-times.js'
-import { globHere, isPattern } from './local-glob.js'
+import { microsecondsOf } from './local/file-times.js'
+import { globHere, isPattern } from './local/local-glob.js'
 import type { Manifest, ManifestEntry } from './manifest.js'
 
 export interface Walked {

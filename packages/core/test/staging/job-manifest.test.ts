@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { renderWrapper } from '../../src/scheduler/job-wrapper.js'
-import { byteName, insideName, pathBelow } from '../../src/util/byte-names.js'
 import { parseManifest } from '../../src/staging/job-manifest.js'
+import { byteName, insideName, pathBelow } from '../../src/util/byte-names.js'
 
 const SHA = 'be70723ea1ff401de6a3467202a8aadfbfc2c3e6a85f0011fe16bd5969b3a071'
 const parse = (text: string) => parseManifest(Buffer.from(text, 'latin1'))

@@ -14,8 +14,8 @@ import { ConnectionPool } from '../../src/ssh/connection-pool.js'
 import { RemoteFiles } from '../../src/staging/remote-files.js'
 import { RemotePlace, type RemotePlaceOptions } from '../../src/staging/remote-place.js'
 import { SharedPlace } from '../../src/staging/shared-place.js'
-import { TAR_END, tarHeader, tarPadding } from '../../src/util/tar-write.js'
 import { systemClock } from '../../src/system/clock.js'
+import { TAR_END, tarHeader, tarPadding } from '../../src/util/tar-write.js'
 import { CountingBackend, scratch, toolbox } from './files-bed.js'
 
 const reason = sshHostsUnavailable()

@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { byteName, insideName, pathBelow } from '../../src/util/byte-names.js'
 import { PosixCksum } from '../../src/staging/posix-cksum.js'
 import { type TarEntry, TarReader, type TarSink } from '../../src/staging/tar-read.js'
+import { byteName, insideName, pathBelow } from '../../src/util/byte-names.js'
 import { TAR_END, tarHeader, tarPadding } from '../../src/util/tar-write.js'
 import { scratch } from './files-bed.js'
 

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type AgentKind, bootstrapAgent, stripPerl, stripPython } from '../../src/transfer/agent-program.js'
-import { HostAgent } from '../../src/transfer/host-agent.js'
+import { type AgentKind, bootstrapAgent, stripPerl, stripPython } from '../../src/transfer/agent/agent-program.js'
+import { HostAgent } from '../../src/transfer/agent/host-agent.js'
 import { AgentLab, kindUnavailable, type LocalHost, localChannel, localHost } from './agent-lab.js'
 
 const kinds = (['py', 'pl'] as AgentKind[]).filter((kind) => kindUnavailable(kind) === undefined)

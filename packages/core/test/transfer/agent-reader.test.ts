@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { AgentReader, type AgentWord } from '../../src/transfer/agent-reader.js'
+import { AgentReader, type AgentWord } from '../../src/transfer/agent/agent-reader.js'
 
 const HELLO = 'tok agent 1 py 42 /home/me\n'
 const all = (reader: AgentReader, ...chunks: Buffer[]): AgentWord[] => chunks.flatMap((chunk) => [...reader.read(chunk)])

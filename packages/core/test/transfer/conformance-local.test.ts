@@ -1,6 +1,6 @@
 import { afterAll, describe, test } from 'vitest'
 import { registerTransfers } from '../../src/conformance/index.js'
-import { LocalTransfer } from '../../src/transfer/local.js'
+import { LocalTransfer } from '../../src/transfer/local/local.js'
 import { makeLocalLab } from './transfer-lab.js'
 
 describe('LocalTransfer keeps the promises of a transfer', () => {

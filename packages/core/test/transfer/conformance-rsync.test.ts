@@ -1,5 +1,5 @@
-import { RsyncMover } from '../../src/transfer/rsync.js'
-import { StarTransfer } from '../../src/transfer/star.js'
+import { RsyncMover } from '../../src/transfer/rsync/rsync.js'
+import { StarTransfer } from '../../src/transfer/star/star.js'
 import { ALL_TRANSFER_PROMISES, conformsOverSsh } from './ssh-conformance.js'
 
 conformsOverSsh({

@@ -1,5 +1,5 @@
-import { ScpMover } from '../../src/transfer/scp.js'
-import { StarTransfer } from '../../src/transfer/star.js'
+import { ScpMover } from '../../src/transfer/scp/scp.js'
+import { StarTransfer } from '../../src/transfer/star/star.js'
 import { ALL_TRANSFER_PROMISES, conformsOverSsh } from './ssh-conformance.js'
 
 conformsOverSsh({

@@ -1,5 +1,5 @@
-import { SftpMover } from '../../src/transfer/sftp.js'
-import { StarTransfer } from '../../src/transfer/star.js'
+import { SftpMover } from '../../src/transfer/sftp/sftp.js'
+import { StarTransfer } from '../../src/transfer/star/star.js'
 import { ALL_TRANSFER_PROMISES, conformsOverSsh } from './ssh-conformance.js'
 
 conformsOverSsh({

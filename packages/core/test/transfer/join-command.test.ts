@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { joinCommand } from '../../src/transfer/join-command.js'
+import { joinCommand } from '../../src/transfer/agent/join-command.js'
 import { makeDeferred } from '../../src/util/async.js'
 
 const BYTES = 3_000_000

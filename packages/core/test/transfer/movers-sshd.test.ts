@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import type { Mover } from '../../src/transfer/mover.js'
 import { Pace } from '../../src/transfer/pace.js'
-import { ScpMover } from '../../src/transfer/scp.js'
-import { SftpMover } from '../../src/transfer/sftp.js'
+import { ScpMover } from '../../src/transfer/scp/scp.js'
+import { SftpMover } from '../../src/transfer/sftp/sftp.js'
 import { bytePath, CONNECTORS, HostLab, movedFile, moveOptions, noise, readBytes } from './host-lab.js'
 
 const reason = sshHostsUnavailable()

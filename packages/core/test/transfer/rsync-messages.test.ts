@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { lastWords, readComplaints, unescapeName } from '../../src/transfer/rsync-messages.js'
+import { lastWords, readComplaints, unescapeName } from '../../src/transfer/rsync/rsync-messages.js'
 
 describe('readComplaints', () => {
   // rsync 3.5.0 of Debian 12, LC_ALL=C

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { disksUnavailable, mountDisk } from '../../../../test/testbed/disks.mjs'
 import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import { Pace } from '../../src/transfer/pace.js'
-import { RsyncMover, rsyncThere } from '../../src/transfer/rsync.js'
+import { RsyncMover, rsyncThere } from '../../src/transfer/rsync/rsync.js'
 import { bytePath, CONNECTORS, HostLab, movedFile, moveOptions, noise, readBytes } from './host-lab.js'
 
 const rsync = spawnSync('rsync', ['--version'])

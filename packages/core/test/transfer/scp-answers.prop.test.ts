@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { takeScpAnswer } from '../../src/transfer/scp-answers.js'
+import { takeScpAnswer } from '../../src/transfer/scp/scp-answers.js'
 
 describe('takeScpAnswer', () => {
   it.each([

@@ -8,7 +8,7 @@ import {
   SftpFields,
   SftpNonsense,
   SftpParser,
-} from '../../src/transfer/sftp-packets.js'
+} from '../../src/transfer/sftp/sftp-packets.js'
 
 const answers = [PACKET.version, PACKET.status, PACKET.handle, PACKET.data, PACKET.name, PACKET.attrs, PACKET.extendedReply]
 const packet = fc.record({ type: fc.constantFrom(...answers), body: fc.uint8Array({ maxLength: 300 }) })

@@ -5,9 +5,9 @@ import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import { type CopyOptions, copyOptionsSchema } from '../../src/model/transfer.js'
 import type { TransferCall, TransferEnd, TransferProgress } from '../../src/ports/transfer.js'
 import type { Mover } from '../../src/transfer/mover.js'
-import { ScpMover } from '../../src/transfer/scp.js'
-import { SftpMover } from '../../src/transfer/sftp.js'
-import { StarTransfer } from '../../src/transfer/star.js'
+import { ScpMover } from '../../src/transfer/scp/scp.js'
+import { SftpMover } from '../../src/transfer/sftp/sftp.js'
+import { StarTransfer } from '../../src/transfer/star/star.js'
 import { CONNECTORS, HostLab, noise, readBytes, writeTree } from './host-lab.js'
 
 const reason = sshHostsUnavailable()

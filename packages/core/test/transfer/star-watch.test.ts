@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { TransferProgress } from '../../src/ports/transfer.js'
 import { ManualClock } from '../../src/testing/manual-clock.js'
 import { Pace } from '../../src/transfer/pace.js'
-import { StarWatch } from '../../src/transfer/star-watch.js'
+import { StarWatch } from '../../src/transfer/star/star-watch.js'
 
 function setUp(signal?: AbortSignal) {
   const clock = new ManualClock()

@@ -3,21 +3,21 @@ import { ConfigError, isCampaignError } from '../../errors.js'
 import type { CopyPolicy, TransferResult } from '../../model/transfer.js'
 import type { Transfer, TransferCall, TransferEnd, TransferRequest } from '../../ports/transfer.js'
 import { settlesWithin } from '../../util/async.js'
-import { AgentPlace } from '../agent-place.js'
+import { AgentPlace } from '../agent/agent-place.js'
+import { HostAgent } from '../agent/host-agent.js'
 import type { TransferContext } from '../context.js'
 import { openFarSide } from '../far-side.js'
-import { HostAgent } from '../host-agent.js'
-import { LocalTransfer } from '../local.js'
+import { LocalTransfer } from '../local/local.js'
 import { contentSize, partsId } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
 import { Pace } from '../pace.js'
 import type { Place } from '../place.js'
 import { nameOfEnd, reach } from '../reach.js'
 import { LocalSource } from '../source.js'
-import { localVerdicts } from '../source-verdicts.js'
-import { type Copied, type CopySides, copyOnce, type SourceVerdict } from '../star-copy.js'
-import { copiedResult, failedResult, inRounds } from '../star-host.js'
-import { StarWatch } from '../star-watch.js'
+import { localVerdicts } from '../star/source-verdicts.js'
+import { type Copied, type CopySides, copyOnce, type SourceVerdict } from '../star/star-copy.js'
+import { copiedResult, failedResult, inRounds } from '../star/star-host.js'
+import { StarWatch } from '../star/star-watch.js'
 import { type Walked, walkSources } from '../walk.js'
 import { ChainRun, type ChainSettings } from './chain-run.js'
 import { Gate } from './gate.js'
@@ -171,7 +171,7 @@ export class ChainTransfer implements Transfer {
   async #copyAlone(work: Work, policy: CopyPolicy, reached: ReachedHost): Promise<Copied> {
     const { job, index, watch } = work
     job.order?.pass(index)
-    const { CatMover } = await import('../cat.js')
+    const { CatMover } = await import('../shell/cat.js')
     const far = await openFarSide(reached, ['sh'], watch.signal)
     const mover = new CatMover()
     try {

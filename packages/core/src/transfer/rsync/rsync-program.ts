@@ -1,0 +1,189 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Duplex } from 'node:stream'
+import { systemCodeOf, TransferError } from '../../errors.js'
+import { makeDeferred } from '../../util/async.js'
+import { lastWords } from './rsync-messages.js'
+
+/**
+ * What rsync takes for ssh: it hands over the words of the command that is to run there, and then carries bytes. Descriptor 4 leads to us,
+ * descriptor 3 from us. No apostrophe may stand in it.
+ *
+ * @source rsync(1) 3.2.7, -e: split at spaces, what stands between apostrophes is one word; --blocking-io: else its standard output does
+ * not block, and cat ends with EAGAIN
+ */
+const BRIDGE = 'exec 5<&0; printf "%s\\n" $# >&4; printf "%s\\0" "$@" >&4; cat <&5 >&4 & cat <&3; kill $! 2>/dev/null'
+/** What rsync says is kept up to so many characters: each line is one file that failed. */
+const MOST_STDERR = 4 << 20
+
+export interface RsyncEnd {
+  readonly exitCode: number | undefined
+  readonly stderr: string
+}
+
+/** The rsync of this machine, told that it talks to another one: what it sends there comes to us, and what we hand it comes from there. */
+export class RsyncProgram {
+  /** The words that are to run on the other side. */
+  readonly command: Promise<readonly string[]>
+  readonly ended: Promise<RsyncEnd>
+  readonly #child: ChildProcess
+  readonly #toIt: Duplex
+  readonly #fromIt: Duplex
+  #onData: ((chunk: Buffer) => void) | undefined
+  /** What came before anybody listened. */
+  #before: Buffer = Buffer.alloc(0)
+  #hasCommand = false
+
+  /**
+   * @param words - without the program and its `-e`
+   * @param names - what `--files-from=-` is to read, one character per byte
+   * @param onLine - its standard output
+   * @param cwd - its working directory
+   */
+  constructor(words: readonly string[], names: Iterable<string>, onLine: (line: string) => void, cwd?: string) {
+    // A group of its own: Ctrl-C is for us, and all of it can be ended.
+    // What cat writes to must not be in a hurry.
+    this.#child = spawn('rsync', ['--blocking-io', '-e', `sh -c '${BRIDGE}' bridge`, ...words], {
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
+      env: environment(),
+      detached: true,
+      cwd,
+    })
+    const { stdin, stdout, stderr, stdio } = this.#child
+    this.#toIt = stdio[3] as Duplex
+    this.#fromIt = stdio[4] as Duplex
+    // That it reads no more is seen by its end.
+    for (const stream of [stdin, this.#toIt, this.#fromIt]) stream?.on('error', () => undefined)
+    stdin?.end(Buffer.from([...names].map((name) => `${name}\0`).join(''), 'latin1'))
+    readLines(stdout as NodeJS.ReadableStream, onLine)
+    let said = ''
+    stderr?.on('data', (chunk: Buffer) => {
+      if (said.length < MOST_STDERR) said += chunk.toString('latin1')
+    })
+    const ended = makeDeferred<RsyncEnd>()
+    this.#child.once('error', (error) => ended.reject(systemCodeOf(error) === 'ENOENT' ? notHere() : error))
+    this.#child.once('close', (code) => ended.resolve({ exitCode: code ?? undefined, stderr: said }))
+    this.ended = ended.promise
+    this.ended.catch(() => undefined)
+    const command = makeDeferred<readonly string[]>()
+    this.command = command.promise
+    this.command.catch(() => undefined)
+    void this.ended.then(
+      ({ stderr }) => command.reject(new TransferError('E_TRANSFER', `rsync could not begin: ${lastWords(stderr)}`)),
+      (error: unknown) => command.reject(error),
+    )
+    this.#fromIt.on('data', (chunk: Buffer) => this.#take(chunk, command.resolve))
+  }
+
+  /** What it sends to the other side. Given once, after `command` was had. */
+  listen(onData: (chunk: Buffer) => void, onEnd: () => void): void {
+    this.#onData = onData
+    this.#fromIt.once('end', onEnd)
+    if (this.#before.length > 0) onData(this.#before)
+    this.#fromIt.resume()
+  }
+
+  /** What comes from the other side. @returns false when it is to wait for `drained` */
+  write(chunk: Buffer): boolean {
+    return this.#toIt.write(chunk)
+  }
+
+  /** Resolves when there is room for more, or nobody reads any more. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#toIt.destroyed || !this.#toIt.writableNeedDrain) {
+        resolve()
+        return
+      }
+      const done = (): void => {
+        this.#toIt.off('drain', done)
+        this.#toIt.off('close', done)
+        resolve()
+      }
+      this.#toIt.on('drain', done)
+      this.#toIt.on('close', done)
+    })
+  }
+
+  /** The other side has ended. */
+  end(): void {
+    this.#toIt.end()
+    this.#forget()
+  }
+
+  pause(): void {
+    this.#fromIt.pause()
+  }
+
+  resume(): void {
+    this.#fromIt.resume()
+  }
+
+  /** Nobody wants what it still has to say, but it has not ended before that was taken. */
+  #forget(): void {
+    this.#onData = () => undefined
+    this.#fromIt.resume()
+  }
+
+  /** Ends it, if it still runs. */
+  kill(): void {
+    this.#forget()
+    const { pid, exitCode, signalCode } = this.#child
+    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    try {
+      process.kill(-pid, 'SIGTERM')
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  #take(chunk: Buffer, onCommand: (words: readonly string[]) => void): void {
+    if (this.#onData !== undefined) {
+      this.#onData(chunk)
+      return
+    }
+    this.#before = Buffer.concat([this.#before, chunk])
+    const parsed = this.#hasCommand ? undefined : parseCommand(this.#before)
+    if (parsed === undefined) return
+    this.#hasCommand = true
+    this.#before = parsed.rest
+    // What follows waits for who listens.
+    this.#fromIt.pause()
+    onCommand(parsed.words)
+  }
+}
+
+/** The number of words, a line break, each word and a NUL. */
+function parseCommand(data: Buffer): { readonly words: readonly string[]; readonly rest: Buffer } | undefined {
+  let at = data.indexOf(0x0a) + 1
+  if (at === 0) return undefined
+  const words: string[] = []
+  for (let left = Number(data.toString('latin1', 0, at - 1)); left > 0; left -= 1) {
+    const end = data.indexOf(0, at)
+    if (end < 0) return undefined
+    words.push(data.toString('latin1', at, end))
+    at = end + 1
+  }
+  // The first is the name of the host.
+  return { words: words.slice(1), rest: data.subarray(at) }
+}
+
+function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): void {
+  let rest = ''
+  stream.on('data', (chunk: Buffer) => {
+    const lines = (rest + chunk.toString('latin1')).split('\n')
+    rest = lines.pop() as string
+    for (const line of lines) onLine(line)
+  })
+}
+
+/** What the user has set for rsync is not meant for us. */
+function environment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('RSYNC_'))
+  return { ...Object.fromEntries(kept), LC_ALL: 'C' }
+}
+
+function notHere(): TransferError {
+  return new TransferError('E_NOT_SUPPORTED', 'rsync is not installed on this machine', {
+    suggestions: ['Install it (apt install rsync), or take another way to copy: via scp, sftp or chain'],
+  })
+}

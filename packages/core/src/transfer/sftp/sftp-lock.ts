@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { systemCodeOf } from '../../errors.js'
+import { type ByteName, byteName } from '../../util/byte-names.js'
+import { livenessOf, thisProcess } from '../../util/process-identity.js'
+import { LOCK_FILE } from '../local/parts-lock.js'
+import { encodeName } from '../manifest.js'
+import type { SftpClient } from './sftp-client.js'
+
+/** So often whoever holds it says that it lives. */
+const RENEW_MS = 15_000
+/** Whoever has said nothing for so long is not there any more. */
+const LEASE_S = 60
+
+/** Those of this process, and over which connection. */
+const own = new Map<string, SftpClient>()
+
+/**
+ * Says that this program uses a folder of parts on a host, where nothing but files can be asked for: another program on this machine can be
+ * looked at, one elsewhere is there as long as its file is renewed.
+ */
+export class SftpLock {
+  readonly #client: SftpClient
+  readonly #path: ByteName
+  readonly #id: string
+  readonly #timer: NodeJS.Timeout
+
+  private constructor(client: SftpClient, path: ByteName, id: string) {
+    this.#client = client
+    this.#path = path
+    this.#id = id
+    own.set(id, client)
+    this.#timer = setInterval(() => void this.#renew().catch(() => {}), RENEW_MS)
+    this.#timer.unref()
+  }
+
+  /** @returns undefined when somebody lives who uses it */
+  static async take(client: SftpClient, folder: ByteName): Promise<SftpLock | undefined> {
+    const path = `${folder}/${LOCK_FILE}`
+    for (let tries = 0; tries < 3; tries += 1) {
+      const id = randomBytes(6).toString('hex')
+      if (await make(client, path, id)) return new SftpLock(client, path, id)
+      if (await isHeld(client, path, folder)) return undefined
+      await client.remove(path).catch(() => {})
+    }
+    return undefined
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#timer)
+    own.delete(this.#id)
+    await this.#client.remove(this.#path).catch(() => {})
+  }
+
+  /** Its time is what others look at. */
+  async #renew(): Promise<void> {
+    const file = await this.#client.open(this.#path, ['write'])
+    await this.#client.write(file, 0, ownText(this.#id))
+    await this.#client.close(file)
+  }
+}
+
+async function make(client: SftpClient, path: ByteName, id: string): Promise<boolean> {
+  try {
+    const file = await client.open(path, ['write', 'create', 'exclusive'], 0o600)
+    await client.write(file, 0, ownText(id))
+    await client.close(file)
+    return true
+  } catch (error) {
+    if (systemCodeOf(error) === 'EFAILED') return false
+    throw error
+  }
+}
+
+async function isHeld(client: SftpClient, path: ByteName, folder: ByteName): Promise<boolean> {
+  try {
+    const file = await client.open(path, ['read'])
+    const text = (await client.read(file, 0, 1000))?.toString('latin1') ?? ''
+    await client.close(file)
+    const [, boot = '', pid = '', start = '', id = ''] = text.trim().split(' ')
+    const here = thisProcess()
+    if (here.boot !== '' && boot === here.boot && /^\d+$/.test(pid)) {
+      const liveness = livenessOf({ ...here, pid: Number(pid), start: start === '-' ? '' : start })
+      // What this process held over a connection that is gone, nobody holds.
+      if (Number(pid) === process.pid && liveness === 'alive') return own.get(id)?.isEnded === false
+      if (liveness !== 'elsewhere') return liveness === 'alive'
+    }
+    const { mtime = 0 } = await client.stat(path)
+    return (await clockThere(client, folder)) - mtime < LEASE_S
+  } catch (error) {
+    // It was let go a moment ago.
+    if (systemCodeOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** In seconds; the clocks of two machines are not compared. */
+async function clockThere(client: SftpClient, folder: ByteName): Promise<number> {
+  const path = `${folder}/clock-${process.pid}`
+  const file = await client.open(path, ['write', 'create', 'empty'], 0o600)
+  await client.close(file)
+  const { mtime = 0 } = await client.stat(path)
+  await client.remove(path).catch(() => {})
+  return mtime
+}
+
+/** What agents write, too: the host, its boot, the process, when it started; then what tells two of this process apart. */
+function ownText(id: string): Buffer {
+  const { host, boot, pid, start } = thisProcess()
+  return Buffer.from(`${encodeName(byteName(host))} ${boot === '' ? '-' : boot} ${pid} ${start === '' ? '-' : start} ${id}\n`)
+}

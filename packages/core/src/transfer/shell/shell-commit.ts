@@ -1,0 +1,219 @@
+import type { FileFailure } from '../../model/transfer.js'
+import { type ByteName, readableName } from '../../util/byte-names.js'
+import type { Manifest, ManifestEntry } from '../manifest.js'
+import type { Arrived, Committed, Found, OpenInput } from '../place.js'
+import { shellWord } from './shell-session.js'
+import { here, PER_COMMAND, type ShellTalk, shellFault } from './shell-talk.js'
+import { digestsOf, type ShellTools, sizesIn } from './shell-tools.js'
+
+/**
+ * $1 part, $2 name: puts it there. A directory is never moved into; a link is replaced, also one that leads to a directory. Says how it
+ * went, and between marks what was said.
+ */
+const PLACE = `m() {
+  if [ -L "$2" ]; then [ ! -d "$2" ] || rm -f "$2"; elif [ -d "$2" ]; then echo kind; return; fi
+  if o=$(mv -f "$1" "$2" 2>&1 </dev/null); then echo ok; else fault "$o"; fi
+}
+d() { if [ -d "$1" ] && [ ! -L "$1" ]; then echo ok; elif o=$(mkdir -m 700 "$1" 2>&1); then echo ok; else fault "$o"; fi; }
+c() { if o=$(chmod "$1" "$2" 2>&1); then echo ok; else fault "$o"; fi; }
+fault() { set -- $1; echo "fault $*"; }`
+
+interface OpenPlace {
+  readonly input: OpenInput
+  readonly directory: ByteName
+  readonly parts: ByteName | undefined
+  readonly found: readonly Found[]
+  readonly linked: ReadonlySet<number>
+}
+
+type Entry = { readonly index: number; readonly entry: ManifestEntry }
+
+/** What came becomes files: one command for many where there is one, in the target directory. */
+export class ShellCommit {
+  readonly #talk: ShellTalk
+  readonly #tools: ShellTools
+  readonly #manifest: Manifest
+  readonly #place: OpenPlace
+  readonly #folder: ByteName
+  /** Whether touch takes fractions of seconds. */
+  #isExact: boolean | undefined
+  readonly #failures = new Map<number, { readonly code: string; readonly message: string }>()
+
+  constructor(talk: ShellTalk, tools: ShellTools, place: OpenPlace) {
+    this.#talk = talk
+    this.#tools = tools
+    this.#place = place
+    this.#manifest = place.input.manifest
+    this.#folder = `.cahier-${place.input.partsId}`
+  }
+
+  async run(arrived: readonly Arrived[]): Promise<Committed> {
+    await this.#talk.ask(PLACE)
+    const verified = await this.#check(arrived)
+    const good = arrived.map(({ index }) => index).filter((index) => !this.#failures.has(index))
+    const entries = this.#manifest.map((entry, index) => ({ index, entry }))
+    const wanted = entries.filter(({ index }) => this.#place.found[index]?.state !== 'impossible')
+    const isNeeded = ({ index }: Entry): boolean => this.#place.found[index]?.state !== 'same'
+    const links = wanted.filter((one) => one.entry.kind === 'link' && isNeeded(one))
+    const directories = wanted.filter(({ entry }) => entry.kind === 'directory')
+    if (this.#place.parts !== undefined) {
+      await this.#do(directories.filter(isNeeded), ({ entry }) => `d ${here(entry.name)}`)
+      const files = good.map((index) => ({ index, entry: this.#manifest[index] as ManifestEntry }))
+      await this.#dress(files.map((one) => ({ ...one, path: `${this.#folder}/${one.index}` })))
+      for (const { index, entry } of links) {
+        const target = entry.kind === 'link' ? entry.target : ''
+        await this.#talk.ask(`rm -rf ${this.#part(index)}; ln -s -- ${shellWord(target)} ${this.#part(index)}`)
+      }
+      await this.#setTimes(
+        links.map((one) => ({ ...one, path: `${this.#folder}/${one.index}` })),
+        '-h ',
+      )
+      await this.#do([...files, ...links], ({ index, entry }) => `m ${this.#part(index)} ${here(entry.name)}`)
+    }
+    const same = wanted.filter((one) => one.entry.kind === 'file' && !isNeeded(one))
+    await this.#setModes(same.map((one) => ({ ...one, path: one.entry.name })))
+    await this.#finishDirectories(directories.filter(({ index }) => !this.#place.linked.has(index) && !this.#failures.has(index)))
+    if (this.#place.parts !== undefined) await this.#talk.ask(`rm -rf ${here(this.#folder)}`)
+    const failures: FileFailure[] = [...this.#failures]
+      .sort(([a], [b]) => a - b)
+      .map(([index, failure]) => ({ file: readableName(this.#manifest[index]?.name ?? ''), ...failure }))
+    return { files: good.filter((index) => !this.#failures.has(index)).length, failures, verified }
+  }
+
+  /** Sizes, and digests where they are known here and there. */
+  async #check(arrived: readonly Arrived[]): Promise<Committed['verified']> {
+    if (arrived.length === 0) return this.#tools.digests ? 'sha256' : 'size'
+    const empty = arrived.filter(({ index }) => this.#sizeOf(index) === 0)
+    await this.#talk.askInBatches(
+      empty,
+      (batch) => `for x in ${batch.map(({ index }) => this.#part(index)).join(' ')}; do true >>"$x"; done`,
+    )
+    const sizes = await sizesIn(this.#talk, this.#folder)
+    const whole = arrived.filter(({ index }) => {
+      const size = sizes.get(index)
+      if (size === undefined) this.#fail(index, 'E_COPY_LOST', 'it did not come')
+      else if (size !== this.#sizeOf(index)) this.#fail(index, 'E_COPY_CORRUPT', `${size} bytes came, and it has ${this.#sizeOf(index)}`)
+      return size === this.#sizeOf(index)
+    })
+    if (!this.#tools.digests) return 'size'
+    const named = whole.filter(({ sha256 }) => sha256 !== undefined)
+    const digests = await digestsOf(
+      this.#talk,
+      named.map(({ index }) => `${this.#folder}/${index}`),
+    )
+    for (const { index, sha256 } of named) {
+      const digest = digests.get(`${this.#folder}/${index}`)
+      if (digest === undefined) this.#fail(index, 'E_COPY_LOST', 'what came cannot be read')
+      else if (digest !== sha256) this.#fail(index, 'E_COPY_CORRUPT', 'what came has another SHA-256 than what was sent')
+    }
+    return arrived.length === named.length || whole.length === named.length ? 'sha256' : 'size'
+  }
+
+  /** One answer for each. */
+  async #do(entries: readonly Entry[], render: (one: Entry) => ByteName): Promise<void> {
+    for (const [batch, { text }] of await this.#talk.askInBatches(entries, (some) => some.map(render).join('\n'))) {
+      const lines = text.split('\n').filter((line) => /^(ok|kind|fault .*|fault)$/.test(line))
+      for (const [at, { index }] of batch.entries()) {
+        const line = lines[at] ?? 'fault the shell did not answer'
+        if (line === 'kind') this.#fail(index, 'E_TARGET_KIND', 'a directory stands in its place')
+        else if (line !== 'ok') {
+          const { code, message } = shellFault(line.slice(6))
+          this.#fail(index, code, message)
+        }
+      }
+    }
+  }
+
+  /** The mode last: it may forbid the rest. */
+  async #dress(files: readonly (Entry & { readonly path: ByteName })[]): Promise<void> {
+    await this.#setTimes(files)
+    await this.#setModes(files)
+  }
+
+  async #setModes(files: readonly (Entry & { readonly path: ByteName })[]): Promise<void> {
+    await this.#together([...grouped(files, modeOf)].map(([mode, group]) => [`chmod ${mode}`, group]))
+  }
+
+  /** Fractions where touch takes them, else whole seconds. @source POSIX.1-2017 touch -t; coreutils 9.1 touch -d @… */
+  async #setTimes(files: readonly (Entry & { readonly path: ByteName })[], flags = ''): Promise<void> {
+    this.#isExact ??= await this.#takesFractions()
+    const isExact = this.#isExact
+    const timeOf = ({ entry }: Entry): number => (isExact ? entry.timeUs : Math.floor(entry.timeUs / 1_000_000) * 1_000_000)
+    await this.#together(
+      [...grouped(files, timeOf)].map(([timeUs, group]) => {
+        const seconds = Math.floor(timeUs / 1_000_000)
+        const fraction = String(timeUs - seconds * 1_000_000).padStart(6, '0')
+        const isFraction = fraction !== '000000' && seconds >= 0
+        return [isFraction ? `touch ${flags}-d @${seconds}.${fraction}` : `TZ=UTC0 touch ${flags}-t ${stamp(seconds)}`, group]
+      }),
+    )
+  }
+
+  async #takesFractions(): Promise<boolean> {
+    // A program, not `:`, whose failure would end the shell.
+    const { text } = await this.#talk.ask(
+      'f=${TMPDIR:-/tmp}/cahier-$k; true >"$f" && touch -d @1000000000.5 "$f" 2>/dev/null && echo exact; rm -f "$f"',
+    )
+    return text.trim() === 'exact'
+  }
+
+  /** Many commands for many files each, without waiting for one after the other. */
+  async #together(commands: readonly (readonly [command: ByteName, files: readonly { readonly path: ByteName }[]])[]): Promise<void> {
+    const lines: ByteName[] = []
+    for (const [command, files] of commands) {
+      for (let at = 0; at < files.length; at += PER_COMMAND) {
+        const words = files.slice(at, at + PER_COMMAND).map(({ path }) => here(path))
+        lines.push(`${command} ${words.join(' ')}`)
+      }
+    }
+    await this.#talk.askInBatches(lines, (batch) => batch.join('\n'), 20)
+  }
+
+  /** All times first: setting the mode of a directory may close those in it. */
+  async #finishDirectories(directories: readonly Entry[]): Promise<void> {
+    const named = directories.map((one) => ({ ...one, path: one.entry.name }))
+    await this.#setTimes(named)
+    const isOpen = (one: Entry): boolean => (Number.parseInt(modeOf(one), 8) & 0o700) === 0o700
+    await this.#setModes(named.filter(isOpen))
+    const closed = named.filter((one) => !isOpen(one)).reverse()
+    const known = new Map(this.#failures)
+    await this.#do(closed, (one) => `c ${modeOf(one)} ${here(one.entry.name)}`)
+    // A directory that was there may be somebody else's.
+    for (const { index } of closed) if (this.#place.found[index]?.state === 'same' && !known.has(index)) this.#failures.delete(index)
+  }
+
+  #part(index: number): ByteName {
+    return `${here(this.#folder)}/${index}`
+  }
+
+  #sizeOf(index: number): number {
+    const entry = this.#manifest[index]
+    return entry?.kind === 'file' ? entry.size : -1
+  }
+
+  #fail(index: number, code: string, message: string): void {
+    this.#failures.set(index, { code, message })
+  }
+}
+
+function modeOf({ entry }: Entry): string {
+  return entry.kind === 'link' ? '777' : entry.mode.toString(8).padStart(4, '0')
+}
+
+function grouped<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [item])
+    else group.push(item)
+  }
+  return groups
+}
+
+/** `CCYYMMDDhhmm.SS` in UTC. */
+function stamp(seconds: number): string {
+  const [, year, month, day, hour, minute, second] =
+    /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)/.exec(new Date(seconds * 1000).toISOString()) ?? []
+  return `${year}${month}${day}${hour}${minute}.${second}`
+}
