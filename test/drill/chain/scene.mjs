@@ -1,0 +1,159 @@
+/** The hosts of one case, as they are to be, and what can be seen of them. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { findProgram } from '../../testbed/bed.mjs'
+import { mountDisk } from '../../testbed/disks.mjs'
+import { searchPath } from '../../testbed/network.mjs'
+import { startSshHosts } from '../../testbed/ssh-hosts.mjs'
+import { arrivedIn } from './files.mjs'
+
+const tampering = fileURLToPath(new URL('../../testbed/tampering-agent.py', import.meta.url))
+/** Of the rate of the others. */
+const SLOW_PART = 20
+/** How agents are started. */
+const AGENT = /import io,sys|sysread STDIN/
+
+export class Scene {
+  /** @type {import('../../testbed/ssh-hosts.mjs').SshHosts} */
+  bed
+  /** @type {import('./plan.mjs').CasePlan} */
+  plan
+  /** @type {string[]} */
+  names
+  /** Where the files of a host are to appear, as this machine sees it. @type {Map<string, string>} */
+  targets = new Map()
+  #disk
+
+  /**
+   * @param {string} folder @param {import('./plan.mjs').CasePlan} plan @param {boolean} netns @param {number} total bytes of the source
+   */
+  static async start(folder, plan, netns, total) {
+    const scene = new Scene()
+    scene.plan = plan
+    scene.names = plan.kinds.map((_, index) => `h${index + 1}`)
+    const overrides = Object.fromEntries(
+      scene.names.map((name, index) => {
+        const shell = join(folder, `shell-${name}`)
+        writeFileSync(shell, shellOf(plan, index), { mode: 0o755 })
+        const isSlow = plan.fault === 'slow host' && index === plan.victim
+        return [name, { loginShell: shell, ...(netns ? { rate: `${isSlow ? plan.rate / SLOW_PART : plan.rate}mbit` } : {}) }]
+      }),
+    )
+    scene.bed = await startSshHosts(plan.kinds.length, { netns, directory: join(folder, 'bed'), overrides })
+    try {
+      for (const host of scene.bed.hosts) await scene.#furnish(host, total)
+    } catch (error) {
+      await scene.stop()
+      throw error
+    }
+    return scene
+  }
+
+  get victim() {
+    return this.names[this.plan.victim]
+  }
+
+  /** Its disk, its way to the others, and a folder for temporary files of its own. */
+  async #furnish({ name, directory, home }, total) {
+    const { bed, plan } = this
+    writeFileSync(join(directory, 'bin/ssh'), `#!/bin/sh\nexec ${findProgram('ssh')} -F ${bed.plainConfig} "$@"\n`, { mode: 0o755 })
+    if (bed.isIsolated) {
+      mkdirSync(join(directory, 'tmp'), { mode: 0o1777 })
+      const [program, ...args] = [...bed.enter(name), 'mount', '--bind', join(directory, 'tmp'), '/tmp']
+      const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', env: { PATH: searchPath } })
+      if (status !== 0) throw new Error(`${name} could not get a /tmp of its own: ${stderr}`)
+    }
+    const target = join(home, 'in')
+    this.targets.set(name, target)
+    if (name !== this.victim || !/disk/.test(plan.fault)) return
+    const options =
+      plan.fault === 'read-only disk' ? { readOnly: true } : { size: `${Math.ceil((total * (0.2 + 0.7 * plan.dice)) / 1024)}k` }
+    this.#disk = await mountDisk({ ...options, enter: bed.isIsolated ? bed.enter(name) : [] })
+    symlinkSync(this.#disk.there, target)
+    this.targets.set(name, this.#disk.here)
+  }
+
+  /** Processes on a host, without its ssh server. @param {string} name */
+  processes(name) {
+    return this.bed.processes(name)
+  }
+
+  /** What looks after the files there. @param {string} name */
+  agents(name) {
+    const there = this.processes(name).filter(({ command }) => !command.includes(tampering))
+    return this.kind(name) === 'sh' ? there : there.filter(({ command }) => AGENT.test(command))
+  }
+
+  /** @param {string} name */
+  kind(name) {
+    return this.plan.kinds[this.names.indexOf(name)]
+  }
+
+  /** @param {string} name */
+  addressOf(name) {
+    return this.bed.hosts.find((host) => host.name === name)?.address ?? ''
+  }
+
+  /** Bytes that have come and are not placed. @param {string} name */
+  arrived(name) {
+    return arrivedIn(this.targets.get(name) ?? '')
+  }
+
+  /** Hosts that pass on, the foremost first. */
+  ranking() {
+    const arrived = new Map(this.names.map((name) => [name, this.arrived(name)]))
+    return this.names.filter((name) => this.kind(name) !== 'sh').sort((a, b) => (arrived.get(b) ?? 0) - (arrived.get(a) ?? 0))
+  }
+
+  /** Waits until it shows no process, socket or listener of a transfer any more. @returns {Promise<string[]>} what is left then */
+  async leftovers(name, deadline, mayLeaveSockets) {
+    for (;;) {
+      const left = this.processes(name).map(({ pid, command }) => `process ${pid} (${command.slice(0, 60)})`)
+      const folders = this.bed.isIsolated && !mayLeaveSockets ? readdirSync(join(this.bed.directory, name, 'tmp')) : []
+      left.push(...folders.map((folder) => `/tmp/${folder}`))
+      if (left.length === 0 || performance.now() > deadline) return left
+      await sleep(200)
+    }
+  }
+
+  /** Undoes what lasts. */
+  heal() {
+    for (const name of this.names) {
+      this.bed.thawHost(name)
+      for (const { pid } of this.processes(name)) signal(pid, 'SIGCONT')
+    }
+  }
+
+  async stop() {
+    await this.#disk?.end()
+    await this.bed.stop()
+  }
+}
+
+/** @param {number} pid @param {NodeJS.Signals} name */
+export function signal(pid, name) {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It is gone.
+  }
+}
+
+/** The login shell of a host: without Python, without both, or with somebody between it and its agent. */
+function shellOf({ kinds, fault, victim, dice }, index) {
+  const agents = { py: '*import*sys*', pl: '*sysread*STDIN*' }
+  const lines = []
+  if (kinds[index] !== 'py') lines.push(`${agents.py}) echo no python3 >&2; exit 127;;`)
+  if (kinds[index] === 'sh') lines.push(`${agents.pl}) echo no perl >&2; exit 127;;`)
+  if (fault === 'flipped byte' && index === victim) {
+    const offset = Math.floor(dice * 4e6)
+    for (const pattern of Object.values(agents)) lines.push(`${pattern}) exec python3 ${tampering} ${offset} /bin/sh "$@";;`)
+  }
+  return `#!/bin/sh\ncase "$2" in\n${lines.join('\n')}\nesac\nexec /bin/sh "$@"\n`
+}
+
+/** @param {string} path */
+export const linkTarget = (path) => readlinkSync(path)

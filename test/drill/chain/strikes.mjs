@@ -1,0 +1,147 @@
+/** Faults: when they come, and what they do. */
+import { closeSync, openSync, statSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeRandom } from '../shared.mjs'
+import { signal } from './scene.mjs'
+import { knock } from './strangers.mjs'
+
+/** How often one looks whether the moment has come. */
+const LOOK_MS = 4
+
+/**
+ * @typedef {object} Blow
+ * @property {string[]} hit hosts that need not be done
+ * @property {string[]} killed hosts on which something could not clean up behind itself
+ * @property {string} note
+ */
+
+/**
+ * Waits for the moment, and strikes. Ends with the fault, or when the command has ended.
+ *
+ * @param {import('./scene.mjs').Scene} scene
+ * @param {import('./controller.mjs').Broadcast} broadcast
+ * @param {{ total: number, folder: string, files: readonly string[], another: () => import('./controller.mjs').Broadcast }} context
+ * @returns {Promise<Blow>}
+ */
+export async function strike(scene, broadcast, context) {
+  const { plan } = scene
+  if (!(await momentComes(scene, broadcast, context.total))) return { hit: [], killed: [], note: 'it came too late' }
+  const blow = { hit: [], killed: [], note: '' }
+  const began = performance.now()
+  await ACTIONS[plan.fault](scene, broadcast, context, blow)
+  const struck = Math.round(performance.now() - began)
+  return { ...blow, note: `${blow.hit.join(' ')}${blow.note}${struck > 100 ? ` (took ${struck} ms)` : ''}` }
+}
+
+async function momentComes(scene, broadcast, total) {
+  const { at, fault } = scene.plan
+  const wanted = 'front' in at ? at.front * total : 'own' in at ? at.own * total : 0
+  // The last one is known when all the others have everything.
+  const isLast = fault.startsWith('last ')
+  const isThere = () => {
+    if ('agents' in at) return scene.agents(scene.victim).length > 0
+    if ('front' in at) return scene.arrived(scene.ranking()[0]) >= wanted
+    return scene.arrived(isLast ? (scene.ranking().at(-1) ?? '') : scene.victim) >= wanted
+  }
+  while (!broadcast.isOver) {
+    if (isThere()) return true
+    await sleep(LOOK_MS)
+  }
+  return false
+}
+
+function killAgents(scene, names, blow) {
+  blow.hit.push(...names)
+  blow.killed.push(...names)
+  const pids = names.flatMap((name) => scene.agents(name).map(({ pid }) => pid))
+  for (const pid of pids) signal(pid, 'SIGKILL')
+}
+
+/** Those that stand one behind the other. */
+function neighbours({ plan }, ranking) {
+  const first = Math.floor(plan.dice * Math.max(1, ranking.length - 1))
+  return ranking.slice(first, first + 2)
+}
+
+async function stopAgents(scene, blow, forMs) {
+  blow.hit.push(scene.victim)
+  const pids = scene.agents(scene.victim).map(({ pid }) => pid)
+  for (const pid of pids) signal(pid, 'SIGSTOP')
+  if (forMs === 0) return
+  await sleep(forMs)
+  for (const pid of pids) signal(pid, 'SIGCONT')
+}
+
+/** @type {Record<string, (scene: any, broadcast: any, context: any, blow: Blow) => unknown>} */
+const ACTIONS = {
+  nothing: () => {},
+  'agent killed': (scene, _broadcast, _context, blow) => killAgents(scene, [scene.victim], blow),
+  'two neighbours killed': (scene, _broadcast, _context, blow) => killAgents(scene, neighbours(scene, scene.ranking()), blow),
+  'first killed': (scene, _broadcast, _context, blow) => killAgents(scene, scene.ranking().slice(0, 1), blow),
+  'last killed before its confirmation': (scene, _broadcast, _context, blow) => killAgents(scene, scene.ranking().slice(-1), blow),
+  'all but one killed': (scene, _broadcast, _context, blow) => {
+    const names = scene.ranking()
+    const spared = names[Math.floor(scene.plan.dice * names.length)]
+    killAgents(
+      scene,
+      scene.names.filter((name) => name !== spared),
+      blow,
+    )
+  },
+  'agent stopped': (scene, _broadcast, _context, blow) => stopAgents(scene, blow, 0),
+  'agent stopped for a while': (scene, _broadcast, _context, blow) => stopAgents(scene, blow, scene.plan.forMs),
+  'host cut': (scene, _broadcast, _context, blow) => {
+    blow.hit.push(scene.victim)
+    scene.bed.cutHost(scene.victim)
+  },
+  'host cut for a while': async (scene, _broadcast, _context, blow) => {
+    blow.hit.push(scene.victim)
+    scene.bed.cutHost(scene.victim)
+    await sleep(scene.plan.forMs)
+    scene.bed.thawHost(scene.victim)
+  },
+  // It has to be done in the end: nobody is hit.
+  'slow host': () => {},
+  'disk full': (scene, _broadcast, _context, blow) => blow.hit.push(scene.victim),
+  'read-only disk': (scene, _broadcast, _context, blow) => blow.hit.push(scene.victim),
+  'source changed': (scene, _broadcast, { folder, files }, blow) => {
+    blow.hit.push(...scene.names)
+    const file = join(folder, 'source', files.at(-1))
+    const fd = openSync(file, 'r+')
+    writeSync(fd, 'changed', Math.floor(scene.plan.dice * Math.max(0, statSync(file).size - 7)))
+    closeSync(fd)
+  },
+  'uninvited clients': async (scene, broadcast, _context, blow) => {
+    const ended = new AbortController()
+    void broadcast.ended.then(() => ended.abort())
+    // Processes are looked for seldom: that costs more than the knocking.
+    let known = []
+    let at = Number.NEGATIVE_INFINITY
+    const find = () => {
+      if (performance.now() - at > 300) {
+        known = scene.names.flatMap((name) => scene.agents(name).map(({ pid }) => ({ address: scene.addressOf(name), pid })))
+        at = performance.now()
+      }
+      return known
+    }
+    const times = await knock(find, makeRandom(scene.plan.source.seed), ended.signal)
+    blow.note = ` ${times} knocks`
+  },
+  // The login shell of the victim sees to it.
+  'flipped byte': () => {},
+  'we are killed': async (scene, broadcast, _context, blow) => {
+    blow.hit.push(...scene.names)
+    broadcast.kill('SIGKILL')
+    await broadcast.ended
+  },
+  'we are interrupted': async (scene, broadcast, _context, blow) => {
+    blow.hit.push(...scene.names)
+    broadcast.kill('SIGINT')
+  },
+  'another broadcast beside': (_scene, _broadcast, { another }) => void another(),
+  'the same broadcast twice': (scene, _broadcast, { another }, blow) => {
+    blow.hit.push(...scene.names)
+    another()
+  },
+}
