@@ -9,8 +9,9 @@ import { root } from './steps.mjs'
  * @param {string} kind `bench` or `drill`: the folder in test/ and the npm script
  * @param {readonly string[]} numbers options that take a whole number
  * @param {readonly string[]} helpers files of the folder that are not runnable
+ * @param {readonly string[]} texts options that take any text
  */
-export function readCommandLine(kind, numbers, helpers = []) {
+export function readCommandLine(kind, numbers, helpers = [], texts = []) {
   const known = readdirSync(join(root, 'test', kind))
     .filter((file) => file.endsWith('.mjs') && !helpers.includes(file))
     .map((file) => basename(file, '.mjs'))
@@ -21,7 +22,7 @@ export function readCommandLine(kind, numbers, helpers = []) {
       allowPositionals: true,
       options: {
         json: { type: 'boolean', default: false },
-        ...Object.fromEntries(numbers.map((name) => [name, { type: /** @type {const} */ ('string') }])),
+        ...Object.fromEntries([...numbers, ...texts].map((name) => [name, { type: /** @type {const} */ ('string') }])),
       },
     })
   } catch (error) {
@@ -39,7 +40,8 @@ export function readCommandLine(kind, numbers, helpers = []) {
   if (positionals.length > 1) fail(`one ${kind} at a time: ${positionals.join(', ')}`)
   const [name] = positionals
   if (name !== undefined && !known.includes(name)) fail(`there is no ${kind} ${JSON.stringify(name)}; known: ${known.join(', ')}`)
-  return { name, known, json: values.json === true, ...figures }
+  const said = Object.fromEntries(texts.map((text) => [text, values[text]]))
+  return { name, known, json: values.json === true, ...figures, ...said }
 
   function fail(message) {
     process.stderr.write(`${kind}: ${message}\n`)

@@ -75,6 +75,16 @@ export function limitRow({ what, ours, better, goal, unit }) {
   }
 }
 
+/**
+ * A row without a goal.
+ *
+ * @param {{ what: string, ours: number, peer?: number, unit: string }} figures
+ */
+export function plainRow({ what, ours, peer, unit }) {
+  const ratio = peer === undefined ? null : round3(ours / peer)
+  return { what: `${what} (${unit})`, ours: round3(ours), peer: peer === undefined ? null : round3(peer), ratio, goal: null, met: null }
+}
+
 /** True when PATH has this program. @param {string} program */
 export function have(program) {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => {

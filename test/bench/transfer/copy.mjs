@@ -1,0 +1,15 @@
+/** A process of its own that copies with our library; says how long that took and how much memory, and what became of each host. */
+import { Broadcast, Put, Remote } from '../../../packages/core/dist/index.js'
+
+const { files, hosts, to, via, sshConfig, isWarm = false, isBroadcast = false } = JSON.parse(process.argv[2])
+const connection = { sshConfig }
+if (isWarm) await new Remote('true', hosts, { connection }).run()
+const Action = isBroadcast ? Broadcast : Put
+const start = performance.now()
+const action = await new Action(files, hosts, { to, via, create: true, connection }).run()
+const seconds = (performance.now() - start) / 1000
+const results = action.results.map(({ host, outcome, via: used, error, failures }) => ({ host, outcome, via: used, error, failures }))
+process.stdout.write(
+  `${JSON.stringify({ seconds, peakMiB: process.resourceUsage().maxRSS / 1024, results, why: String(action.errorReason ?? '') })}\n`,
+)
+process.exit()
