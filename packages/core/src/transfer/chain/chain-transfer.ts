@@ -15,7 +15,7 @@ import type { Place } from '../place.js'
 import { nameOfEnd, reach } from '../reach.js'
 import { LocalSource } from '../source.js'
 import { localVerdicts } from '../star/source-verdicts.js'
-import { type Copied, type CopySides, copyOnce, type SourceVerdict } from '../star/star-copy.js'
+import { type Copied, type CopySides, copyOnce, forgetParts, hasChanged, type SourceVerdict } from '../star/star-copy.js'
 import { copiedResult, failedResult, inRounds } from '../star/star-host.js'
 import { StarWatch } from '../star/star-watch.js'
 import { type Walked, walkSources } from '../walk.js'
@@ -176,7 +176,9 @@ export class ChainTransfer implements Transfer {
     const mover = new CatMover()
     try {
       const move: CopySides['move'] = (files, parts, options) => mover.send(reached, files, parts, options)
-      return await copyOnce({ ...this.#sides(work, policy, far.place), move }, watch)
+      const copied = await copyOnce({ ...this.#sides(work, policy, far.place), move }, watch)
+      if (hasChanged(copied)) await this.#forget(work, policy, () => openFarSide(reached, ['sh'], watch.signal))
+      return copied
     } finally {
       await settlesWithin(Promise.resolve(far[Symbol.asyncDispose]()), FAREWELL_MS)
     }
@@ -208,7 +210,19 @@ export class ChainTransfer implements Transfer {
         return verdictsOf(source, indexes, await stream.changed)
       },
     }
-    return await copyOnce(sides, watch)
+    const copied = await copyOnce(sides, watch)
+    if (hasChanged(copied)) await this.#forget(work, policy, async () => ({ place: new AgentPlace(agent) }))
+    return copied
+  }
+
+  /** When that fails, too, something useless stays there: no reason to call anything else a failure. */
+  async #forget(work: Work, policy: CopyPolicy, open: () => Promise<{ readonly place: Place }>): Promise<void> {
+    try {
+      const { place } = await open()
+      await forgetParts(place, this.#sides(work, policy, place), work.watch.signal)
+    } catch (error) {
+      this.#context.log.debug({ host: nameOfEnd(work.end), error }, 'parts stay')
+    }
   }
 
   #sides({ job, end, watch }: Work, policy: CopyPolicy, place: Place): Omit<CopySides, 'move'> {

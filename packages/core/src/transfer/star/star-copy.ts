@@ -115,6 +115,11 @@ export async function copyOnce(sides: CopySides, watch: CopyWatch): Promise<Copi
   }
 }
 
+/** True when a file of the source was not what it was any more. */
+export function hasChanged({ failures }: Copied): boolean {
+  return failures.some(({ code }) => code === 'E_SOURCE_CHANGED')
+}
+
 /**
  * Removes what a copy has left for the next one, when its source has changed: then no later copy has the same list, and nobody would ever
  * use it.

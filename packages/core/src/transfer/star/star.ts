@@ -15,7 +15,7 @@ import { nameOfEnd, reach } from '../reach.js'
 import { LocalSource } from '../source.js'
 import { type Walked, walkSources } from '../walk.js'
 import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
-import { type Copied, copyOnce, forgetParts } from './star-copy.js'
+import { type Copied, copyOnce, forgetParts, hasChanged } from './star-copy.js'
 import { copiedResult, failedResult, inRounds } from './star-host.js'
 import { StarWatch } from './star-watch.js'
 
@@ -216,10 +216,6 @@ async function reasonOf(error: unknown, { pooled }: ReachedHost): Promise<unknow
   if (!isCampaignError(error) || !ENDED.has(error.code)) return error
   const { lost } = pooled.connection
   return (await settlesWithin(lost, LOST_MS)) ? await lost : error
-}
-
-function hasChanged({ failures }: Copied): boolean {
-  return failures.some(({ code }) => code === 'E_SOURCE_CHANGED')
 }
 
 function isHost(end: TransferEnd): end is End {

@@ -2,6 +2,7 @@ import {
   appendFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -167,6 +168,8 @@ describe.skipIf(reason !== undefined)(`ChainTransfer${needs(reason)}`, () => {
     for (const directory of directories) {
       expect(readFileSync(join(directory, 'tree/a')).equals(readFileSync(join(folder, 'tree/a')))).toBe(true)
       expect(existsSync(join(directory, 'tree/b'))).toBe(false)
+      // Nobody could use what came of it.
+      expect(readdirSync(directory)).toEqual(['tree'])
     }
   })
 
