@@ -1,5 +1,6 @@
 /** Whether what is said of each host is true, by what lies there. */
 import { isSame, survey as look, partsIn } from './files.mjs'
+import { FILLER } from './strikes.mjs'
 
 const GOOD = ['done', 'skipped-same']
 
@@ -35,7 +36,7 @@ export function judge({
         kind: 'lost',
         text: `${name} was not hit, and is ${result?.outcome ?? 'not told of'}: ${result?.error?.code} ${result?.error?.message}`,
       })
-    problems.push(...judgeFiles({ name, there, isGood, before: before?.get(name), wanted, changed, isAgain, plan, others }))
+    problems.push(...judgeFiles({ name, there, isGood, before: before?.get(name), wanted, changed, isAgain, plan }))
     const parts = partsIn(scene.targets.get(name))
     if (isGood && parts.length > 0) problems.push({ kind: 'doubled', text: `${name} is done, and has ${parts.join(', ')}` })
   }
@@ -68,7 +69,7 @@ function judgeResults(scene, { results, code, errors }, plan, blow) {
   return problems
 }
 
-function judgeFiles({ name, there, isGood, before, wanted, changed, isAgain, plan, others }) {
+function judgeFiles({ name, there, isGood, before, wanted, changed, isAgain, plan }) {
   const problems = []
   const isBeside = (file) => file === 'of-the-other' && plan.fault === 'another broadcast beside'
   for (const [file, entry] of wanted) {
@@ -86,7 +87,13 @@ function judgeFiles({ name, there, isGood, before, wanted, changed, isAgain, pla
       problems.push({ kind: 'wrong', text: `${name}: ${JSON.stringify(file)} is ${shown(now)}: neither old nor right` })
   }
   for (const file of there.keys()) {
-    const isKnown = wanted.has(file) || before?.has(file) === true || file.startsWith('.cahier-') || isBeside(file) || file === 'theirs'
+    const isKnown =
+      wanted.has(file) ||
+      before?.has(file) === true ||
+      file.startsWith('.cahier-') ||
+      isBeside(file) ||
+      file === 'theirs' ||
+      file === FILLER
     if (!isKnown) problems.push({ kind: 'wrong', text: `${name} has ${JSON.stringify(file)}, which nobody sent` })
   }
   return problems

@@ -38,7 +38,7 @@ const FAULTS = {
   'host cut': { at: ANY, netns: true },
   'host cut for a while': { at: ANY, forMs: [200, 8000], netns: true },
   'slow host': { at: ['agents'], netns: true },
-  'disk full': { at: ['agents'], disks: true },
+  'disk full': { at: ['agents', 'front', 'own', 'late'], disks: true },
   'read-only disk': { at: ['agents'], disks: true },
   'source changed': { at: [...SOON, 'late', 'whole'] },
   'uninvited clients': { at: ['agents'], over: 'tcp' },

@@ -1,12 +1,14 @@
 /** The hosts of one case, as they are to be, and what can be seen of them. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { findProgram } from '../../testbed/bed.mjs'
 import { mountDisk } from '../../testbed/disks.mjs'
 import { searchPath } from '../../testbed/network.mjs'
+import { commandLine, findProcesses, isAlive } from '../../testbed/proc.mjs'
+import { MARK } from '../../testbed/ssh-host-files.mjs'
 import { startSshHosts } from '../../testbed/ssh-hosts.mjs'
 import { arrivedIn } from './files.mjs'
 
@@ -15,6 +17,16 @@ const tampering = fileURLToPath(new URL('../../testbed/tampering-agent.py', impo
 const SLOW_PART = 20
 /** How agents are started. */
 const AGENT = /import io,sys|sysread STDIN/
+
+/** So long what was seen in /proc for one host is good enough for all the others. */
+const LOOK_MS = 60
+let look = { at: Number.NEGATIVE_INFINITY, found: new Map() }
+
+/** Timers alone, when what they do takes longer than they wait, would leave no time for anything else. @param {number} ms */
+export async function pause(ms) {
+  await turn()
+  await sleep(ms)
+}
 
 export class Scene {
   /** @type {import('../../testbed/ssh-hosts.mjs').SshHosts} */
@@ -69,21 +81,26 @@ export class Scene {
     const target = join(home, 'in')
     this.targets.set(name, target)
     if (name !== this.victim || !/disk/.test(plan.fault)) return
-    const options =
-      plan.fault === 'read-only disk' ? { readOnly: true } : { size: `${Math.ceil((total * (0.2 + 0.7 * plan.dice)) / 1024)}k` }
+    const options = plan.fault === 'read-only disk' ? { readOnly: true } : { size: `${Math.ceil((total * 1.2) / 1024) + 4096}k` }
     this.#disk = await mountDisk({ ...options, enter: bed.isIsolated ? bed.enter(name) : [] })
     symlinkSync(this.#disk.there, target)
     this.targets.set(name, this.#disk.here)
   }
 
-  /** Processes on a host, without its ssh server. @param {string} name */
-  processes(name) {
-    return this.bed.processes(name)
+  /** Processes on a host, without its ssh server. @param {string} name @param {boolean} [anew] not what was seen a moment ago */
+  processes(name, anew = false) {
+    if (anew || performance.now() - look.at > LOOK_MS) look = { found: findProcesses(`${MARK}=`), at: performance.now() }
+    const { directory } = this.bed.hosts[this.names.indexOf(name)]
+    return [...look.found]
+      .filter(([pid, text]) => text.includes(`${MARK}=${directory}\0`) && isAlive(pid))
+      .map(([pid]) => ({ pid, command: commandLine(pid) }))
+      .filter(({ command }) => command !== '' && !command.includes(`${directory}/sshd_config`) && !/^sshd(-session)?: /.test(command))
+      .filter(({ command }) => !(this.bed.isIsolated && command === 'sleep infinity'))
   }
 
-  /** What looks after the files there. @param {string} name */
-  agents(name) {
-    const there = this.processes(name).filter(({ command }) => !command.includes(tampering))
+  /** What looks after the files there. @param {string} name @param {boolean} [anew] */
+  agents(name, anew = false) {
+    const there = this.processes(name, anew).filter(({ command }) => !command.includes(tampering))
     return this.kind(name) === 'sh' ? there : there.filter(({ command }) => AGENT.test(command))
   }
 
@@ -115,7 +132,7 @@ export class Scene {
       const folders = this.bed.isIsolated && !mayLeaveSockets ? readdirSync(join(this.bed.directory, name, 'tmp')) : []
       left.push(...folders.map((folder) => `/tmp/${folder}`))
       if (left.length === 0 || performance.now() > deadline) return left
-      await sleep(200)
+      await pause(200)
     }
   }
 
@@ -123,7 +140,7 @@ export class Scene {
   heal() {
     for (const name of this.names) {
       this.bed.thawHost(name)
-      for (const { pid } of this.processes(name)) signal(pid, 'SIGCONT')
+      for (const { pid } of this.processes(name, true)) signal(pid, 'SIGCONT')
     }
   }
 
@@ -154,6 +171,3 @@ function shellOf({ kinds, fault, victim, dice }, index) {
   }
   return `#!/bin/sh\ncase "$2" in\n${lines.join('\n')}\nesac\nexec /bin/sh "$@"\n`
 }
-
-/** @param {string} path */
-export const linkTarget = (path) => readlinkSync(path)

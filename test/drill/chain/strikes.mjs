@@ -3,11 +3,14 @@ import { closeSync, openSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeRandom } from '../shared.mjs'
-import { signal } from './scene.mjs'
+import { pause, signal } from './scene.mjs'
 import { knock } from './strangers.mjs'
 
+export const FILLER = 'filler'
 /** How often one looks whether the moment has come. */
 const LOOK_MS = 4
+/** Who has all but these has everything before one has looked again. */
+const LAST_BYTES = 200_000
 
 /**
  * @typedef {object} Blow
@@ -26,8 +29,8 @@ const LOOK_MS = 4
  */
 export async function strike(scene, broadcast, context) {
   const { plan } = scene
-  if (!(await momentComes(scene, broadcast, context.total))) return { hit: [], killed: [], note: 'it came too late' }
-  const blow = { hit: [], killed: [], note: '' }
+  const blow = { hit: plan.fault === 'read-only disk' ? [scene.victim] : [], killed: [], note: '' }
+  if (!(await momentComes(scene, broadcast, context.total))) return { ...blow, note: 'it came too late' }
   const began = performance.now()
   await ACTIONS[plan.fault](scene, broadcast, context, blow)
   const struck = Math.round(performance.now() - began)
@@ -36,7 +39,7 @@ export async function strike(scene, broadcast, context) {
 
 async function momentComes(scene, broadcast, total) {
   const { at, fault } = scene.plan
-  const wanted = 'front' in at ? at.front * total : 'own' in at ? at.own * total : 0
+  const wanted = 'front' in at ? at.front * total : 'own' in at ? Math.min(at.own * total, total - LAST_BYTES) : 0
   // The last one is known when all the others have everything.
   const isLast = fault.startsWith('last ')
   const isThere = () => {
@@ -46,7 +49,7 @@ async function momentComes(scene, broadcast, total) {
   }
   while (!broadcast.isOver) {
     if (isThere()) return true
-    await sleep(LOOK_MS)
+    await pause(LOOK_MS)
   }
   return false
 }
@@ -54,7 +57,7 @@ async function momentComes(scene, broadcast, total) {
 function killAgents(scene, names, blow) {
   blow.hit.push(...names)
   blow.killed.push(...names)
-  const pids = names.flatMap((name) => scene.agents(name).map(({ pid }) => pid))
+  const pids = names.flatMap((name) => scene.agents(name, true).map(({ pid }) => pid))
   for (const pid of pids) signal(pid, 'SIGKILL')
 }
 
@@ -64,9 +67,25 @@ function neighbours({ plan }, ranking) {
   return ranking.slice(first, first + 2)
 }
 
+/** Takes all the room that is left on the disk of a directory. */
+function fill(directory) {
+  const fd = openSync(join(directory, FILLER), 'w')
+  try {
+    for (const piece of [1 << 20, 1 << 12]) {
+      try {
+        for (;;) writeSync(fd, Buffer.alloc(piece))
+      } catch (error) {
+        if (error.code !== 'ENOSPC') throw error
+      }
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
 async function stopAgents(scene, blow, forMs) {
   blow.hit.push(scene.victim)
-  const pids = scene.agents(scene.victim).map(({ pid }) => pid)
+  const pids = scene.agents(scene.victim, true).map(({ pid }) => pid)
   for (const pid of pids) signal(pid, 'SIGSTOP')
   if (forMs === 0) return
   await sleep(forMs)
@@ -103,8 +122,12 @@ const ACTIONS = {
   },
   // It has to be done in the end: nobody is hit.
   'slow host': () => {},
-  'disk full': (scene, _broadcast, _context, blow) => blow.hit.push(scene.victim),
-  'read-only disk': (scene, _broadcast, _context, blow) => blow.hit.push(scene.victim),
+  'disk full': (scene, _broadcast, _context, blow) => {
+    blow.hit.push(scene.victim)
+    fill(scene.targets.get(scene.victim))
+  },
+  // It was so before.
+  'read-only disk': () => {},
   'source changed': (scene, _broadcast, { folder, files }, blow) => {
     blow.hit.push(...scene.names)
     const file = join(folder, 'source', files.at(-1))
