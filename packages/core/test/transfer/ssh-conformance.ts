@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { type SshHosts, sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
+import { type SshHosts, sshHostsUnavailable, type startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
 import { registerTransfers, type TransferLab } from '../../src/conformance/index.js'
 import type { ConnectionOptions } from '../../src/model/connection.js'
 import type { Transfer, TransferSupports } from '../../src/ports/transfer.js'
@@ -12,6 +12,8 @@ export interface SshSubject {
   readonly make: (context: TransferContext, bed: SshHosts) => Transfer | Promise<Transfer>
   readonly supports: Partial<TransferSupports>
   readonly connection?: ConnectionOptions
+  /** Of the hosts. */
+  readonly settings?: Parameters<typeof startSshHosts>[1]
   /** What the lab says of itself. */
   readonly fields?: Partial<TransferLab>
   /** Why it cannot be tried here. */
@@ -19,11 +21,11 @@ export interface SshSubject {
 }
 
 /** Tries a driver on real hosts. */
-export function conformsOverSsh({ name, make, supports, connection, fields, missing }: SshSubject): void {
+export function conformsOverSsh({ name, make, supports, connection, settings, fields, missing }: SshSubject): void {
   const reason = sshHostsUnavailable() ?? missing
   const title = `${name} keeps the promises of a transfer${reason === undefined ? '' : ` (${reason})`}`
   describe.skipIf(reason !== undefined)(title, () => {
-    const lab = makeSshLab(connection, {}, fields)
+    const lab = makeSshLab(connection, settings, fields)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())
     registerTransfers({ test, subject: async () => await make(lab.context, lab.bed), lab, supports })

@@ -15,6 +15,7 @@ const PLACE = `m() {
   if o=$(mv -f "$1" "$2" 2>&1 </dev/null); then echo ok; else fault "$o"; fi
 }
 d() { if [ -d "$1" ] && [ ! -L "$1" ]; then echo ok; elif o=$(mkdir -m 700 "$1" 2>&1); then echo ok; else fault "$o"; fi; }
+r() { if [ -d "$1" ] && [ ! -L "$1" ]; then echo ok; else echo kind; fi; }
 c() { if o=$(chmod "$1" "$2" 2>&1); then echo ok; else fault "$o"; fi; }
 fault() { set -- $1; echo "fault $*"; }`
 
@@ -24,6 +25,11 @@ interface OpenPlace {
   readonly parts: ByteName | undefined
   readonly found: readonly Found[]
   readonly linked: ReadonlySet<number>
+}
+
+interface Failure {
+  readonly code: string
+  readonly message: string
 }
 
 type Entry = { readonly index: number; readonly entry: ManifestEntry }
@@ -37,7 +43,9 @@ export class ShellCommit {
   readonly #folder: ByteName
   /** Whether touch takes fractions of seconds. */
   #isExact: boolean | undefined
-  readonly #failures = new Map<number, { readonly code: string; readonly message: string }>()
+  readonly #failures = new Map<number, Failure>()
+  /** Of the manifest, by name. */
+  readonly #directories = new Map<ByteName, number>()
 
   constructor(talk: ShellTalk, tools: ShellTools, place: OpenPlace) {
     this.#talk = talk
@@ -47,19 +55,24 @@ export class ShellCommit {
     this.#folder = `.cahier-${place.input.partsId}`
   }
 
-  async run(arrived: readonly Arrived[]): Promise<Committed> {
+  /** @param confirm - asked when all is checked, before anything is put in place; throws when nothing may be */
+  async run(arrived: readonly Arrived[], confirm: () => Promise<void>): Promise<Committed> {
     await this.#talk.ask(PLACE)
     const verified = await this.#check(arrived)
+    await confirm()
     const good = arrived.map(({ index }) => index).filter((index) => !this.#failures.has(index))
     const entries = this.#manifest.map((entry, index) => ({ index, entry }))
     const wanted = entries.filter(({ index }) => this.#place.found[index]?.state !== 'impossible')
     const isNeeded = ({ index }: Entry): boolean => this.#place.found[index]?.state !== 'same'
-    const links = wanted.filter((one) => one.entry.kind === 'link' && isNeeded(one))
+    let links = wanted.filter((one) => one.entry.kind === 'link' && isNeeded(one))
     const directories = wanted.filter(({ entry }) => entry.kind === 'directory')
     if (this.#place.parts !== undefined) {
-      await this.#do(directories.filter(isNeeded), ({ entry }) => `d ${here(entry.name)}`)
-      const files = good.map((index) => ({ index, entry: this.#manifest[index] as ManifestEntry }))
+      await this.#lookAgain(directories.filter((one) => !isNeeded(one)))
+      for (const { index, entry } of directories) this.#directories.set(entry.name, index)
+      await this.#do(this.#reachable(directories).filter(isNeeded), ({ entry }) => `d ${here(entry.name)}`)
+      const files = this.#reachable(good.map((index) => ({ index, entry: this.#manifest[index] as ManifestEntry })))
       await this.#dress(files.map((one) => ({ ...one, path: `${this.#folder}/${one.index}` })))
+      links = this.#reachable(links)
       for (const { index, entry } of links) {
         const target = entry.kind === 'link' ? entry.target : ''
         await this.#talk.ask(`rm -rf ${this.#part(index)}; ln -s -- ${shellWord(target)} ${this.#part(index)}`)
@@ -70,14 +83,22 @@ export class ShellCommit {
       )
       await this.#do([...files, ...links], ({ index, entry }) => `m ${this.#part(index)} ${here(entry.name)}`)
     }
-    const same = wanted.filter((one) => one.entry.kind === 'file' && !isNeeded(one))
+    const same = this.#reachable(wanted.filter((one) => one.entry.kind === 'file' && !isNeeded(one)))
     await this.#setModes(same.map((one) => ({ ...one, path: one.entry.name })))
     await this.#finishDirectories(directories.filter(({ index }) => !this.#place.linked.has(index) && !this.#failures.has(index)))
-    if (this.#place.parts !== undefined) await this.#talk.ask(`rm -rf ${here(this.#folder)}`)
     const failures: FileFailure[] = [...this.#failures]
       .sort(([a], [b]) => a - b)
       .map(([index, failure]) => ({ file: readableName(this.#manifest[index]?.name ?? ''), ...failure }))
     return { files: good.filter((index) => !this.#failures.has(index)).length, failures, verified }
+  }
+
+  /** Whether a part is left that the next transfer can go on with. What came wrong and links are none. */
+  async isOfUse(): Promise<boolean> {
+    if (this.#place.parts === undefined) return false
+    const useless = [...this.#failures].flatMap(([index, { code }]) => (code === 'E_COPY_CORRUPT' ? [index] : []))
+    for (const [index, { kind }] of this.#manifest.entries()) if (kind === 'link' && this.#failures.has(index)) useless.push(index)
+    await this.#talk.askInBatches(useless, (batch) => `rm -f ${batch.map((index) => this.#part(index)).join(' ')}`)
+    return [...(await sizesIn(this.#talk, this.#folder)).values()].some((size) => size > 0)
   }
 
   /** Sizes, and digests where they are known here and there. */
@@ -109,13 +130,29 @@ export class ShellCommit {
     return arrived.length === named.length || whole.length === named.length ? 'sha256' : 'size'
   }
 
+  /** A link that took the place of a directory since it was looked at leads to what nobody named. */
+  async #lookAgain(directories: readonly Entry[]): Promise<void> {
+    const real = directories.filter(({ index }) => !this.#place.linked.has(index))
+    await this.#do(real, ({ entry }) => `r ${here(entry.name)}`, 'it is no directory any more')
+  }
+
+  /** Those whose directory is there; the others fail with it. */
+  #reachable<One extends Entry>(entries: readonly One[]): One[] {
+    return entries.filter(({ index, entry }) => {
+      const above = this.#directories.get(entry.name.slice(0, Math.max(0, entry.name.lastIndexOf('/'))))
+      const failure = above === undefined ? undefined : this.#failures.get(above)
+      if (failure !== undefined) this.#failures.set(index, failure)
+      return failure === undefined
+    })
+  }
+
   /** One answer for each. */
-  async #do(entries: readonly Entry[], render: (one: Entry) => ByteName): Promise<void> {
+  async #do(entries: readonly Entry[], render: (one: Entry) => ByteName, kindMessage = 'a directory stands in its place'): Promise<void> {
     for (const [batch, { text }] of await this.#talk.askInBatches(entries, (some) => some.map(render).join('\n'))) {
       const lines = text.split('\n').filter((line) => /^(ok|kind|fault .*|fault)$/.test(line))
       for (const [at, { index }] of batch.entries()) {
         const line = lines[at] ?? 'fault the shell did not answer'
-        if (line === 'kind') this.#fail(index, 'E_TARGET_KIND', 'a directory stands in its place')
+        if (line === 'kind') this.#fail(index, 'E_TARGET_KIND', kindMessage)
         else if (line !== 'ok') {
           const { code, message } = shellFault(line.slice(6))
           this.#fail(index, code, message)

@@ -5,6 +5,7 @@ import type { Manifest } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
 import type { Arrived, Committed, Found, Opened, OpenInput, Place } from '../place.js'
 import { ShellCommit } from './shell-commit.js'
+import { ShellLock } from './shell-lock.js'
 import { shellWord } from './shell-session.js'
 import { here, ShellTalk, shellFault } from './shell-talk.js'
 import { digestsOf, findTools, type ShellTools, sizesAndTimes, sizesIn } from './shell-tools.js'
@@ -25,18 +26,6 @@ const ENTER = `enter() {
   printf '%s' "$d"
 }`
 
-/** Makes the folder $1, or takes it over when nobody has written into it lately. Nothing lives there whose end could be seen. */
-const TAKE = `take() {
-  if ! o=$(mkdir -m 700 -- "$1" 2>&1); then
-    if [ ! -d "$1" ] || [ -L "$1" ] || [ ! -O "$1" ]; then printf '%s' "$o"; return 5; fi
-  fi
-  (set -C; echo "- - sh $k" >"$1/lock") 2>/dev/null && return
-  [ -e "$1/lock" ] || { printf 'Permission denied'; return 5; }
-  [ "$(find "$1" -mmin -1 2>/dev/null)" ] && return 7
-  rm -f "$1/lock"
-  (set -C; echo "- - sh $k" >"$1/lock") 2>/dev/null || return 7
-}`
-
 interface OpenPlace {
   readonly input: OpenInput
   /** Absolute, there. */
@@ -55,8 +44,10 @@ interface OpenPlace {
 export class ShellPlace implements Place {
   readonly #reached: ReachedHost
   #open: OpenPlace | undefined
-  /** Of the folder of parts, as soon as it may be there. */
-  #taken: { readonly directory: ByteName; readonly parts: ByteName } | undefined
+  /** As soon as the folder of parts may be there. */
+  #lock: ShellLock | undefined
+  /** As long as it lives, the lock holds. */
+  #talk: ShellTalk | undefined
 
   constructor(reached: ReachedHost) {
     this.#reached = reached
@@ -64,7 +55,19 @@ export class ShellPlace implements Place {
 
   async open(input: OpenInput, signal?: AbortSignal): Promise<Opened> {
     if (this.#open !== undefined) throw new Error('this place is open')
-    await using talk = await ShellTalk.start(this.#reached.pooled, signal)
+    const talk = await ShellTalk.start(this.#reached.pooled, signal)
+    this.#talk = talk
+    try {
+      return await this.#doOpen(talk, input)
+    } catch (error) {
+      await this.abandon({ keep: input.policy.resume })
+      throw error
+    } finally {
+      if (this.#lock === undefined) await this.#endTalk()
+    }
+  }
+
+  async #doOpen(talk: ShellTalk, input: OpenInput): Promise<Opened> {
     const { manifest, policy, partsId } = input
     const tools = await findTools(talk)
     const directory = await enter(talk, input.directory, policy.create)
@@ -74,14 +77,9 @@ export class ShellPlace implements Place {
     let parts: ByteName | undefined
     if (isNeeded) {
       parts = `${directory === '/' ? '' : directory}/.cahier-${partsId}`
-      await this.#take(talk, directory, `.cahier-${partsId}`)
+      await this.#take(talk, directory, parts)
       await this.#tidy(talk, `.cahier-${partsId}`, input, found)
-      try {
-        await checkRoom(talk, directory, manifest, found)
-      } catch (error) {
-        await this.abandon({ keep: policy.resume })
-        throw error
-      }
+      await checkRoom(talk, directory, manifest, found)
     }
     this.#open = { input, directory, parts, found, linked }
     return { directory, parts, found }
@@ -90,25 +88,32 @@ export class ShellPlace implements Place {
   async commit(arrived: readonly Arrived[], signal?: AbortSignal): Promise<Committed> {
     const open = this.#open
     if (open === undefined) throw new Error('this place is not open')
-    await using talk = await ShellTalk.start(this.#reached.pooled, signal)
+    const talk = this.#talk ?? (await ShellTalk.start(this.#reached.pooled, signal))
+    this.#talk = talk
     const tools = await findTools(talk)
     await enter(talk, open.directory, false, true)
-    const committed = await new ShellCommit(talk, tools, open).run(arrived)
-    this.#taken = undefined
+    const commit = new ShellCommit(talk, tools, open)
+    const lock = this.#lock
+    const committed = await commit.run(arrived, async () => {
+      if (lock !== undefined && !(await lock.isMine(talk))) throw busy(open.directory)
+    })
+    await lock?.release(talk, { keep: open.input.policy.resume && (await commit.isOfUse()) })
+    this.#lock = undefined
+    await this.#endTalk()
     return committed
   }
 
   async abandon({ keep }: { readonly keep: boolean }): Promise<void> {
-    const taken = this.#taken
-    if (taken === undefined) return
-    this.#taken = undefined
-    const folder = shellWord(taken.parts)
-    // Whoever cannot be reached any more keeps what there is.
+    const lock = this.#lock
+    this.#lock = undefined
+    await this.#endTalk()
+    if (lock === undefined) return
+    // Whoever cannot be reached any more keeps what there is; nobody holds it.
     try {
       await using talk = await ShellTalk.start(this.#reached.pooled)
-      await talk.ask(keep ? `rm -f ${folder}/lock; rmdir ${folder} 2>/dev/null` : `rm -rf ${folder}`)
+      await lock.release(talk, { keep })
     } catch {
-      // The lock is too old a minute later.
+      return
     }
   }
 
@@ -116,16 +121,20 @@ export class ShellPlace implements Place {
     await this.abandon({ keep: this.#open?.input.policy.resume ?? false })
   }
 
-  async #take(talk: ShellTalk, directory: ByteName, folder: ByteName): Promise<void> {
-    const said = readableName(directory)
-    const { text, exitCode } = await talk.ask(`${TAKE}\ntake ${shellWord(folder)}`)
-    if (exitCode === 7) {
-      throw new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${said} is under way, or was a minute ago`, {
-        suggestions: ['Wait until it has ended; when there is none, ask again in a minute'],
-      })
-    }
-    if (exitCode !== 0) throw faultError(`Nothing can be written into ${said}`, text)
-    this.#taken = { directory, parts: `${directory === '/' ? '' : directory}/${folder}` }
+  async #endTalk(): Promise<void> {
+    const talk = this.#talk
+    this.#talk = undefined
+    await talk?.[Symbol.asyncDispose]()
+  }
+
+  async #take(talk: ShellTalk, directory: ByteName, parts: ByteName): Promise<void> {
+    const lock = new ShellLock(parts)
+    // Set before the answer: who gives up meanwhile has to let go of what is being made there.
+    this.#lock = lock
+    const { text, exitCode } = await lock.take(talk)
+    if (exitCode === 0) return
+    this.#lock = undefined
+    throw exitCode === 7 ? busy(directory) : faultError(`Nothing can be written into ${readableName(directory)}`, text)
   }
 
   /** Keeps what is of use of an earlier transfer, removes everything else. */
@@ -166,6 +175,12 @@ async function enter(talk: ShellTalk, directory: string, create: boolean, isByte
     })
   }
   throw faultError(`${directory} cannot be used on ${talk.host}`, text)
+}
+
+function busy(directory: ByteName): TransferError {
+  return new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${readableName(directory)} is under way`, {
+    suggestions: ['Wait until it has ended'],
+  })
 }
 
 function faultError(what: string, text: string): TransferError {
