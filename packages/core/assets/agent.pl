@@ -37,6 +37,7 @@ our $PATIENCE = 10;
 our $IN_THE_DOOR = 16;
 our $HEADER = 44;
 our $MOST_CHUNK = 64 << 20;
+our $BUSY = 0.5;
 # So much of the stream is kept in memory for the next host.
 our $WINDOW = 8 << 20;
 our $PIECE = 1 << 20;
@@ -46,13 +47,15 @@ our ($UTIMENSAT, $STATFS, $FSTATAT) = (0, 0, 0);
 our $home = defined $ENV{HOME} && $ENV{HOME} =~ m{^/} ? $ENV{HOME} : (getpwuid $<)[7];
 our ($in, $out, $heard, $ended) = ('', '', 0, 0);
 our ($request, $key, $umask);
+# When it was last said that a request takes long, or begun.
+our $busy_told = 0;
 
 # What lies where: the target, its parts, the manifest, and of each entry what was found.
 our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, %final, %checked, $made_lock, $keeps_parts);
 # The stream: entries in order, where each begins, how long it is, what of it is there, digests at the ends of its chunks.
 our ($chunk, $total, $have, @order, @start, %streamed, $sha, $digests, $trusted, $whole, $told, $told_at, $failed);
 # The entry that is written to: its place in @order, its file, how much it still wants.
-our ($writing, $file, $wants);
+our ($writing, $file, $wants, $is_new);
 # What was read back last: place in @order and its file.
 our ($read_at, $read_file);
 # Frames that are still in memory, by offset, oldest first.
@@ -106,6 +109,15 @@ sub answer {
 
 sub event { $out .= '! ' . join(' ', @_) . "\n" }
 
+# Said in the middle of what takes long.
+sub still_there {
+  my $now = now();
+  return if $now - $busy_told < $BUSY;
+  $busy_told = $now;
+  event('busy');
+  flush_out();
+}
+
 sub flush_out {
   while (length $out) {
     my $n = syswrite STDOUT, $out, 262144;
@@ -140,6 +152,7 @@ sub read_requests {
     next unless defined $verb;
     $request = $number;
     my $action = main->can("on_$verb");
+    $busy_told = now();
     next if $action && eval { $action->($payload, @words); 1 };
     my ($code, $message) = $action ? thrown($@) : ('E_ARGUMENT', "the agent does not know $verb");
     say_line("$request error $code " . word($message));
@@ -273,6 +286,7 @@ sub survey {
   my %folder = ('' => 's');
   @found = %new_top = %linked = %final = %checked = ();
   for my $index (0 .. $#kind) {
+    still_there() unless $index & 1023;
     my $name = $name[$index];
     my $above = $name =~ m{^(.*)/[^/]*\z}s ? $1 : '';
     my $inside = $folder{$above};
@@ -291,7 +305,12 @@ sub survey {
     $found[$index] = $state;
     $needs = 1 if $state =~ /^[nh]/;
   }
-  return join '', map { "$_\n" } @found unless $needs;
+  if (!$needs) {
+    # Who ended when all was placed has left its folder: nobody would ever come back to it.
+    my $left = ($target eq '/' ? '' : $target) . "/.cahier-$id";
+    close_parts(0) if (-l $left || -e _) && eval { open_parts($id, ''); 1 };
+    return join '', map { "$_\n" } @found;
+  }
   open_parts($id, $flags);
   for my $index (0 .. $#kind) {
     next unless $kind[$index] eq 'f' && $found[$index] eq 'n';
@@ -353,6 +372,7 @@ sub seed {
     my $written = syswrite $to, $buffer, $n;
     last unless defined $written && $written == $n;
     $done += $n;
+    still_there();
   }
   close $to;
   return $done;
@@ -406,10 +426,10 @@ sub is_used {
 sub take_lock {
   my $lock = "$parts/lock";
   my $own = "$parts/lock.$$";
-  open my $file, '>:unix', $own or fail_here("cannot write in $parts");
+  open my $file, '>:unix', $own or do { my $errno = $! + 0; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") };
   my $text = join(' ', word(host_name()), boot_id(), $$, length birth_of($$) ? birth_of($$) : '-') . "\n";
   my $written = syswrite $file, $text;
-  fail_here("cannot write in $parts") unless defined $written && $written == length $text;
+  if (!defined $written || $written != length $text) { my $errno = $! + 0; unlink $own; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") }
   close $file;
   for my $try (1 .. 3) {
     if (link $own, $lock) { unlink $own; return $made_lock = 1 }
@@ -513,8 +533,8 @@ sub on_commit {
   my $payload = shift;
   fail('E_ARGUMENT', 'nothing is open') unless defined $target;
   drop_link($up) if $up;
-  my (%sha_of, @failures, $by_size);
-  for (split /\n/, $payload) { my ($index, $digest) = split / /; $sha_of{$index} = $digest }
+  my (%sha_of, %differs, @failures, $by_size);
+  for (split /\n/, $payload) { my ($index, $digest) = split / /; if ($digest eq 'differs') { $differs{$index} = 1 } else { $sha_of{$index} = $digest } }
   my $files = 0;
   close_file();
   my %bad;
@@ -543,10 +563,11 @@ sub on_commit {
   }
   for my $index (@all) {
     next if $found[$index] =~ /^x/;
+    still_there() unless $index & 1023;
     my $done = eval {
       if ($kind[$index] eq 'd') { place_directory($index) unless $made{$index} || $found[$index] eq 's' }
       elsif ($kind[$index] eq 'l') { place_link($index) if $found[$index] ne 's' && !$made{$index} }
-      elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index}) { check_above($index); fix_mode($index) }
+      elsif ($found[$index] eq 's' || $found[$index] =~ /^h/ && !exists $sha_of{$index} && !$differs{$index}) { check_above($index); fix_mode($index) }
       elsif (exists $sha_of{$index} && !$bad{$index}) { place_file($index) unless $made{$index}; $final{$index} = 1; $files++ }
       1;
     };
@@ -594,6 +615,7 @@ sub digest_of {
     return undef unless defined $n;
     last if $n == 0;
     $sha->add($buffer);
+    still_there();
   }
   return $sha->hexdigest;
 }
@@ -760,6 +782,7 @@ sub take_prefix {
     $sha->add($content);
     $digests .= $sha->clone->digest;
     $have += $chunk;
+    still_there();
   }
 }
 
@@ -779,14 +802,27 @@ sub start_writing {
   close_file();
   ($read_at, $read_file) = (-1, undef);
   my $place = place_of($offset);
-  # Empty ones in front of it may be missing.
-  $writing = $place;
-  $writing-- while $writing > 0 && $size[$order[$writing - 1]] == 0;
-  while ($writing < $place) { open_file(); end_file() }
+  # What is whole may have another mode or time, and what is empty may be missing.
+  for ($writing = 0; $writing < $place;) {
+    if ($size[$order[$writing]] == 0) { open_file(); end_file(); next }
+    dress($order[$writing], part_of($order[$writing])) if in_tree($order[$writing]);
+    $writing++;
+  }
   return unless $place < @order && $offset > $start[$place];
   my $inside = $offset - $start[$place];
-  open $file, '+<:unix', part_of($order[$place]) and truncate $file, $inside and sysseek $file, $inside, 0 or fail_here('cannot go on with a part');
-  $wants = $size[$order[$place]] - $inside;
+  my $path = part_of($order[$place]);
+  # It may have its final mode already.
+  chmod 0600, $path;
+  open $file, '+<:unix', $path and truncate $file, $inside and sysseek $file, $inside, 0 or fail_here('cannot go on with a part');
+  ($wants, $is_new) = ($size[$order[$place]] - $inside, 0);
+}
+
+sub in_tree { return part_of($_[0]) ne "$parts/$_[0]" }
+
+sub dress {
+  my ($index, $file) = @_;
+  chmod $mode[$index], $file;
+  set_time($file, $time[$index]);
 }
 
 sub open_file {
@@ -794,19 +830,19 @@ sub open_file {
   my $path = part_of($index);
   # It may have to be opened again.
   my $mode = $mode[$index] | 0600;
-  my $flags = Fcntl::O_WRONLY() | Fcntl::O_CREAT() | Fcntl::O_TRUNC();
-  sysopen $file, $path, $flags, $mode or fail_here("cannot write $name[$index]");
-  $wants = $size[$index];
+  my $flags = Fcntl::O_WRONLY() | Fcntl::O_CREAT() | Fcntl::O_EXCL();
+  sysopen $file, $path, $flags, $mode or $! == Errno::EEXIST() && unlink $path and sysopen $file, $path, $flags, $mode or fail_here("cannot write $name[$index]");
+  ($wants, $is_new) = ($size[$index], 1);
 }
 
 sub end_file {
   my $index = $order[$writing];
-  if (part_of($index) ne "$parts/$index") {
-    chmod $mode[$index], $file if ($mode[$index] | 0600) != $mode[$index];
-    set_time($file, $time[$index]);
+  if (in_tree($index)) {
+    if ($is_new && ($mode[$index] | 0600) == $mode[$index]) { set_time($file, $time[$index]) } else { dress($index, $file) }
   }
-  close $file or fail_here("cannot write $name[$index]");
+  my $handle = $file;
   $file = undef;
+  close $handle or fail_here("cannot write $name[$index]");
   $writing++;
 }
 
@@ -854,6 +890,9 @@ sub read_stream {
   return $content;
 }
 
+# Takes as long whatever the first difference.
+sub is_same { my $differing = $_[0] ^ $_[1]; return length $_[0] == length $_[1] && $differing =~ tr/\0//c == 0 }
+
 sub tag { return Digest::SHA::hmac_sha256('frame' . pack('NNN', $_[0] >> 32, $_[0] & 0xFFFFFFFF, $_[1]) . $_[2], $key) }
 
 # A frame that has come whole.
@@ -863,7 +902,7 @@ sub take_frame {
   my $next = $sha->clone;
   $next->add(substr $$frame, $HEADER);
   my $digest = $next->clone->digest;
-  return bad($l) if substr($$frame, 12, 32) ne tag($have, $length, $digest);
+  return bad($l) unless is_same(substr($$frame, 12, 32), tag($have, $length, $digest));
   ($trusted, $sha) = (1, $next);
   if (!eval { write_stream($$frame, $HEADER, $length); 1 }) {
     event('fail', thrown_words($@));
@@ -1045,7 +1084,7 @@ sub read_door {
   return drop_link($l) if $n == 0;
   return if length $l->{in} < 52;
   ($l->{nonce_c}, $l->{epoch}) = unpack 'a16 N', $l->{in};
-  my $is_right = defined $key && substr($l->{in}, 20) eq proof('client', $l);
+  my $is_right = defined $key && is_same(substr($l->{in}, 20), proof('client', $l));
   return drop_link($l) if !$is_right || $l->{epoch} < $expected || !defined $total || $failed;
   drop_link($up) if $up;
   $expected = $l->{epoch};
@@ -1186,7 +1225,7 @@ sub read_down {
   return if length $l->{in} < 40;
   my ($high, $low) = unpack 'x32 NN', $l->{in};
   my $offset = $high * 4294967296 + $low;
-  my $fits = substr($l->{in}, 0, 32) eq proof('server', $l) && length $l->{in} == 40 && $offset <= $total && ($offset == $total || $offset % $chunk == 0);
+  my $fits = is_same(substr($l->{in}, 0, 32), proof('server', $l)) && length $l->{in} == 40 && $offset <= $total && ($offset == $total || $offset % $chunk == 0);
   return is_down($l, 'denied', 'it does not know the key') unless $fits;
   ($l->{in}, $l->{stands}, $l->{next}) = ('', 1, $offset);
   delete $l->{until};

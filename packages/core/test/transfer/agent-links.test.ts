@@ -211,6 +211,23 @@ for (const kind of ['py', 'pl'] as const) {
       expect(readFileSync(join(directory, 'f'))).toEqual(content)
     })
 
+    it('goes on where empty files stand before, between and behind what is there', async () => {
+      const content = randomBytes(4 * CHUNK)
+      const sizes = [0, 0, CHUNK, 0, 2 * CHUNK, 0, CHUNK, 0]
+      const manifest: Manifest = sizes.map((size, index) => ({ kind: 'file', name: `f${index}`, mode: 0o600, timeUs: 1, size }))
+      const directory = lab.newFolder()
+      const first = await lab.receiver(kind, manifest, CHUNK, { directory })
+      await (await lab.link(first)).send(...framesOf(content, CHUNK).slice(0, 3))
+      await first.events.find(new RegExp(`^have ${3 * CHUNK}$`))
+      await first.agent[Symbol.asyncDispose]()
+      const second = await lab.receiver(kind, manifest, CHUNK, { directory })
+      expect(second.have).toBe(3 * CHUNK)
+      await finish(second, content)
+      const { words } = await second.agent.request('commit', [], sizes.map((_, index) => `${index} -\n`).join(''))
+      expect(words).toEqual([`${sizes.length}`, 'sha256'])
+      expect(Buffer.concat(sizes.map((_, index) => readFileSync(join(directory, `f${index}`))))).toEqual(content)
+    })
+
     it('starts again at 0 when what an earlier agent has left is something else', async () => {
       const content = randomBytes(4 * CHUNK)
       const directory = lab.newFolder()
@@ -353,6 +370,24 @@ for (const kind of ['py', 'pl'] as const) {
       await first.agent.request('forward', [2, 'command'], `${process.execPath}\0-e\0${bridge}\0`)
       await finish(first, content)
       expect(await last.events.find(/^(whole|bad)/)).toBe(`whole ${sha(content)}`)
+    })
+
+    it('carries a link over a program before which a profile has something to say', async () => {
+      const content = randomBytes(3 * CHUNK)
+      const last = await lab.receiver(kind, fileOf(content.length), CHUNK)
+      const first = await lab.receiver(kind, fileOf(content.length), CHUNK)
+      const bridge = `console.log('Welcome! ' + 'news '.repeat(2000)); setTimeout(() => {
+        const s = require('net').connect(${last.port}, '127.0.0.1'); process.stdin.pipe(s); s.pipe(process.stdout) }, 20)`
+      await first.agent.request('forward', [2, 'command'], `${process.execPath}\0-e\0${bridge}\0`)
+      expect(await first.events.find(/^(up|down)/)).toBe('up 2 0')
+      await finish(first, content)
+      expect(await last.events.find(/^(whole|bad)/)).toBe(`whole ${sha(content)}`)
+    })
+
+    it('refuses a program that has much to say, and no link', async () => {
+      const receiver = await lab.receiver(kind, fileOf(CHUNK), CHUNK)
+      await receiver.agent.request('forward', [2, 'command'], 'sh\0-c\0yes\0')
+      expect(await receiver.events.find(/^(up|down)/)).toMatch(/^down 2 denied /)
     })
 
     it('says what a program said that could carry no link', async () => {

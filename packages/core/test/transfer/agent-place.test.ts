@@ -10,6 +10,7 @@ import {
   readlinkSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -163,6 +164,113 @@ for (const kind of ['py', 'pl'] as const) {
       const opened = await place.open(input([file('a', 'one')], { policy: policyOf({ checksum: true }), digest: async () => sha('one') }))
       expect(opened).toMatchObject({ parts: undefined, found: [{ state: 'same' }] })
       await place[Symbol.asyncDispose]()
+      expect(readdirSync(target)).toEqual(['a'])
+    })
+
+    it('leaves a file of another digest as it is when nothing comes for it: its time would tell that it is the same', async () => {
+      writeFileSync(join(target, 'a'), 'old', { mode: 0o600 })
+      utimesSync(join(target, 'a'), 1e9, 1e9)
+      const manifest = [file('a', 'new')]
+      const place = new AgentPlace(agent)
+      const { found } = await place.open(input(manifest, { policy: policyOf({ checksum: true }), digest: async () => sha('new') }))
+      expect(found).toEqual([{ state: 'needed' }])
+      await place.commit([])
+      expect(microsOf(join(target, 'a'))).toBe(1e15)
+      expect(statSync(join(target, 'a')).mode & 0o777).toBe(0o600)
+      expect((await new AgentPlace(agent).open(input(manifest))).found).toEqual([{ state: 'needed' }])
+    })
+
+    it('removes what an agent has left that ended when it had placed everything', async () => {
+      const manifest = [file('a', 'one')]
+      await put(manifest, { 0: 'one' })
+      mkdirSync(join(target, '.cahier-abc/t'), { recursive: true, mode: 0o700 })
+      chmodSync(join(target, '.cahier-abc'), 0o700)
+      writeFileSync(join(target, '.cahier-abc/lock'), `${hostname()} other-boot 1 1\n`)
+      const place = new AgentPlace(agent)
+      expect(await place.open(input(manifest))).toMatchObject({ parts: undefined, found: [{ state: 'same' }] })
+      expect(readdirSync(target)).toEqual(['a'])
+      // Those of somebody who is there are not touched.
+      const other = await lab.start(kind)
+      const held = new AgentPlace(other)
+      await held.open(input([file('b', 'two')]))
+      await place.commit([])
+      expect(await new AgentPlace(agent).open(input(manifest))).toMatchObject({ parts: undefined, found: [{ state: 'same' }] })
+      expect(readdirSync(join(target, '.cahier-abc'))).toEqual(['lock'])
+    })
+
+    it('says that it is at work while something takes long', async () => {
+      // Large enough to be at work for more than half a second; without content it takes no room.
+      const size = (kind === 'py' ? 2000 : 500) * 2 ** 20
+      const place = new AgentPlace(agent)
+      const { parts } = await place.open(input([{ kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size }]))
+      bring(parts!, 0, '')
+      truncateSync(join(parts!, '0'), size)
+      const events = new Events(agent)
+      const before = performance.now()
+      const { failures } = await place.commit([{ index: 0, sha256: sha('') }])
+      const most = (performance.now() - before) / 500
+      expect(failures).toMatchObject([{ code: 'E_COPY_CORRUPT' }])
+      expect(events.count(/^busy$/)).toBeGreaterThanOrEqual(1)
+      expect(events.count(/^busy$/)).toBeLessThanOrEqual(most)
+    })
+
+    it('goes on with parts that may not be written, also as an ordinary user', async () => {
+      const content = randomBytes(3000)
+      const part = (name: string) => ({ kind: 'file', name, mode: 0o444, timeUs: TIME, size: 1000 }) as const
+      const manifest: Manifest = [directory('new'), part('new/a'), part('new/b'), part('new/c')]
+      const own = localHost(
+        lab.folder,
+        isRoot ? { shell: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '/bin/sh', '-c'] } : {},
+      )
+      chmodSync(lab.folder, 0o755)
+      chmodSync(target, 0o777)
+      const first = await lab.receive(await lab.start(kind, own), manifest, 300, { directory: target })
+      await (await lab.link(first)).send(...framesOf(content, 300).slice(0, 7))
+      await first.events.find(/^have 2100/)
+      await first.agent[Symbol.asyncDispose]()
+      // It ends in the middle of a file that is complete, and has its final mode.
+      truncateSync(join(target, '.cahier-abc/t/new/c'), 50)
+      const second = await lab.receive(await lab.start(kind, own), manifest, 300, { directory: target })
+      expect(second.have).toBe(1800)
+      // What comes next fits nothing: all of it is written anew.
+      await (await lab.link(second, 1)).send(...framesOf(randomBytes(3000), 300, KEY, 1800))
+      await second.events.find(/^have 0$/)
+      await (await lab.link(second, 2)).send(...framesOf(content, 300))
+      expect(await second.events.find(/^(whole|fail)/)).toBe(`whole ${sha(content)}`)
+      await second.agent.request('commit', [], '1 -\n2 -\n3 -\n')
+      expect(['a', 'b', 'c'].map((name) => statSync(join(target, 'new', name)).mode & 0o777)).toEqual([0o444, 0o444, 0o444])
+      expect(Buffer.concat(['a', 'b', 'c'].map((name) => readFileSync(join(target, 'new', name))))).toEqual(content)
+    })
+
+    it('gives parts of any mode the right one when a stream goes on with them', async () => {
+      const content = randomBytes(2000)
+      const part = (name: string) => ({ kind: 'file', name, mode: 0o644, timeUs: TIME, size: 1000 }) as const
+      const manifest: Manifest = [directory('new'), part('new/a'), part('new/b')]
+      const place = new AgentPlace(agent)
+      const { parts } = await place.open(input(manifest))
+      writeFileSync(join(parts!, '1'), content.subarray(0, 1000), { mode: 0o600 })
+      writeFileSync(join(parts!, '2'), content.subarray(1000, 1600), { mode: 0o600 })
+      await place.abandon({ keep: true })
+      const receiver = await lab.receive(agent, manifest, 250, { directory: target })
+      expect(receiver.have).toBe(1500)
+      await (await lab.link(receiver)).send(...framesOf(content, 250, KEY, 1500))
+      await receiver.events.find(/^whole/)
+      await agent.request('commit', [], '1 -\n2 -\n')
+      for (const name of ['new/a', 'new/b']) {
+        expect(statSync(join(target, name)).mode & 0o777, name).toBe(0o644)
+        expect(Math.abs(microsOf(join(target, name)) - TIME), name).toBeLessThanOrEqual(1)
+      }
+    })
+
+    it('compares what came by a stream with a digest that is given all the same', async () => {
+      const content = randomBytes(2000)
+      const part = (name: string) => ({ kind: 'file', name, mode: 0o644, timeUs: TIME, size: 1000 }) as const
+      const receiver = await lab.receive(agent, [part('a'), part('b')], 500, { directory: target })
+      await (await lab.link(receiver)).send(...framesOf(content, 500))
+      await receiver.events.find(/^whole/)
+      const { words, payload } = await agent.request('commit', [], `0 ${sha(content.subarray(0, 1000))}\n1 ${sha('x')}\n`)
+      expect(words).toEqual(['1', 'sha256'])
+      expect(payload.toString()).toMatch(/^1 E_COPY_CORRUPT /)
       expect(readdirSync(target)).toEqual(['a'])
     })
 

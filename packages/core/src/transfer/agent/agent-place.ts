@@ -15,6 +15,8 @@ export class AgentPlace implements Place {
   readonly #agent: HostAgent
   #input: OpenInput | undefined
   #isOver = false
+  /** Files that are there with another digest. */
+  #differing: readonly number[] = []
 
   constructor(agent: HostAgent) {
     this.#agent = agent
@@ -33,7 +35,9 @@ export class AgentPlace implements Place {
       signal,
     )
     const [target = '', parts = '-'] = answer.words
-    const found = await judge(linesOf(answer.payload).map(parseFound), input.digest, signal)
+    const looked = linesOf(answer.payload).map(parseFound)
+    const found = await judge(looked, input.digest, signal)
+    this.#differing = found.flatMap(({ state }, index) => (state === 'needed' && looked[index]?.state === 'hashed' ? [index] : []))
     if (found.length !== manifest.length) {
       throw new TransferError(
         'E_AGENT',
@@ -46,7 +50,9 @@ export class AgentPlace implements Place {
 
   async commit(arrived: readonly Arrived[], signal?: AbortSignal): Promise<Committed> {
     const { manifest } = this.#opened()
-    const list = arrived.map(({ index, sha256 }) => `${index} ${sha256 ?? '-'}\n`).join('')
+    const came = new Set(arrived.map(({ index }) => index))
+    const differing = this.#differing.filter((index) => !came.has(index)).map((index) => `${index} differs\n`)
+    const list = `${arrived.map(({ index, sha256 }) => `${index} ${sha256 ?? '-'}\n`).join('')}${differing.join('')}`
     const { words, payload } = await this.#agent.request('commit', [], list, signal)
     this.#isOver = true
     const failures = linesOf(payload).map((line) => {
