@@ -1,25 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BIN, cleanEnvironment, type Ended, makeFolder, start } from '../../packages/cli/test/cahier.js'
+import { BIN, type Ended, makeFolder, start } from '../../packages/cli/test/cahier.js'
 import { type SlurmBed, slurmUnavailable, startSlurm } from '../testbed/slurm.mjs'
+import { HOOKS, leanProgram, OFFLINE, pack } from './plugin-packages.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const core = realpathSync(join(root, 'packages/core'))
 const NAME = '@cahier/adapter-slurm'
 const obstacle = slurmUnavailable()
-
-/** Notes every module that the program loads, in a file that `LOADED` names. */
-const HOOKS = {
-  'register.mjs': "import { register } from 'node:module'\nregister('./hooks.mjs', import.meta.url)\n",
-  'hooks.mjs': `import { appendFileSync } from 'node:fs'
-    export async function load(url, context, next) {
-      appendFileSync(process.env.LOADED, url + '\\n')
-      return await next(url, context)
-    }`,
-}
 
 const CAMPAIGN = `name: plugin
 factors: { x: [1, 2] }
@@ -50,7 +41,7 @@ describe('the adapter for SLURM as a plugin', { timeout: 240_000 }, () => {
   beforeAll(() => {
     const cwd = folder()
     tarball = join(cwd, pack(join(root, 'packages/adapter-slurm'), cwd))
-    lean = join(leanProgram(folder()), 'bin/run.js')
+    lean = join(leanProgram(folder(), NAME), 'bin/run.js')
   })
   afterAll(() => {
     for (const made of folders) rmSync(made, { recursive: true, force: true })
@@ -161,36 +152,3 @@ describe('the adapter for SLURM as a plugin', { timeout: 240_000 }, () => {
     })
   })
 })
-
-/** As on a machine without a network: nobody answers for the registry, and npm has nothing of its own. */
-const OFFLINE = {
-  npm_config_registry: 'http://127.0.0.1:9/',
-  npm_config_fetch_retries: '0',
-  npm_config_audit: 'false',
-  npm_config_fund: 'false',
-}
-
-/** @returns the name of the tarball */
-function pack(directory: string, into: string): string {
-  return execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', into], {
-    cwd: directory,
-    env: cleanEnvironment(into),
-    encoding: 'utf8',
-  }).trim()
-}
-
-/** A copy of the program whose package.json does not name the adapter; the rest is that of the repository. */
-function leanProgram(into: string): string {
-  const copy = join(into, 'cli')
-  mkdirSync(copy)
-  for (const part of ['bin', 'dist', 'oclif.manifest.json']) cpSync(join(root, 'packages/cli', part), join(copy, part), { recursive: true })
-  symlinkSync(join(root, 'node_modules'), join(into, 'node_modules'))
-  const manifest = JSON.parse(readFileSync(join(root, 'packages/cli/package.json'), 'utf8')) as {
-    dependencies: Record<string, string>
-    oclif: { plugins: string[] }
-  }
-  delete manifest.dependencies[NAME]
-  manifest.oclif.plugins = manifest.oclif.plugins.filter((name) => name !== NAME)
-  writeFileSync(join(copy, 'package.json'), JSON.stringify(manifest))
-  return copy
-}

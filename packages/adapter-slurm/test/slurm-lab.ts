@@ -7,6 +7,7 @@ import type { SchedulerLab } from '@cahier/core/conformance'
 import type { ProcessBackend, ProcessSpec, RunningProcess, Scheduler, StartOptions } from '@cahier/core/spi'
 import { findProcesses } from '../../../test/testbed/proc.mjs'
 import { type SlurmBed, type SlurmOptions as SlurmBedOptions, startSlurm } from '../../../test/testbed/slurm.mjs'
+import { adapterHost } from '../../core/src/di/wiring.js'
 import { LocalBackend } from '../../core/src/process/local-backend.js'
 import { BatchScheduler } from '../../core/src/scheduler/batch/batch-scheduler.js'
 import { LocalFiles } from '../../core/src/staging/local-files.js'
@@ -63,6 +64,7 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
   const backend = new BedBackend({ ...bed.env, PATH: `${shadow}:${bed.env.PATH}` })
   const connect = (more: Readonly<Record<string, unknown>> = {}): Scheduler =>
     slurm.create(slurm.options.parse({ ...QUICK, ...more }), {
+      ...adapterHost(),
       processes: backend,
       files: new LocalFiles({ clock: systemClock }),
       clock: systemClock,

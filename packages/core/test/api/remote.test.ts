@@ -99,6 +99,26 @@ describe('Remote', () => {
     expect(all.processes.map(({ stdout }) => stdout)).toEqual(['a 0\n', 'b 1\n', 'a 2\n'])
   })
 
+  it('starts the processes of each host where its backend does, unless their options name another', async () => {
+    const asked: string[] = []
+    const backend = (host: { readonly address: string }): ProcessBackend => {
+      asked.push(host.address)
+      return process(host).backend
+    }
+    const command = 'echo {{host}}; read line; echo "$line"'
+    const all = new Remote(command, 'node[1-2],dead1', { backend, process: { stdin: 'pipe', nolog: ['error'] } }).start()
+    await all.write('by me\n')
+    await all.wait()
+    expect(all.processes.map(({ stdout, unreachable }) => [stdout, unreachable])).toEqual([
+      ['node1\nby me\n', false],
+      ['node2\nby me\n', false],
+      ['', true],
+    ])
+    expect(asked).toEqual(['node1', 'node2', 'dead1'])
+    const own = await new Remote('echo {{host}}', 'dead2', { backend, process: { backend: here } }).run()
+    expect([own.ok, own.processes[0]?.stdout, asked.length]).toEqual([true, 'dead2\n', 3])
+  })
+
   it('gives each host options of its own', async () => {
     const all = await new Remote('echo $WHO', 'node[1-2]', {
       process: (host, index) => ({ backend: here, env: { WHO: `${host.address}-${index}` }, name: `who ${index}` }),
