@@ -122,6 +122,9 @@ export function chooseHosts(
         ),
     )
   if (chosen.length > 0) return chosen
+  if (given.every((text) => text.trim() === '')) {
+    throw new ConfigError('E_ARGUMENT', 'the host set (-w) is empty', { suggestions: ["Name hosts as in -w 'node[1-4]'"] })
+  }
   throw new ConfigError('E_ARGUMENT', `no host is left of ${given.join(' ')}`, {
     suggestions: ['Name more hosts with -w, or fewer with -x'],
   })

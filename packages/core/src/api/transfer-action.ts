@@ -168,10 +168,10 @@ export abstract class TransferAction extends Action<never> {
     this.#completed.push(own)
   }
 
-  /** Drivers only know that it was given up. */
+  /** Drivers only know that it was given up, each in words of its own. */
   #lateness({ error }: Pick<TransferResult, 'error'>): Pick<TransferResult, 'error'> {
-    if (!this.timedOut || error?.code !== 'E_ABORTED') return {}
-    return { error: { ...error, message: 'the time limit of the transfer has passed' } }
+    if (!this.#abort.signal.aborted || error?.code !== 'E_ABORTED') return {}
+    return { error: { ...error, message: messageOf(this.#abort.signal.reason) } }
   }
 
   /** Every host has a result in the end, whatever happened. */

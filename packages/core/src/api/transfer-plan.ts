@@ -144,11 +144,13 @@ function refuseClashes({ direction, policy, isLocal }: PlanInput, copies: readon
       const one = direction === 'get' && several ? `${owner.host}:${showPath(owner.file)}` : showPath(owner.file)
       const other = direction === 'get' && several ? `${host}:${showPath(file)}` : showPath(file)
       const where = direction === 'put' && !isLocal ? `${host}:${directory}` : directory
+      if (one === other)
+        throw new ConfigError('E_ARGUMENT', `${one} is to be copied twice into ${where}`, { suggestions: ['Name it once'] })
       throw new ConfigError('E_ARGUMENT', `${one} and ${other} would both become ${readableName(name)} in ${where}`, {
         suggestions: several
           ? [
               "Write to: '{{host}}' for a directory of each host",
-              "Or give each host a name of its own: to: '{{name}}', values: { name: […] }",
+              "Or, in code, give each host a name of its own: to: '{{name}}', values: { name: […] }",
             ]
           : ['Copy one of them into another directory, or under another name (as)'],
       })

@@ -9,6 +9,7 @@ import { systemClock } from '../system/clock.js'
 import type { DriverChoice } from '../transfer/auto-transfer.js'
 import type { TransferContext } from '../transfer/context.js'
 import { makeTransfer } from '../transfer/drivers.js'
+import { targetError } from '../transfer/local/file-faults.js'
 import { connectionPool, PROGRAM_LOGGER } from './connections.js'
 import { isBuiltIn, nameOfVia, type TransferOptions } from './transfer-options.js'
 import type { PlannedRequest, TransferDirection } from './transfer-plan.js'
@@ -134,6 +135,5 @@ function explain(directory: string, error: unknown): unknown {
       cause: error,
     })
   }
-  const code = systemCodeOf(error) === 'ENOTDIR' ? 'E_TARGET_KIND' : 'E_TARGET_DENIED'
-  return new TransferError(code, `files cannot be written into ${directory} on this machine: ${messageOf(error)}`, { cause: error })
+  return targetError(error, `files cannot be written into ${directory} on this machine`)
 }

@@ -63,7 +63,7 @@ const bytesPerSecond = z.union([z.number().positive(), z.string()]).transform((v
   try {
     return parseSize(value.replace(/\/s$/, ''))
   } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
+    context.addIssue({ code: 'custom', message: `${(error as Error).message}: expected bytes per second, as 20MB/s` })
     return z.NEVER
   }
 })
@@ -74,7 +74,10 @@ export const copyOptionsSchema = z.strictObject({
   as: z
     .string()
     .min(1)
-    .refine((name) => !name.includes('/') && name !== '.' && name !== '..' && !name.includes('\0'), 'expected a name without a slash')
+    .refine(
+      (name) => !name.includes('/') && name !== '.' && name !== '..' && !name.includes('\0'),
+      'expected a name without a slash: the directory is said with "to"',
+    )
     .optional()
     .meta({ description: 'name of the one source in the target directory, instead of its own' }),
   links: z

@@ -102,6 +102,7 @@ describe('planTransfer', () => {
     ['a place without values', { to: '/{{hots}}' }, /place \{\{hots\}\}/],
     ['a file with a place without values', { files: '{{x}}' }, /file name "\{\{x\}\}" has a place/],
     ['one name for two files', { files: ['a', 'b'], as: 'c' }, /cannot all be named "c"/],
+    ['one file twice', { files: ['a/x', 'a/x'] }, /^a\/x is to be copied twice into n1:\/t$/],
     ['two files of one name', { files: ['a/x', 'b/x/'] }, /a\/x and b\/x\/ would both become x in n1:\/t/],
     ['the same host with two files of one name', { hosts: ['n1', 'n1'], files: '{{d}}/x', values: { d: ['a', 'b'] } }, /both become x/],
     ['several hosts and one directory', { direction: 'get', to: 'd' }, /^n1:a and n2:a would both become a in d$/],

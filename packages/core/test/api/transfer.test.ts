@@ -117,8 +117,8 @@ describe('Put', () => {
   it('is ended by kill, by its time limit and by a signal, and every host has a result', async () => {
     const waiting = () =>
       new TellingTransfer(
-        (_host, { signal }) =>
-          new Promise((resolve) => signal?.addEventListener('abort', () => resolve(failure('E_ABORTED', signal.reason.message)))),
+        (host, { signal }) =>
+          new Promise((resolve) => signal?.addEventListener('abort', () => resolve(failure('E_ABORTED', `the copy with ${host} ended`)))),
       )
     const killed = new Put('a', 'n[1-2]', options(waiting())).start()
     await killed.kill().wait()
@@ -191,8 +191,8 @@ describe('Put', () => {
     const lines: unknown[] = []
     setLogger({
       ...silent(),
-      debug: ({ host }, message) => lines.push([message, host]),
-      warn: ({ host, code }, message) => lines.push([message, host, code]),
+      debug: ({ host }: { host?: unknown; code?: unknown }, message: string) => lines.push([message, host]),
+      warn: ({ host, code }: { host?: unknown; code?: unknown }, message: string) => lines.push([message, host, code]),
     })
     await new Put('a', 'n[1-2]', options(sick())).run()
     expect(lines).toEqual([
