@@ -64,7 +64,7 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
   const backend = new BedBackend({ ...bed.env, PATH: `${shadow}:${bed.env.PATH}` })
   const connect = (more: Readonly<Record<string, unknown>> = {}): Scheduler =>
     slurm.create(slurm.options.parse({ ...QUICK, ...more }), {
-      ...adapterHost(),
+      ...adapterHost({ processes: backend, log: silentLogger }),
       processes: backend,
       files: new LocalFiles({ clock: systemClock }),
       clock: systemClock,
