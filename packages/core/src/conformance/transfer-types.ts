@@ -33,6 +33,8 @@ export interface TransferLab {
   readonly patienceMs?: number
   /** How exact times of files are at the ends; default 1. */
   readonly timeStepMs?: number
+  /** The earliest time that files can have there, in milliseconds since 1970; default: none. */
+  readonly earliestMs?: number
   /** A host at which nobody answers, and soon. */
   unreachable?(): Pick<LabHost, 'host' | 'connection'>
   /** Where relative names begin on a host: its home directory. */

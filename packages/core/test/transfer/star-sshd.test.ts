@@ -7,6 +7,9 @@ import type { TransferCall, TransferEnd, TransferProgress } from '../../src/port
 import type { Mover } from '../../src/transfer/mover.js'
 import { ScpMover } from '../../src/transfer/scp/scp.js'
 import { SftpMover } from '../../src/transfer/sftp/sftp.js'
+import { SftpClient } from '../../src/transfer/sftp/sftp-client.js'
+import { SftpLock } from '../../src/transfer/sftp/sftp-lock.js'
+import { SftpPlace } from '../../src/transfer/sftp/sftp-place.js'
 import { StarTransfer } from '../../src/transfer/star/star.js'
 import { CONNECTORS, HostLab, noise, readBytes, writeTree } from './host-lab.js'
 
@@ -174,6 +177,29 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     const file = join(lab.newFolder(), 'file')
     writeFileSync(file, 'x')
     expect(await put(transfer, [file], [end])).toMatchObject([{ outcome: 'failed', error: { code: 'E_TARGET_KIND' } }])
+  })
+
+  it('over sftp alone, who lost its folder of parts to another transfer puts nothing in place and removes nothing', async () => {
+    const { pooled } = await lab.reach('h4')
+    await using client = await SftpClient.start(pooled)
+    const directory = lab.newFolder()
+    const entry = { kind: 'file', name: 'a', mode: 0o600, timeUs: 1e15, size: 1 } as const
+    const place = new SftpPlace(client)
+    const { parts = '' } = await place.open({ manifest: [entry], directory, policy: copyOptionsSchema.parse({}), partsId: 'abc' })
+    writeFileSync(join(parts, '0'), 'x')
+    writeFileSync(join(parts, 'lock'), 'somebody else 1 2 3\n')
+    await expect(place.commit([{ index: 0, sha256: undefined }])).rejects.toMatchObject({ code: 'E_TARGET_BUSY' })
+    await place.abandon({ keep: false })
+    expect(readdirSync(parts).sort()).toEqual(['0', 'lock'])
+    expect(readdirSync(directory)).toEqual(['.cahier-abc'])
+    // Who is renewed elsewhere lives; who has not been for long does not.
+    await expect(SftpLock.take(client, parts)).resolves.toBeUndefined()
+    utimesSync(join(parts, 'lock'), 1_000_000_000, 1_000_000_000)
+    const lock = await SftpLock.take(client, parts)
+    expect(await lock?.isMine()).toBe(true)
+    await lock?.release()
+    expect(readdirSync(parts)).toEqual(['0'])
+    await expect(SftpLock.take(client, join(directory, 'gone'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
   const SIZE = 4_000_000

@@ -190,8 +190,9 @@ export const fileCases: readonly TransferCase[] = [
     declared: 'put',
     why: 'Build tools and the next transfer tell by time what is new.',
     async run(world) {
-      const files = TIMES_MS.map((timeMs, index) => [`d/${index}/file`, file('x', { timeMs })] as const)
-      const folders = TIMES_MS.map((timeMs, index) => [`d/${index}`, directory({ timeMs })] as const)
+      const times = TIMES_MS.filter((timeMs) => timeMs >= (world.lab.earliestMs ?? Number.NEGATIVE_INFINITY))
+      const files = times.map((timeMs, index) => [`d/${index}/file`, file('x', { timeMs })] as const)
+      const folders = times.map((timeMs, index) => [`d/${index}`, directory({ timeMs })] as const)
       const tree: Tree = { d: directory({ timeMs: 1_600_000_000_500 }), ...Object.fromEntries([...files, ...folders]) }
       const source = await makeSource(world, tree)
       const end = await openEnd(world)

@@ -205,6 +205,11 @@ export class SftpClient implements AsyncDisposable {
     return this.#status(PACKET.rmdir, [path])
   }
 
+  /** Fails when something is there already. */
+  move(from: ByteName, to: ByteName): Promise<void> {
+    return this.#status(PACKET.rename, [from, to])
+  }
+
   /** Takes the place of what is there, where the server can; else what is there is removed first. */
   async rename(from: ByteName, to: ByteName): Promise<void> {
     if (this.#extensions.has('posix-rename@openssh.com')) {

@@ -4,7 +4,7 @@ import { type ByteName, byteName } from '../../util/byte-names.js'
 import { livenessOf, thisProcess } from '../../util/process-identity.js'
 import { LOCK_FILE } from '../local/parts-lock.js'
 import { encodeName } from '../manifest.js'
-import type { SftpClient } from './sftp-client.js'
+import { type SftpClient, SftpFailure } from './sftp-client.js'
 
 /** So often whoever holds it says that it lives. */
 const RENEW_MS = 15_000
@@ -33,26 +33,51 @@ export class SftpLock {
     this.#timer.unref()
   }
 
-  /** @returns undefined when somebody lives who uses it */
+  /**
+   * @returns undefined when somebody lives who uses it
+   * @throws SftpFailure `ENOENT` when the folder went away, as that of another transfer that has just ended
+   */
   static async take(client: SftpClient, folder: ByteName): Promise<SftpLock | undefined> {
     const path = `${folder}/${LOCK_FILE}`
     for (let tries = 0; tries < 3; tries += 1) {
       const id = randomBytes(6).toString('hex')
       if (await make(client, path, id)) return new SftpLock(client, path, id)
-      if (await isHeld(client, path, folder)) return undefined
-      await client.remove(path).catch(() => {})
+      const before = await readText(client, path)
+      if (before === undefined) continue
+      if (await isHeld(client, path, folder, before)) return undefined
+      // Two may find the same dead one: only one of them gets it out of the way.
+      const aside = `${path}.${id}`
+      try {
+        await client.move(path, aside)
+      } catch (error) {
+        if (!(error instanceof SftpFailure)) throw error
+        continue
+      }
+      const taken = await readText(client, aside)
+      if (taken !== before) {
+        await client.move(aside, path).catch(() => client.remove(aside).catch(() => {}))
+        return undefined
+      }
+      await client.remove(aside).catch(() => {})
     }
     return undefined
+  }
+
+  /** False when somebody else has it by now. */
+  async isMine(): Promise<boolean> {
+    return (await readText(this.#client, this.#path)) === ownText(this.#id).toString('latin1')
   }
 
   async release(): Promise<void> {
     clearInterval(this.#timer)
     own.delete(this.#id)
-    await this.#client.remove(this.#path).catch(() => {})
+    const isMine = await this.isMine().catch(() => false)
+    if (isMine) await this.#client.remove(this.#path).catch(() => {})
   }
 
   /** Its time is what others look at. */
   async #renew(): Promise<void> {
+    if (!(await this.isMine())) return
     const file = await this.#client.open(this.#path, ['write'])
     await this.#client.write(file, 0, ownText(this.#id))
     await this.#client.close(file)
@@ -71,11 +96,23 @@ async function make(client: SftpClient, path: ByteName, id: string): Promise<boo
   }
 }
 
-async function isHeld(client: SftpClient, path: ByteName, folder: ByteName): Promise<boolean> {
+/** @returns undefined when it is not there */
+async function readText(client: SftpClient, path: ByteName): Promise<string | undefined> {
   try {
     const file = await client.open(path, ['read'])
-    const text = (await client.read(file, 0, 1000))?.toString('latin1') ?? ''
-    await client.close(file)
+    try {
+      return (await client.read(file, 0, 1000))?.toString('latin1') ?? ''
+    } finally {
+      await client.close(file).catch(() => {})
+    }
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function isHeld(client: SftpClient, path: ByteName, folder: ByteName, text: string): Promise<boolean> {
+  try {
     const [, boot = '', pid = '', start = '', id = ''] = text.trim().split(' ')
     const here = thisProcess()
     if (here.boot !== '' && boot === here.boot && /^\d+$/.test(pid)) {

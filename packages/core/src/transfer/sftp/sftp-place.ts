@@ -13,6 +13,8 @@ import type { SftpAttributes } from './sftp-packets.js'
 
 /** Requests under way at a time, when many files are looked at. */
 const AT_ONCE = 32
+/** Folders that go away while they are taken. */
+const TRIES = 5
 const NEEDED: Found = { state: 'needed' }
 const SAME: Found = { state: 'same' }
 /** What a server answers to everything that it has no number for. */
@@ -30,7 +32,8 @@ interface OpenPlace {
 }
 
 /**
- * The receiving side of a copy on a host that gives nothing but sftp. Times have whole seconds there; what came is checked by its size, and
+ * The receiving side of a copy on a host that gives nothing but sftp. Times are whole seconds there, from 1970 on: earlier
+ * ones become its beginning; what came is checked by its size, and
  * by its SHA-256 with `checksum`, for which it is read back.
  *
  * @remarks The times of links stay those of the copy: version 3 of the protocol cannot set them.
@@ -81,6 +84,7 @@ export class SftpPlace implements Place {
   async #doCommit(arrived: readonly Arrived[], signal: AbortSignal | undefined): Promise<Committed> {
     const open = this.#open
     if (open === undefined) throw new Error('this place is not open')
+    if (open.parts !== undefined && !(await open.parts.lock.isMine())) throw busy(open.directory)
     const failures: FileFailure[] = []
     const fail = (index: number, error: unknown): void => {
       if (!(error instanceof SftpFailure) && !isCampaignError(error)) throw error
@@ -208,25 +212,9 @@ export class SftpPlace implements Place {
   async #openParts(input: OpenInput, directory: ByteName, found: Found[]): Promise<NonNullable<OpenPlace['parts']>> {
     const client = this.#client
     const folder = `${directory}/.cahier-${input.partsId}`
-    const said = readableName(directory)
     await this.#checkRoom(input, directory, found)
-    try {
-      await client.mkdir(folder, 0o700)
-    } catch (error) {
-      const there = await look(client, folder, 'lstat')
-      if (there === undefined) throw asTransferError(await faultIn(client, directory, error), `Nothing can be written into ${said}`, error)
-      if (kindOf(there) !== 'directory' || ((there.mode ?? 0) & 0o077) !== 0) {
-        throw new TransferError('E_TARGET_DENIED', `${readableName(folder)} is there already, and is no folder of ours`, {
-          suggestions: ['See who has made it; remove it if nobody needs it'],
-        })
-      }
-    }
-    const lock = await SftpLock.take(client, folder)
-    if (lock === undefined) {
-      throw new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${said} is under way`, {
-        suggestions: ['Wait until it has ended'],
-      })
-    }
+    const lock = await this.#takeFolder(directory, folder)
+    if (lock === undefined) throw busy(directory)
     for (const { name, attributes } of await client.list(folder)) {
       if (name === LOCK_FILE) continue
       const index = /^\d+$/.test(name) ? Number(name) : -1
@@ -237,6 +225,34 @@ export class SftpPlace implements Place {
       else await client.remove(`${folder}/${name}`)
     }
     return { folder, lock }
+  }
+
+  /** @returns undefined when somebody lives who uses it */
+  async #takeFolder(directory: ByteName, folder: ByteName): Promise<SftpLock | undefined> {
+    const client = this.#client
+    const said = readableName(directory)
+    for (let tries = 1; ; tries += 1) {
+      let fault: unknown
+      try {
+        await client.mkdir(folder, 0o700)
+      } catch (error) {
+        fault = error
+      }
+      try {
+        const there = fault === undefined ? undefined : await client.lstat(folder)
+        if (there !== undefined && (kindOf(there) !== 'directory' || ((there.mode ?? 0) & 0o077) !== 0)) {
+          throw new TransferError('E_TARGET_DENIED', `${readableName(folder)} is there already, and is no folder of ours`, {
+            suggestions: ['See who has made it; remove it if nobody needs it'],
+          })
+        }
+        return await SftpLock.take(client, folder)
+      } catch (error) {
+        if (!(error instanceof SftpFailure)) throw error
+        // Who had it has removed it just now.
+        if (error.code === 'ENOENT' && tries < TRIES) continue
+        throw asTransferError(await faultIn(client, directory, fault ?? error), `Nothing can be written into ${said}`, error)
+      }
+    }
   }
 
   async #checkRoom({ manifest }: OpenInput, directory: ByteName, found: readonly Found[]): Promise<void> {
@@ -325,8 +341,9 @@ export class SftpPlace implements Place {
     if (parts === undefined) return
     const { folder, lock } = parts
     try {
-      if (!keep) {
-        for (const { name } of await this.#client.list(folder)) if (name !== LOCK_FILE) await this.#client.remove(`${folder}/${name}`)
+      if (!keep && (await lock.isMine())) {
+        for (const { name } of await this.#client.list(folder))
+          if (!name.startsWith(LOCK_FILE)) await this.#client.remove(`${folder}/${name}`)
       }
     } finally {
       await lock.release()
@@ -334,6 +351,12 @@ export class SftpPlace implements Place {
     // Something is in it that is kept.
     await this.#client.rmdir(folder).catch(ignoreRefusal)
   }
+}
+
+function busy(directory: ByteName): TransferError {
+  return new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${readableName(directory)} is under way`, {
+    suggestions: ['Wait until it has ended'],
+  })
 }
 
 function ignoreRefusal(error: unknown): void {
