@@ -176,6 +176,20 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
     expect(readdirSync(there).sort()).toEqual(['0', '1'])
   })
 
+  it.each(movers)('$name: a file that is gone is a failure of that file, whatever its name is', async (mover) => {
+    const host = await lab.reach('h1')
+    const folder = lab.newFolder()
+    writeFileSync(join(folder, 'there'), 'x')
+    const here = lab.newFolder()
+    const files = [movedFile(0, `${bytePath(folder)}/go\nne\n`, 1), movedFile(1, join(folder, 'there'), 1)]
+    const failures = await mover.receive(host, files, here, moveOptions())
+    expect([...failures]).toMatchObject([[0, { code: 'E_SOURCE_CHANGED' }]])
+    expect(readdirSync(here)).toContain('1')
+    const odd = `${bytePath(folder)}/not\nthere`
+    const sent = await mover.send(host, [movedFile(0, join(folder, 'there'), 1)], odd, moveOptions())
+    expect([...sent.keys()]).toEqual([0])
+  })
+
   it('scp does not mind what a start-up file says; sftp names it', async () => {
     const host = await lab.reach('h2')
     const path = join(lab.newFolder(), 'source')

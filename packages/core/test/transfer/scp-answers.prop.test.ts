@@ -21,6 +21,18 @@ describe('takeScpAnswer', () => {
     expect(() => takeScpAnswer(Buffer.from(text, 'latin1'))).toThrow()
   })
 
+  it('reads a message about a file whose name holds line ends, wherever it was cut on its way', () => {
+    const name = '/a/new\nline\n'
+    const text = `\x01scp: ${name}: No such file or directory\n`
+    for (let length = 0; length < text.length; length += 1) {
+      expect(takeScpAnswer(Buffer.from(text.slice(0, length), 'latin1'), name)).toBeUndefined()
+    }
+    const answer = { kind: 'error', message: `${name}: No such file or directory` }
+    expect(takeScpAnswer(Buffer.from(`${text}C0644 1 x\n`, 'latin1'), name)).toEqual({ answer, size: text.length })
+    const other = '\x01scp: /a/new: no room\n'
+    expect(takeScpAnswer(Buffer.from(`${other}line\n`, 'latin1'), name)?.size).toBe(other.length)
+  })
+
   it('refuses a line without an end, and never reads beyond one', () => {
     expect(() => takeScpAnswer(Buffer.alloc(20_000, 1))).toThrow()
     fc.assert(

@@ -1,3 +1,5 @@
+import type { ByteName } from '../../util/byte-names.js'
+
 /** What the other side of scp says: that all is well, or what is not. */
 export type ScpAnswer =
   | { readonly kind: 'ok' }
@@ -14,16 +16,17 @@ const MOST_LINE = 16_384
 /**
  * Takes one answer off the front of what was read.
  *
+ * @param name - the file that it is about, one character per byte: a message about it holds the line ends of its name
  * @returns undefined when it is not whole yet
  * @throws Error for what is no answer
  * @source scp(1) of OpenSSH 9.2, `-O`: one byte 0, or 1 or 2 and a line of text; `C<mode> <size> <name>` announces a file
  */
-export function takeScpAnswer(bytes: Buffer): { readonly answer: ScpAnswer; readonly size: number } | undefined {
+export function takeScpAnswer(bytes: Buffer, name: ByteName = ''): { readonly answer: ScpAnswer; readonly size: number } | undefined {
   const [first] = bytes
   if (first === undefined) return undefined
   if (first === 0) return { answer: { kind: 'ok' }, size: 1 }
   if (first !== 1 && first !== 2 && first !== 0x43) throw new Error(`no answer of scp begins with ${JSON.stringify(printable(bytes))}`)
-  const end = bytes.indexOf(10)
+  const end = first === 0x43 ? bytes.indexOf(10) : lineEnd(bytes, name)
   if (end < 0) {
     if (bytes.length > MOST_LINE) throw new Error('a line without an end')
     return undefined
@@ -33,6 +36,17 @@ export function takeScpAnswer(bytes: Buffer): { readonly answer: ScpAnswer; read
   const found = /^[0-7]{4,5} (\d{1,16}) (.+)$/s.exec(line)
   if (found === null) throw new Error(`this announces no file: ${JSON.stringify(printable(bytes.subarray(0, end)))}`)
   return { answer: { kind: 'file', size: Number(found[1]), name: found[2] ?? '' }, size: end + 1 }
+}
+
+function lineEnd(bytes: Buffer, name: ByteName): number {
+  const end = bytes.indexOf(10)
+  const lineOfName = name.slice(0, name.indexOf('\n') + 1)
+  if (end < 0 || lineOfName === '') return end
+  const text = bytes.toString('latin1', 0, MOST_LINE + name.length)
+  const at = text.indexOf(lineOfName)
+  if (at < 0 || at > end) return end
+  if (text.startsWith(name, at)) return text.indexOf('\n', at + name.length)
+  return name.startsWith(text.slice(at)) ? -1 : end
 }
 
 function said(line: string): string {

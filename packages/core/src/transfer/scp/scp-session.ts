@@ -43,12 +43,12 @@ export class ScpSession {
     return session
   }
 
-  /** What it says next. */
-  async answer(): Promise<ScpAnswer> {
+  /** What it says next. @param name - the file that it says it about */
+  async answer(name: ByteName): Promise<ScpAnswer> {
     for (;;) {
       let found: ReturnType<typeof takeScpAnswer>
       try {
-        found = takeScpAnswer(this.#joined())
+        found = takeScpAnswer(this.#joined(), name)
       } catch (error) {
         throw this.#nonsense((error as Error).message)
       }

@@ -28,7 +28,7 @@ export class ScpMover implements Mover {
     if (files.length === 0) return failures
     const session = await ScpSession.start(host.pooled, `-d -t -- ${shellWord(parts)}`, options.signal)
     try {
-      const opened = await session.answer()
+      const opened = await session.answer(parts)
       if (opened.kind === 'ok') await new Sending(session, files, parts, options, failures).run()
       else for (const { index } of files) failures.set(index, failureThere(parts, opened))
     } finally {
@@ -85,14 +85,14 @@ class Sending {
       if (current !== undefined) await this.#session.write(announce(current))
       while (current !== undefined) {
         const { file, handle }: Readable = current
-        const refused = await this.#session.answer()
+        const refused = await this.#session.answer(this.#parts)
         const unread = refused.kind === 'ok' ? await this.#content(file, handle) : undefined
         await handle.close()
         current = await this.#next()
         const next = current === undefined ? [] : [announce(current)]
         const words = refused.kind === 'ok' ? [YES, ...next] : next
         if (words.length > 0) await this.#session.write(Buffer.concat(words))
-        const said = refused.kind === 'ok' ? await this.#session.answer() : refused
+        const said = refused.kind === 'ok' ? await this.#session.answer(this.#parts) : refused
         const failure = said.kind === 'ok' ? unread : failureThere(partName(this.#parts, file.index), said)
         if (failure === undefined) this.#options.onFile(file.index)
         else this.#failures.set(file.index, failure)
@@ -152,7 +152,7 @@ function announce({ file }: Readable): Buffer {
 
 async function receiveFile(session: ScpSession, file: MovedFile, part: ByteName, options: MoveOptions): Promise<MoveFailure | undefined> {
   const { pace, signal, onBytes } = options
-  const head = await session.answer()
+  const head = await session.answer(file.path)
   if (head.kind !== 'file') return sourceFailure(file.path, codeIn(head), head.kind === 'ok' ? 'it was not sent' : head.message)
   let failure: MoveFailure | undefined
   let to: FileHandle | undefined
@@ -177,7 +177,7 @@ async function receiveFile(session: ScpSession, file: MovedFile, part: ByteName,
       offset += piece.length
       onBytes(piece.length)
     })
-    const said = await session.answer()
+    const said = await session.answer(file.path)
     if (failure === undefined && said.kind !== 'ok') failure = sourceFailure(file.path, codeIn(said), messageIn(said))
     if (failure === undefined && head.size !== file.size) {
       const message = `${readableName(file.path)} had ${file.size} bytes, and has ${head.size}`
