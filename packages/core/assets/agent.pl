@@ -190,15 +190,18 @@ sub look {
 # Of a file that is open, or of a path.
 sub set_time {
   my ($file, $us, $is_link) = @_;
-  if ($UTIMENSAT && !ref $file) {
+  if ($UTIMENSAT) {
     my $seconds = ($us - $us % 1000000) / 1000000;
     my $both = pack 'q4', ($seconds, $us % 1000000 * 1000) x 2;
+    return syscall($UTIMENSAT, fileno $file, 0, $both, 0) == 0 if ref $file;
     return syscall($UTIMENSAT, -100, $file, $both, $is_link ? 0x100 : 0) == 0;
   }
   # Links have no time that perl could set by itself.
   return 1 if $is_link;
   # What is behind the last microsecond is cut off.
-  my $time = ($us + ($us < 0 ? -0.5 : 0.5)) / 1e6;
+  # Whole seconds are exact.
+  my $half = $us == 1e6 * int($us / 1e6) ? 0 : $us < 0 ? -0.5 : 0.5;
+  my $time = ($us + $half) / 1e6;
   return defined &Time::HiRes::utime ? Time::HiRes::utime($time, $time, $file) : utime $time, $time, $file;
 }
 

@@ -3,10 +3,11 @@ import { Broadcast, Put, Remote } from '../../../packages/core/dist/index.js'
 
 const { files, hosts, to, via, sshConfig, isWarm = false, isBroadcast = false } = JSON.parse(process.argv[2])
 const connection = { sshConfig }
+const taktuk = via === 'taktuk' ? await import('../../../packages/transfer-taktuk/dist/index.js') : { default: [] }
 if (isWarm) await new Remote('true', hosts, { connection }).run()
 const Action = isBroadcast ? Broadcast : Put
 const start = performance.now()
-const action = await new Action(files, hosts, { to, via, create: true, connection }).run()
+const action = await new Action(files, hosts, { to, via, create: true, connection, adapters: { given: [taktuk.default].flat() } }).run()
 const seconds = (performance.now() - start) / 1000
 const results = action.results.map(({ host, outcome, via: used, error, failures }) => ({ host, outcome, via: used, error, failures }))
 process.stdout.write(

@@ -159,12 +159,12 @@ export function signal(pid, name) {
   }
 }
 
-/** The login shell of a host: without Python, without both, or with somebody between it and its agent. */
+/** The login shell of a host: with one kind of agent, with none, or with somebody between it and its agent. */
 function shellOf({ kinds, fault, victim, dice }, index) {
   const agents = { py: '*import*sys*', pl: '*sysread*STDIN*' }
   const lines = []
   if (kinds[index] !== 'py') lines.push(`${agents.py}) echo no python3 >&2; exit 127;;`)
-  if (kinds[index] === 'sh') lines.push(`${agents.pl}) echo no perl >&2; exit 127;;`)
+  if (kinds[index] !== 'pl') lines.push(`${agents.pl}) echo no perl >&2; exit 127;;`)
   if (fault === 'flipped byte' && index === victim) {
     const offset = Math.floor(dice * 4e6)
     for (const pattern of Object.values(agents)) lines.push(`${pattern}) exec python3 ${tampering} ${offset} /bin/sh "$@";;`)

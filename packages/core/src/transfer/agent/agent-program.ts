@@ -31,6 +31,11 @@ export function bootstrapAgent(kind: AgentKind, token: string): AgentBootstrap {
   return { command, input }
 }
 
+/** Reads and shortens the program of one kind, unless that was done before. */
+export function loadAgent(kind: AgentKind): void {
+  programOf(kind)
+}
+
 const programs = new Map<AgentKind, Buffer>()
 
 function programOf(kind: AgentKind): Buffer {

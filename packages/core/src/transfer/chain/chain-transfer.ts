@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError, isCampaignError } from '../../errors.js'
 import type { CopyPolicy, TransferResult } from '../../model/transfer.js'
 import type { Transfer, TransferCall, TransferEnd, TransferRequest } from '../../ports/transfer.js'
 import { settlesWithin } from '../../util/async.js'
 import { AgentPlace } from '../agent/agent-place.js'
+import { loadAgent } from '../agent/agent-program.js'
 import { HostAgent } from '../agent/host-agent.js'
 import type { TransferContext } from '../context.js'
 import { openFarSide } from '../far-side.js'
@@ -21,6 +23,7 @@ import { StarWatch } from '../star/star-watch.js'
 import { type Walked, walkSources } from '../walk.js'
 import { ChainRun, type ChainSettings } from './chain-run.js'
 import { Gate } from './gate.js'
+import { chooseAgents } from './kinds.js'
 import { ChainSource, chunkSize } from './source.js'
 
 export interface ChainOptions {
@@ -32,7 +35,7 @@ export interface ChainOptions {
   readonly patienceMs?: number | undefined
   /** `given`: waits for all hosts, and links them in their order. Default: whoever is there first is first. */
   readonly order?: 'given' | undefined
-  /** What may look after the files of a host; default: all. One without an agent, Python or Perl, is served by itself. */
+  /** What may look after the files of a host, first choice first; default: all, as {@link chooseAgents} says. One without an agent, Python or Perl, is served by itself. */
   readonly kinds?: readonly ('py' | 'pl' | 'sh')[] | undefined
 }
 
@@ -51,6 +54,7 @@ interface Job {
   /** By what they bring: hosts that need the same share a stream. */
   readonly streams: Map<string, Stream>
   readonly order: Gate | undefined
+  readonly kinds: readonly ('py' | 'pl' | 'sh')[]
 }
 
 interface Stream {
@@ -79,10 +83,10 @@ export class ChainTransfer implements Transfer {
   readonly #context: TransferContext
   readonly #settings: ChainSettings
   readonly #order: 'given' | undefined
-  readonly #kinds: readonly ('py' | 'pl' | 'sh')[]
+  readonly #kinds: readonly ('py' | 'pl' | 'sh')[] | undefined
 
   constructor(context: TransferContext, options: ChainOptions = {}) {
-    const { over = 'tcp', hopCommand = HOP, patienceMs = PATIENCE_MS, order, kinds = ['py', 'pl', 'sh'] } = options
+    const { over = 'tcp', hopCommand = HOP, patienceMs = PATIENCE_MS, order, kinds } = options
     this.#context = context
     this.#settings = { over, hopCommand, patienceMs }
     this.#order = order
@@ -94,8 +98,10 @@ export class ChainTransfer implements Transfer {
     await using source = new LocalSource(walked.manifest, walked.paths)
     const hosts = [...request.ends.keys()].filter((index) => request.ends[index]?.host !== undefined)
     const order = this.#order === 'given' ? new Gate(hosts) : undefined
-    const job: Job = { request, call, walked, source, pace: new Pace(request.policy.limit), streams: new Map(), order }
+    const kinds = this.#kinds ?? [...chooseAgents(contentSize(walked.manifest)), 'sh']
+    const job: Job = { request, call, walked, source, pace: new Pace(request.policy.limit), streams: new Map(), order, kinds }
     const copies = request.ends.map((end, index) => (end.host === undefined ? this.#here(job, end, index) : this.#one(job, end, index)))
+    if (hosts.length > 0) void loadWhileConnecting(kinds[0])
     return await Promise.all(copies)
   }
 
@@ -145,8 +151,13 @@ export class ChainTransfer implements Transfer {
     watch.phase('connecting')
     const reached = await reach(this.#context, end, watch.signal)
     work.isReached = true
-    const agent = await this.#startAgent(reached, watch.signal)
+    watch.guard()
+    const agent = await this.#startAgent(reached, work.job.kinds, watch.signal)
     if (agent === undefined) return await this.#copyAlone(work, policy, reached)
+    // Whether it takes what it could is for the chain to judge.
+    watch.guard(() => agent.heard, true)
+    // While content moves the plan has its own patience.
+    watch.guard(() => agent.heard, true)
     try {
       return await this.#copyInChain(work, policy, agent, reached)
     } finally {
@@ -156,13 +167,13 @@ export class ChainTransfer implements Transfer {
   }
 
   /** @returns undefined where only a shell can do it */
-  async #startAgent(reached: ReachedHost, signal: AbortSignal): Promise<HostAgent | undefined> {
-    const kinds = this.#kinds.filter((kind) => kind !== 'sh')
+  async #startAgent(reached: ReachedHost, wanted: Job['kinds'], signal: AbortSignal): Promise<HostAgent | undefined> {
+    const kinds = wanted.filter((kind) => kind !== 'sh')
     if (kinds.length === 0) return undefined
     try {
       return await HostAgent.start(reached, { signal, kinds })
     } catch (error) {
-      if (!isCampaignError(error) || error.code !== 'E_AGENT' || !this.#kinds.includes('sh')) throw error
+      if (!isCampaignError(error) || error.code !== 'E_AGENT' || !wanted.includes('sh')) throw error
       return undefined
     }
   }
@@ -173,6 +184,7 @@ export class ChainTransfer implements Transfer {
     job.order?.pass(index)
     const { CatMover } = await import('../shell/cat.js')
     const far = await openFarSide(reached, ['sh'], watch.signal)
+    watch.guard(far.heard)
     const mover = new CatMover()
     try {
       const move: CopySides['move'] = (files, parts, options) => mover.send(reached, files, parts, options)
@@ -258,6 +270,14 @@ export class ChainTransfer implements Transfer {
     }
     return stream
   }
+}
+
+/** Hosts are being reached meanwhile. Whoever starts the agent hears what is wrong with it. */
+async function loadWhileConnecting(kind: Job['kinds'][number] | undefined): Promise<void> {
+  await turn()
+  try {
+    if (kind === 'pl' || kind === 'py') loadAgent(kind)
+  } catch {}
 }
 
 /** What the hosts have checked on its way needs no digest. */
