@@ -46,6 +46,19 @@ describe('StarWatch', () => {
     expect(watch.stalled).toBeDefined()
   })
 
+  it('waits while content moves for a mover that answers, and not for one that does not', async () => {
+    const { clock, watch } = setUp()
+    let heard = 0
+    watch.guard(() => heard, true)
+    watch.phase('moving')
+    await clock.advance(50_000)
+    heard = clock.monotonic()
+    await clock.advance(59_000)
+    expect(watch.stalled).toBeUndefined()
+    await clock.advance(1_001)
+    expect(watch.stalled).toMatchObject({ code: 'E_COPY_STALLED' })
+  })
+
   it('ends with the signal of the caller, also one that was aborted before', () => {
     const controller = new AbortController()
     const { watch } = setUp(controller.signal)

@@ -156,8 +156,6 @@ export class ChainTransfer implements Transfer {
     if (agent === undefined) return await this.#copyAlone(work, policy, reached)
     // Whether it takes what it could is for the chain to judge.
     watch.guard(() => agent.heard, true)
-    // While content moves the plan has its own patience.
-    watch.guard(() => agent.heard, true)
     try {
       return await this.#copyInChain(work, policy, agent, reached)
     } finally {

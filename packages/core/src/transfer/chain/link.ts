@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { messageOf } from '../../errors.js'
+import { isAborted } from '../../util/async.js'
 import type { Pace } from '../pace.js'
 import type { LinkFault } from './plan.js'
 import type { ChainSource } from './source.js'
@@ -8,6 +9,8 @@ import type { Wire } from './wire.js'
 const GREETING = Buffer.from('CC1\n', 'latin1')
 const NONCE_BYTES = 16
 const PROOF_BYTES = 32
+/** That a login shell may print before a program says anything. */
+const MOST_NOISE = 64 << 10
 /** With a limit, so many times a second something is sent. */
 const PACED_TIMES = 10
 
@@ -30,6 +33,7 @@ export type LinkEnd = { readonly fault: LinkFault; readonly detail: string } | u
 export async function sendOver(wire: Wire, options: LinkOptions): Promise<LinkEnd> {
   const onAbort = (): void => wire.destroy()
   options.signal.addEventListener('abort', onAbort, { once: true })
+  if (isAborted(options.signal)) onAbort()
   let isUp = false
   try {
     const input = new Input(wire)
@@ -54,6 +58,7 @@ class Denied extends Error {}
 
 /** @returns how much of the stream the other side has */
 async function shakeHands(wire: Wire, input: Input, { epoch, key, source }: LinkOptions): Promise<number> {
+  if (wire.isProgram) await input.skipTo(GREETING, MOST_NOISE)
   const greeting = await input.take(GREETING.length + NONCE_BYTES)
   if (!greeting.subarray(0, GREETING.length).equals(GREETING)) throw new Denied('something else answers there')
   const number = Buffer.alloc(4)
@@ -94,7 +99,8 @@ async function sendFrom(wire: Wire, offset: number, { source, pace, signal, onSe
 /** Bytes of the other side, as many as are wanted at a time. What comes after the handshake is thrown away. */
 class Input {
   #bytes = Buffer.alloc(0)
-  #wanted: { readonly count: number; readonly resolve: (bytes: Buffer) => void; readonly reject: (error: Error) => void } | undefined
+  /** Takes what it wants of what is there; false when that is not all there. */
+  #wanted: { take(): boolean; readonly reject: (error: Error) => void } | undefined
   #ended: Error | undefined
 
   constructor(wire: Wire) {
@@ -109,8 +115,32 @@ class Input {
   }
 
   take(count: number): Promise<Buffer> {
+    return this.#want((resolve) => {
+      if (this.#bytes.length < count) return false
+      resolve(this.#bytes.subarray(0, count))
+      this.#bytes = this.#bytes.subarray(count)
+      return true
+    })
+  }
+
+  /** Throws away what comes before the mark. @throws Denied when that is more than `most` */
+  skipTo(mark: Buffer, most: number): Promise<void> {
+    let skipped = 0
+    return this.#want((resolve, reject) => {
+      const at = this.#bytes.indexOf(mark)
+      // It may have come in part.
+      const noise = at >= 0 ? at : Math.max(0, this.#bytes.length - mark.length + 1)
+      skipped += noise
+      this.#bytes = this.#bytes.subarray(noise)
+      if (skipped > most) reject(new Denied('it says much, and is no link'))
+      else if (at >= 0) resolve()
+      return skipped > most || at >= 0
+    })
+  }
+
+  #want<T>(take: (resolve: (value: T) => void, reject: (error: Error) => void) => boolean): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#wanted = { count, resolve, reject }
+      this.#wanted = { take: () => take(resolve, reject), reject }
       this.#serve()
       if (this.#wanted !== undefined && this.#ended !== undefined) reject(this.#ended)
     })
@@ -118,10 +148,6 @@ class Input {
 
   #serve(): void {
     const wanted = this.#wanted
-    if (wanted === undefined || this.#bytes.length < wanted.count) return
-    this.#wanted = undefined
-    const taken = this.#bytes.subarray(0, wanted.count)
-    this.#bytes = this.#bytes.subarray(wanted.count)
-    wanted.resolve(taken)
+    if (wanted?.take() === true) this.#wanted = undefined
   }
 }

@@ -57,6 +57,8 @@ interface Node {
   /** The same, over whatever link. */
   progressAt: number
   wasAsked: boolean
+  /** Since when an answer of it is missing. */
+  askedAt: number | undefined
   /** Times that it stalled. */
   stalls: number
   /** It went to the tail because it was slow, with that rate from that giver. */
@@ -79,6 +81,10 @@ interface Node {
   readonly taken: RateWindow
 }
 
+/** Who says nothing for so long is asked whether it is there. */
+const QUIET_MS = 1500
+/** Who does not answer for so long is not waited for when nobody else wants anything. */
+const SILENT_MS = 6000
 /** Over the ssh connection of a host: it is there, so this takes long only when the host does not answer. */
 const OWN_LINK_MS = 5000
 const STALL_MS = 2000
@@ -118,6 +124,8 @@ export class ChainPlan {
   #epoch = 0
   /** Bytes handed to the links of this machine, by epoch. */
   readonly #sent = new Map<number, number>()
+  /** When each was heard of, also of those that are through. */
+  readonly #heard = new Map<number, number>()
   #decidedAt: number | undefined
   #first: { best: number; isTried: boolean } = { best: 0, isTried: false }
 
@@ -158,6 +166,7 @@ export class ChainPlan {
       idleAt: now,
       progressAt: now,
       wasAsked: false,
+      askedAt: undefined,
       stalls: 0,
       slow: undefined,
       slowSince: undefined,
@@ -182,7 +191,9 @@ export class ChainPlan {
     const node = this.#nodes.get(host)
     if (node === undefined) return
     node.heardAt = now
+    node.askedAt = undefined
     node.isMuted = false
+    this.#heard.set(host, now)
   }
 
   have(host: number, bytes: number, now: number): void {
@@ -306,10 +317,27 @@ export class ChainPlan {
       this.#judgeStall(node, link, now, orders)
       this.#judgeSpeed(node, now)
     }
+    if (node.askedAt === undefined && now - node.heardAt > QUIET_MS) this.#ask(node, now, orders)
+    if (this.#isGone(node, now)) {
+      this.#drop(node, 'E_COPY_STALLED', `nothing was heard of it for ${Math.round((now - node.heardAt) / 1000)} s`, orders)
+      return
+    }
     if (now - node.progressAt <= this.#settings.patienceMs) return
     const why = node.lastFault === '' ? '' : ` (last: ${node.lastFault})`
     const seconds = Math.round(this.#settings.patienceMs / 1000)
     this.#drop(node, 'E_COPY_STALLED', `it took nothing more for ${seconds} s${why}`, orders)
+  }
+
+  #ask(node: Node, now: number, orders: Order[]): void {
+    node.askedAt ??= now
+    orders.push({ kind: 'ask', host: node.host })
+  }
+
+  /** It is silent, all that want something are, and others have been heard of meanwhile: so it is not this machine that is cut off. */
+  #isGone(node: Node, now: number): boolean {
+    const isSilent = ({ askedAt }: Node): boolean => askedAt !== undefined && now - askedAt > SILENT_MS
+    if (!isSilent(node) || this.#line.some((other) => !other.isWhole && !isSilent(other))) return false
+    return [...this.#heard.values()].some((at) => at > node.heardAt + STALL_MS / 2)
   }
 
   #drop(node: Node, code: ErrorCode, message: string, orders: Order[]): void {
@@ -330,8 +358,8 @@ export class ChainPlan {
     const giver = this.#nodes.get(link.from)
     if (idle > limit / 2 && !node.wasAsked) {
       node.wasAsked = true
-      orders.push({ kind: 'ask', host: node.host })
-      if (giver !== undefined) orders.push({ kind: 'ask', host: giver.host })
+      this.#ask(node, now, orders)
+      if (giver !== undefined) this.#ask(giver, now, orders)
     }
     if (idle <= limit) return
     this.#sever(node)
@@ -521,6 +549,7 @@ export class ChainPlan {
       node.idleAt = Math.min(now, node.idleAt + gap)
       node.progressAt = Math.min(now, node.progressAt + gap)
       node.heardAt = Math.min(now, node.heardAt + gap)
+      if (node.askedAt !== undefined) node.askedAt = Math.min(now, node.askedAt + gap)
       if (node.link !== undefined) node.link.since = Math.min(now, node.link.since + gap)
       node.taken.clear()
     }

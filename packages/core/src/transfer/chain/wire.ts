@@ -4,6 +4,8 @@ import type { SshChannel } from '../../ssh/connection.js'
 
 /** What a link runs over: a socket, or a program on the host that passes bytes on. */
 export interface Wire {
+  /** A login shell has started it, and may have said something first. */
+  readonly isProgram: boolean
   /** Given once, in the turn in which the wire was had. */
   listen(onData: (data: Buffer) => void): void
   /** Resolves when the bytes may be overwritten and there is room for more; rejects when the wire is closed. */
@@ -27,6 +29,7 @@ export function socketWire(socket: Socket): Wire {
     })
   })
   return {
+    isProgram: false,
     listen: (onData) => void socket.on('data', onData),
     write: (buffers) =>
       new Promise((resolve, reject) => {
@@ -54,6 +57,7 @@ export function channelWire(channel: SshChannel): Wire {
   let errors = ''
   let isEnded = false
   return {
+    isProgram: true,
     listen: (onData) =>
       channel.listen((stream, chunk) => {
         if (stream === 'stdout') onData(chunk)

@@ -32,6 +32,9 @@ export class StarWatch implements Disposable {
   #last: number
   /** When the host was last heard of in another way, if it says so. */
   #heard: (() => number) | undefined
+  #isMover = false
+  /** Somebody else looks whether content moves. */
+  #isMoveWatched = false
   #stalled: TransferError | undefined
 
   constructor(name: string, index: number, call: TransferCall, { clock, pace }: { readonly clock: Clock; readonly pace: Pace }) {
@@ -61,9 +64,15 @@ export class StarWatch implements Disposable {
     return this.#moved
   }
 
-  /** From now on the host is to do something. @param heard - when it was last heard of, in monotonic milliseconds */
-  guard(heard?: () => number): void {
+  /**
+   * From now on the host is to do something.
+   *
+   * @param heard - when it was last heard of, in monotonic milliseconds
+   * @param isMover - what is heard also moves the content, and somebody else sees to it that it does
+   */
+  guard(heard?: () => number, isMover = false): void {
     this.#heard = heard
+    this.#isMover = isMover
     this.touch()
     void this.#wait()
   }
@@ -103,7 +112,7 @@ export class StarWatch implements Disposable {
   async #wait(): Promise<void> {
     for (;;) {
       // While content moves, what looks after files there answers though what moves them hangs.
-      const last = this.#phase === 'moving' ? this.#last : Math.max(this.#last, this.#heard?.() ?? 0)
+      const last = this.#phase === 'moving' && !this.#isMover ? this.#last : Math.max(this.#last, this.#heard?.() ?? 0)
       const left = last + STALL_MS - this.#clock.monotonic()
       if (left <= 0) break
       try {

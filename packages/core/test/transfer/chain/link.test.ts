@@ -1,11 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { joinCommand } from '../../../src/transfer/agent/join-command.js'
 import { type LinkEnd, type LinkOptions, sendOver } from '../../../src/transfer/chain/link.js'
 import { ChainSource, chunkSize } from '../../../src/transfer/chain/source.js'
-import { socketWire } from '../../../src/transfer/chain/wire.js'
+import { channelWire, socketWire } from '../../../src/transfer/chain/wire.js'
+import type { Manifest } from '../../../src/transfer/manifest.js'
 import { Pace } from '../../../src/transfer/pace.js'
 import type { StreamReader } from '../../../src/transfer/source.js'
+import { AgentLab, localChannel } from '../agent-lab.js'
 import { type ReceiverOptions, TestReceiver } from './test-receiver.js'
 
 const KiB = 1024
@@ -49,6 +52,16 @@ async function receiver(options: Omit<ReceiverOptions, 'key'> & { readonly key?:
   return started
 }
 
+const linkOptions = (source: ChainSource): LinkOptions => ({
+  epoch: 7,
+  key,
+  source,
+  pace: new Pace(),
+  signal: new AbortController().signal,
+  onUp: () => undefined,
+  onSent: () => undefined,
+})
+
 async function send(
   to: TestReceiver,
   source: ChainSource,
@@ -57,11 +70,7 @@ async function send(
   const ups: number[] = []
   const sent: number[] = []
   const end = await sendOver(socketWire(connect(to.port, '127.0.0.1')), {
-    epoch: 7,
-    key,
-    source,
-    pace: new Pace(),
-    signal: new AbortController().signal,
+    ...linkOptions(source),
     onUp: (offset) => ups.push(offset),
     onSent: (offset) => sent.push(offset),
     ...options,
@@ -172,6 +181,32 @@ describe('sendOver', () => {
       clearInterval(timer)
     }
     expect(reader.bytesRead).toBeLessThan(40 * 1024 * KiB)
+  })
+
+  it.each([['py'], ['pl']] as const)('goes over a program before which a profile prints something (needs %s)', async (kind) => {
+    await using lab = new AgentLab()
+    const content = randomBytes(300_000)
+    const { source } = sourceOf(content)
+    const manifest: Manifest = [{ kind: 'file', name: 'f', mode: 0o600, timeUs: 1, size: content.length }]
+    const to = await lab.receiver(kind, manifest, 128 * KiB, { key })
+    const { words } = await to.agent.request('listen', ['unix'])
+    const command = `echo Welcome; printf 'CC1'; sleep 0.05; echo x; yes news | head -n 3000; ${joinCommand(kind, words[0] as string)}`
+    const wire = channelWire(localChannel(command, process.env))
+    const end = await sendOver(wire, linkOptions(source))
+    expect(end).toBeUndefined()
+    expect(await to.events.find(/^(whole|bad)/)).toBe(`whole ${createHash('sha256').update(content).digest('hex')}`)
+  })
+
+  it('is denied by a program that says much, and is no link', async () => {
+    const { source } = sourceOf(randomBytes(1000))
+    expect(await sendOver(channelWire(localChannel('exec yes', process.env)), linkOptions(source))).toMatchObject({ fault: 'denied' })
+  })
+
+  it('makes no link for who has given up already', async () => {
+    const { source, reader } = sourceOf(randomBytes(1000))
+    const to = await receiver({ total: 1000 })
+    expect((await send(to, source, { signal: AbortSignal.abort() })).end).toMatchObject({ fault: 'refused' })
+    expect(reader.bytesRead).toBe(0)
   })
 
   it('keeps to a limit', async () => {

@@ -40,6 +40,8 @@ interface State {
   hasJoined: boolean
   isGone: boolean
   isDropped: boolean
+  /** It answers as soon as it can. */
+  isAsked: boolean
   doneAt: number | undefined
   corrupt: Map<Giver, number>
 }
@@ -74,6 +76,7 @@ export class Simulation {
       hasJoined: false,
       isGone: false,
       isDropped: false,
+      isAsked: false,
       doneAt: undefined,
       corrupt: new Map(spec.corrupt),
     }))
@@ -184,6 +187,8 @@ export class Simulation {
   #report(): void {
     this.#states.forEach((state, host) => {
       if (!state.hasJoined || !this.#isThere(host) || state.isDropped) return
+      if (state.isAsked) this.plan.hear(host, this.#now)
+      state.isAsked = false
       if (state.have === this.#total && state.doneAt === undefined) {
         state.doneAt = this.#now
         state.link = undefined
@@ -199,7 +204,8 @@ export class Simulation {
   #follow(order: Order): void {
     this.orders.push({ ...order, at: this.#now })
     if (order.kind === 'ask') {
-      if (this.#isThere(order.host)) this.plan.hear(order.host, this.#now)
+      const state = this.#states[order.host] as State
+      state.isAsked = true
     } else if (order.kind === 'drop') {
       const state = this.#states[order.host] as State
       if (state.isGone) throw new Error(`host ${order.host} is gone, and was dropped`)
