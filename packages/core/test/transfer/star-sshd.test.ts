@@ -19,8 +19,8 @@ const why = reason === undefined ? '' : ` (needs sshd: ${reason})`
 describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => {
   let lab: HostLab
   beforeAll(async () => {
-    lab = await HostLab.start(4, {
-      overrides: { h4: { sshdLines: ['ForceCommand internal-sftp', 'Subsystem sftp internal-sftp'] } },
+    lab = await HostLab.start(5, {
+      overrides: { h4: { sshdLines: ['ForceCommand internal-sftp', 'Subsystem sftp internal-sftp'] }, h5: { maxSessions: 1 } },
     })
   })
   afterAll(async () => await lab?.[Symbol.asyncDispose]())
@@ -200,6 +200,27 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     await lock?.release()
     expect(readdirSync(parts)).toEqual(['0'])
     await expect(SftpLock.take(client, join(directory, 'gone'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  it.each([
+    ['we allow', 'h1', { sessions: 1 }],
+    ['the server allows', 'h5', {}],
+  ] as const)('a host on which %s one session only is told so at once', async (_who, name, options) => {
+    for (const connector of CONNECTORS) {
+      await lab.newPool()
+      const file = join(lab.newFolder(), 'file')
+      writeFileSync(file, 'x')
+      const end = lab.end(name, lab.newFolder(), { ...options, connector })
+      const expected = [{ outcome: 'failed', error: { code: 'E_NOT_SUPPORTED', message: expect.stringContaining('two') } }]
+      const begun = performance.now()
+      for (const mover of movers) {
+        expect(await put(star(mover), [file], [end])).toMatchObject(expected)
+        expect(await get(star(mover), [file], [end])).toMatchObject(expected)
+      }
+      expect(performance.now() - begun).toBeLessThan(30_000)
+      expect(readdirSync(end.directory)).toEqual([])
+    }
+    await lab.newPool()
   })
 
   const SIZE = 4_000_000

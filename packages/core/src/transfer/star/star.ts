@@ -18,6 +18,7 @@ import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
 import { type Copied, copyOnce, forgetParts, hasChanged } from './star-copy.js'
 import { copiedResult, failedResult, inRounds } from './star-host.js'
 import { StarWatch } from './star-watch.js'
+import { withSecondSession } from './two-sessions.js'
 
 export type { FarKind } from '../far-side.js'
 
@@ -149,7 +150,8 @@ export class StarTransfer implements Transfer {
             policy,
             place: far.place,
             seed: this.#mover.seed,
-            move: (files, parts, options) => this.#mover.send(reached, files, parts, options),
+            move: (files, parts, options) =>
+              withSecondSession(reached, options.signal, (signal) => this.#mover.send(reached, files, parts, { ...options, signal })),
             ...localVerdicts(source, watch),
           },
           watch,
@@ -180,7 +182,11 @@ export class StarTransfer implements Transfer {
             policy,
             place,
             seed: this.#mover.seed,
-            move: (files, parts, options) => this.#mover.receive(reached, files, parts, options),
+            move: (files, parts, options) => {
+              const receive = (signal: AbortSignal) => this.#mover.receive(reached, files, parts, { ...options, signal })
+              // A shell that has said what there is is not needed meanwhile.
+              return far.kind === 'sh' ? receive(options.signal) : withSecondSession(reached, options.signal, receive)
+            },
             ...remoteVerdicts(far.source, filesOf(manifest), policy, watch),
           },
           watch,
