@@ -7,7 +7,7 @@
  * neither old nor right, and results that are not true.
  *
  * `CAHIER_DRILL_MUTANT=<name>` breaks one rule of Cahier (chain/mutant-list.mjs): then the drill must fail.
- * `CAHIER_DRILL_ONLY=<words>` keeps the faults whose names have them (chain/plan.mjs).
+ * `CAHIER_DRILL_ONLY=<words>` keeps the faults whose names have them (chain/plan.mjs), `CAHIER_DRILL_CASES=<numbers>` those cases.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,6 +26,8 @@ export const what =
   'broadcasts to real ssh hosts that die, hang, are cut, full, slow or tampered with; what lies on their disks is the judge'
 export const cases = 60
 
+/** What went wrong is kept for inspection. */
+const KEPT = process.env.CAHIER_DRILL_KEEP !== undefined
 /** Cases side by side. */
 const LANES = 2
 /** A broadcast that takes longer is stuck, and ended. */
@@ -45,7 +47,9 @@ export default async function drill({ seed, cases, log }) {
   }
   const netns = sshHostsUnavailable({ netns: true }) === undefined
   const disks = disksUnavailable() === undefined
-  const plans = planCases(cases, seed, { only: process.env.CAHIER_DRILL_ONLY, netns, disks })
+  const chosen = process.env.CAHIER_DRILL_CASES?.split(',').map(Number)
+  const all = planCases(cases, seed, { only: process.env.CAHIER_DRILL_ONLY, netns, disks })
+  const plans = all.filter(({ number }) => chosen?.includes(number) ?? true)
   // Hosts get a /tmp of their own, so that theirs must not be below it.
   const above = netns && tmpdir() === '/tmp' ? '/var/tmp' : tmpdir()
   process.env.TMPDIR = above
@@ -61,7 +65,7 @@ export default async function drill({ seed, cases, log }) {
   }
   await Promise.all(Array.from({ length: LANES }, lane))
   await Promise.all(endings)
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
+  if (verdict.isClean || !KEPT) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
   return verdict
 }
 
@@ -119,7 +123,7 @@ async function runCase(folder, plan, netns, report, endings) {
         .catch((error) => problems.push({ text: String(error?.stack ?? error) }))
         .then(async () => {
           await scene.stop().catch((error) => problems.push({ text: `the hosts could not be ended: ${error}` }))
-          rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
+          if (problems.length === 0 || !KEPT) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
           report(problems, facts)
         }),
     )
@@ -138,7 +142,7 @@ function makeBeside(folder, { source }) {
 /** Three times what it takes undisturbed on an idle machine, and as long as it is allowed to hope. */
 function boundOf({ fault, kinds, rate, forMs }, total) {
   const line = (total / ((rate * 1e6) / 8)) * 1000
-  return 3 * (1500 + 300 * kinds.length + line) + (fault === 'slow host' ? 20 * 1.3 * line : 0) + forMs + 2 * PATIENCE_MS + SLACK_MS
+  return 3 * (1500 + 300 * kinds.length + line) + (fault === 'slow host' ? 20 * 1.3 * line : 0) + forMs + 3 * PATIENCE_MS + SLACK_MS
 }
 
 /** Nothing stays; and the same command once more brings what is missing, and leaves no parts. */

@@ -4,9 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { cahier } from '../../../scripts/steps.mjs'
 
-/**
- * A host is given up after so long; the default is 30 s, and a case would take as long.
- */
+/** A host that takes nothing is given up after so long, one that does nothing at all after twice that; else a case would take minutes. */
 export const PATIENCE_MS = 6000
 
 /** One `cahier broadcast`, with what it says about each host. */

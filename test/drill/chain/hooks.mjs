@@ -6,8 +6,11 @@ import { register } from 'node:module'
 import { PATIENCE_MS } from './controller.mjs'
 import { MUTANTS } from './mutant-list.mjs'
 
-const sooner = { file: 'transfer/chain/chain-transfer.js', from: 'PATIENCE_MS = 30_000', to: `PATIENCE_MS = ${PATIENCE_MS}` }
+const sooner = [
+  { file: 'transfer/chain/chain-transfer.js', from: 'PATIENCE_MS = 30_000', to: `PATIENCE_MS = ${PATIENCE_MS}` },
+  { file: 'transfer/star/star-watch.js', from: 'STALL_MS = 60_000', to: `STALL_MS = ${2 * PATIENCE_MS}` },
+]
 const name = process.env.CAHIER_DRILL_MUTANT
 const mutant = name === undefined ? [] : MUTANTS[name]
 if (mutant === undefined) throw new Error(`there is no mutant ${JSON.stringify(name)}; known: ${Object.keys(MUTANTS).join(', ')}`)
-register(new URL('../slurm/mutant-loader.mjs', import.meta.url), { data: [sooner, ...mutant] })
+register(new URL('../slurm/mutant-loader.mjs', import.meta.url), { data: [...sooner, ...mutant] })

@@ -57,7 +57,8 @@ async function momentComes(scene, broadcast, total) {
 function killAgents(scene, names, blow) {
   blow.hit.push(...names)
   blow.killed.push(...names)
-  const pids = names.flatMap((name) => scene.agents(name, true).map(({ pid }) => pid))
+  // One look at everything: each costs time in which the others go on.
+  const pids = names.flatMap((name, index) => scene.agents(name, index === 0).map(({ pid }) => pid))
   for (const pid of pids) signal(pid, 'SIGKILL')
 }
 
