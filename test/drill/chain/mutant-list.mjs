@@ -1,10 +1,36 @@
 /** Rules of a chain, and how each is broken: files of the compiled packages, a text in each, what stands there instead. */
+import { readFileSync } from 'node:fs'
 
-/** In the agent in Python, as it is sent. */
-const inPython = (from, to) => ({
-  file: 'transfer/agent/agent-program.js',
-  from: "'utf8');",
-  to: `'utf8').replace(${JSON.stringify(from)}, () => ${JSON.stringify(to)});`,
-})
+/** In the agents, as they are sent. @param {readonly (readonly ['py' | 'pl', string, string])[]} changes */
+function inAgents(...changes) {
+  for (const [kind, from] of changes) {
+    const text = readFileSync(new URL(`../../../packages/core/assets/agent.${kind}`, import.meta.url), 'utf8')
+    if (!text.includes(from)) throw new Error(`agent.${kind} has no ${JSON.stringify(from)}`)
+  }
+  const replaced = changes.map(([, from, to]) => `.replace(${JSON.stringify(from)}, () => ${JSON.stringify(to)})`)
+  return { file: 'transfer/agent/agent-program.js', from: "'utf8');", to: `'utf8')${replaced.join('')};` }
+}
 
-export const MUTANTS = {}
+const takesEveryChunk = inAgents(
+  ['py', 'if not same_bytes(tag, bytes(frame[12:HEAD])):', 'if False:'],
+  ['pl', 'unless is_same(substr($$frame, 12, 32), tag($have, $length, $digest))', 'if 0'],
+)
+const waitsForNothing = {
+  file: 'transfer/chain/chain-transfer.js',
+  from: 'await stream.run.receive(',
+  to: 'await new Promise((resolve) => setTimeout(resolve, 400));\nstream.run.receive(',
+}
+const trustsWhatIsToCome = inAgents(['py', 'set(self.order[:self.at]) if self.verified else set()', 'set(self.order)'])
+const givesNobodyUp = {
+  file: 'transfer/chain/plan.js',
+  from: 'now - node.progressAt <= this.#settings.patienceMs',
+  to: 'now > 0',
+}
+const hearsOfNoBrokenLink = { file: 'transfer/chain/chain-run.js', from: "name === 'down'", to: "name === 'no such event'" }
+
+export const MUTANTS = {
+  'takes every chunk': [takesEveryChunk],
+  'places files before they are whole': [waitsForNothing, trustsWhatIsToCome],
+  'gives nobody up': [givesNobodyUp],
+  'hears of no broken link': [hearsOfNoBrokenLink],
+}
