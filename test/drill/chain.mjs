@@ -84,7 +84,7 @@ function tell(verdict, log, plan, problems, facts) {
 async function runCase(folder, plan, netns, report, endings) {
   mkdirSync(folder)
   const files = makeSource(join(folder, 'source'), plan.source)
-  const source = survey(join(folder, 'source'))
+  const source = await survey(join(folder, 'source'))
   const total = [...source.values()].reduce((sum, { size }) => sum + size, 0)
   const scene = await Scene.start(folder, plan, netns, total)
   let isEnding = false
@@ -92,13 +92,14 @@ async function runCase(folder, plan, netns, report, endings) {
     writeFileSync(join(folder, 'cahier.config.yaml'), `connection: { sshConfig: ${scene.bed.sshConfig}, keepAlive: 1s }\n`)
     for (const [index, name] of scene.names.entries())
       if (plan.old[index] && !plan.fault.includes('disk')) makeOld(scene.targets.get(name), source, plan.source.seed + index)
-    const before = new Map(scene.names.map((name) => [name, survey(scene.targets.get(name))]))
+    const before = new Map()
+    for (const name of scene.names) before.set(name, await survey(scene.targets.get(name)))
     const hosts = `h[1-${scene.names.length}]`
     const start = (named = files) => new Broadcast(folder, named, { hosts, ...plan })
     const others = []
     const another = () => others.push(plan.fault === 'the same broadcast twice' ? start() : start(makeBeside(folder, plan)))
     if (plan.fault === 'another broadcast beside') makeBeside(folder, plan)
-    const wanted = survey(join(folder, 'source'))
+    const wanted = await survey(join(folder, 'source'))
     const first = start()
     let isStuck = false
     const watchdog = setTimeout(() => {
@@ -115,8 +116,8 @@ async function runCase(folder, plan, netns, report, endings) {
     const problems = isStuck ? [{ text: 'it was stuck' }] : []
     if (!isStuck && seconds * 1000 > boundOf(plan, total))
       problems.push({ text: `took ${seconds.toFixed(1)} s after the fault, not ${boundOf(plan, total) / 1000}` })
-    const changed = plan.fault === 'source changed' ? survey(join(folder, 'source')) : undefined
-    problems.push(...judge({ scene, plan, blow, before, source, wanted, changed, first, others, isStuck }))
+    const changed = plan.fault === 'source changed' ? await survey(join(folder, 'source')) : undefined
+    problems.push(...(await judge({ scene, plan, blow, before, source, wanted, changed, first, others, isStuck })))
     isEnding = true
     endings.push(
       finish({ scene, plan, blow, start, folder, wanted, problems })
@@ -154,10 +155,8 @@ async function finish({ scene, plan, blow, start, folder, wanted, problems }) {
   const watchdog = setTimeout(() => again.kill('SIGKILL'), STUCK_MS)
   await again.ended
   clearTimeout(watchdog)
-  problems.push(
-    ...judge({ scene, plan, wanted: plan.fault === 'source changed' ? survey(join(folder, 'source')) : wanted, first: again }).map(
-      ({ kind, text }) => ({ kind, text: `run again: ${text}` }),
-    ),
-  )
+  const now = plan.fault === 'source changed' ? await survey(join(folder, 'source')) : wanted
+  const found = await judge({ scene, plan, wanted: now, first: again })
+  problems.push(...found.map(({ kind, text }) => ({ kind, text: `run again: ${text}` })))
   problems.push(...(await judgeLeftovers(scene, blow, performance.now() + SLACK_MS)))
 }

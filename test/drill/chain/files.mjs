@@ -1,20 +1,7 @@
 /** Sources with odd names, what lies in a directory, and what may lie there. */
 import { createCipheriv, createHash } from 'node:crypto'
-import {
-  chmodSync,
-  closeSync,
-  lstatSync,
-  lutimesSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { makeRandom, pick } from '../shared.mjs'
 
 const ODD = [
@@ -109,11 +96,11 @@ export function makeSource(folder, { seed, kind, bytes }) {
 /**
  * Everything in a directory; names with one character per byte. What vanishes meanwhile is not there.
  *
- * @param {string} folder @returns {Map<string, Entry>}
+ * @param {string} folder @returns {Promise<Map<string, Entry>>}
  */
-export function survey(folder) {
+export async function survey(folder) {
   const found = new Map()
-  const walk = (below) => {
+  const walk = async (below) => {
     let names = []
     try {
       names = readdirSync(raw(`${folder}/${below}`), { encoding: 'buffer' })
@@ -133,22 +120,28 @@ export function survey(folder) {
       if (stat.isSymbolicLink()) found.set(name, { ...common, mode: 0, what: `link ${readlinkSync(path, 'latin1')}` })
       else if (stat.isDirectory()) {
         found.set(name, { ...common, what: 'directory' })
-        if (!name.startsWith('.cahier-')) walk(`${name}/`)
-      } else found.set(name, { ...common, what: digestOf(path) })
+        if (!name.startsWith('.cahier-')) await walk(`${name}/`)
+      } else found.set(name, { ...common, what: await digestOf(path) })
     }
   }
-  walk('')
+  await walk('')
   return found
 }
 
-function digestOf(path) {
+/** Leaves time for whatever else goes on: others look for their moment meanwhile. */
+async function digestOf(path) {
   const hash = createHash('sha256')
-  const piece = Buffer.allocUnsafe(1 << 20)
-  const fd = openSync(path, 'r')
+  const piece = Buffer.allocUnsafe(1 << 19)
+  const file = await open(path, 'r').catch(() => undefined)
+  if (file === undefined) return 'vanished'
   try {
-    for (let read = readSync(fd, piece); read > 0; read = readSync(fd, piece)) hash.update(piece.subarray(0, read))
+    for (;;) {
+      const { bytesRead } = await file.read(piece)
+      if (bytesRead === 0) break
+      hash.update(piece.subarray(0, bytesRead))
+    }
   } finally {
-    closeSync(fd)
+    await file.close()
   }
   return hash.digest('hex')
 }
@@ -201,6 +194,3 @@ export function partsIn(folder) {
     return []
   }
 }
-
-/** @param {string} file */
-export const readText = (file) => readFileSync(file, 'utf8')

@@ -8,8 +8,8 @@ const GOOD = ['done', 'skipped-same']
  * @typedef {{ kind?: 'doubled' | 'lost' | 'wrong', text: string }} Problem
  */
 
-/** @returns {Problem[]} */
-export function judge({
+/** @returns {Promise<Problem[]>} */
+export async function judge({
   scene,
   plan,
   blow = undefined,
@@ -26,7 +26,7 @@ export function judge({
   if (!isKilled && !isStuck) problems.push(...judgeResults(scene, first, plan, blow))
   for (const name of scene.names) {
     const result = first.results.find(({ host }) => host === name)
-    const there = look(scene.targets.get(name))
+    const there = await look(scene.targets.get(name))
     const isGood = [first, ...(plan.fault === 'the same broadcast twice' ? others : [])].some(({ results }) =>
       results.some(({ host, outcome }) => host === name && GOOD.includes(outcome)),
     )
