@@ -21,7 +21,7 @@ export async function measureCable({ repeat, log, megabytes = 100 }) {
     const target = `${TARGET}/image`
     const scp = checked(() => lab.each((address) => ['scp', '-q', '-F', lab.config, path, `${address}:${TARGET}/`]))
     const clush = checked(() =>
-      lab.each((address, index) =>
+      lab.each((_, index) =>
         index > 0
           ? ['true']
           : ['clush', '-S', '-f', `${HOSTS}`, '-o', `-F ${lab.config}`, '-w', lab.addresses.join(','), '--copy', path, '--dest', TARGET],

@@ -1,7 +1,17 @@
 /** Hosts, files, programs and checks that the parts of this bench share. */
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  createReadStream,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -22,9 +32,9 @@ export const TARGET = 'in'
 export async function startLab(count, { rate, bytes, netns = true }) {
   const folder = mkdtempSync(join(hasRoom('/dev/shm', 3 * bytes) ? '/dev/shm' : tmpdir(), 'cahier-bench-'))
   try {
-    // The last one is where the commands are given: its cable is limited, too.
+    // Everything lies in the directory of the bed: it goes also when this process is killed. The last host is where the commands are given: its cable is limited, too.
     const bed = await startSshHosts(rate === undefined ? count : count + 1, {
-      directory: join(folder, 'bed'),
+      directory: folder,
       netns,
       ...(rate === undefined ? {} : { rate }),
     })
@@ -61,12 +71,9 @@ class Lab {
   async file(name, bytes) {
     const path = join(this.folder, name)
     const piece = 4 << 20
-    await pipeline(
-      function* () {
-        for (let left = bytes; left > 0; left -= piece) yield randomBytes(Math.min(left, piece))
-      },
-      (await import('node:fs')).createWriteStream(path),
-    )
+    await pipeline(function* () {
+      for (let left = bytes; left > 0; left -= piece) yield randomBytes(Math.min(left, piece))
+    }, createWriteStream(path))
     return path
   }
 
@@ -128,7 +135,6 @@ class Lab {
 
   async stop() {
     await this.bed.stop()
-    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   }
 }
 

@@ -1,5 +1,5 @@
 /** One large file to one host: our stars against the scp of the system. */
-import { interleave, plainRow, ratioRow } from '../measure.mjs'
+import { interleave, plainRow } from '../measure.mjs'
 import { digestOf, startLab, TARGET } from './kit.mjs'
 
 /** @param {{ repeat: number, log: (line: string) => void, megabytes?: number }} options */

@@ -98,7 +98,7 @@ export class ChainTransfer implements Transfer {
     await using source = new LocalSource(walked.manifest, walked.paths)
     const hosts = [...request.ends.keys()].filter((index) => request.ends[index]?.host !== undefined)
     const order = this.#order === 'given' ? new Gate(hosts) : undefined
-    const kinds = this.#kinds ?? [...chooseAgents(contentSize(walked.manifest)), 'sh']
+    const kinds = this.#kinds ?? [...chooseAgents(contentSize(walked.manifest), walked.manifest.length), 'sh']
     const job: Job = { request, call, walked, source, pace: new Pace(request.policy.limit), streams: new Map(), order, kinds }
     const copies = request.ends.map((end, index) => (end.host === undefined ? this.#here(job, end, index) : this.#one(job, end, index)))
     if (hosts.length > 0) void loadWhileConnecting(kinds[0])

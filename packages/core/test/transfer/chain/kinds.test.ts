@@ -3,13 +3,14 @@ import { chooseAgents } from '../../../src/transfer/chain/kinds.js'
 
 describe('chooseAgents', () => {
   it.each([
-    [0, 'pl'],
-    [100e6, 'pl'],
-    [128e6 - 1, 'pl'],
-    [128e6, 'py'],
-    [10e9, 'py'],
-  ])('takes for %d bytes %s first, and the other where it is missing', (bytes, first) => {
-    const kinds = chooseAgents(bytes)
+    [0, 1, 'pl'],
+    [100e6, 999, 'pl'],
+    [100e6, 1000, 'py'],
+    [128e6 - 1, 1, 'pl'],
+    [128e6, 1, 'py'],
+    [10e9, 1, 'py'],
+  ])('takes for %d bytes in %d files %s first, and the other where it is missing', (bytes, files, first) => {
+    const kinds = chooseAgents(bytes, files)
     expect(kinds[0]).toBe(first)
     expect([...kinds].sort()).toEqual(['pl', 'py'])
   })
