@@ -184,7 +184,7 @@ export class Events {
 }
 
 /** Frames of a content, from an offset on. */
-export function framesOf(content: Buffer, chunk: number, key = KEY, from = 0): Buffer[] {
+export function framesOf(content: Buffer, chunk: number, key: Buffer = KEY, from = 0): Buffer[] {
   const frames: Buffer[] = []
   const running = createHash('sha256').update(content.subarray(0, from))
   for (let offset = from; offset < content.length; offset += chunk) {
