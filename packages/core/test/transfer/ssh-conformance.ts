@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { type SshHosts, sshHostsUnavailable, type startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
-import { registerTransfers, type TransferLab } from '../../src/conformance/index.js'
+import { registerTransfers, type TransferLab, transferCases } from '../../src/conformance/index.js'
 import type { ConnectionOptions } from '../../src/model/connection.js'
 import type { Transfer, TransferSupports } from '../../src/ports/transfer.js'
 import type { TransferContext } from '../../src/transfer/context.js'
@@ -28,7 +28,14 @@ export function conformsOverSsh({ name, make, supports, connection, settings, fi
     const lab = makeSshLab(connection, settings, fields)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())
-    registerTransfers({ test, subject: async () => await make(lab.context, lab.bed), lab, supports })
+    const subject = async () => await make(lab.context, lab.bed)
+    // Each case has directories of its own. What does something to a host or to this process is alone, and so is what depends on when
+    // bytes arrive.
+    const isTimed = (declared: string | undefined): boolean => declared === 'resume' || declared === 'limit'
+    const alone = transferCases.filter(({ needs = [], declared }) => needs.length > 0 || isTimed(declared))
+    const together = transferCases.filter((one) => !alone.includes(one))
+    registerTransfers({ test: test.concurrent, subject, lab, supports, cases: together })
+    registerTransfers({ test, subject, lab, supports, cases: alone })
   })
 }
 
