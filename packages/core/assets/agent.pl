@@ -38,6 +38,8 @@ our $IN_THE_DOOR = 16;
 our $HEADER = 44;
 our $MOST_CHUNK = 64 << 20;
 our $BUSY = 0.5;
+# An agent on another host touches its lock when it is asked how it is, every 10 s, and has ended a minute after it was heard last.
+our $FOREIGN = 75;
 # So much of the stream is kept in memory for the next host.
 our $WINDOW = 8 << 20;
 our $PIECE = 1 << 20;
@@ -114,6 +116,7 @@ sub still_there {
   my $now = now();
   return if $now - $busy_told < $BUSY;
   $busy_told = $now;
+  touch_lock();
   event('busy');
   flush_out();
 }
@@ -162,7 +165,7 @@ sub read_requests {
   $heard = now();
 }
 
-sub on_ping { answer() }
+sub on_ping { touch_lock(); answer() }
 sub on_bye { answer(); $ended = 1 }
 sub on_key { $_[1] =~ /^[0-9a-f]{64}\z/ or fail('E_ARGUMENT', 'this is no key'); $key = pack 'H*', $_[1]; answer() }
 
@@ -420,17 +423,41 @@ sub is_used {
   my ($host, $boot, $pid, $birth) = split ' ', $text;
   # Who has just made it writes into it at once.
   if ($text eq '') { my @is = stat $_[0]; return @is && abs(time - $is[9]) < 5 }
-  # Who is on another host, or was on this one before it was started last, is not there.
-  return 0 unless defined $birth && $pid =~ /^\d+\z/ && $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
+  return 0 unless defined $birth && $pid =~ /^\d+\z/;
+  # Containers of one machine do not see the processes of each other.
+  return runs($host, $boot, $pid, $birth) || $host ne word(host_name()) && is_fresh($_[0]);
+}
+
+# Who was on this host before it was started last is not there.
+sub runs {
+  my ($host, $boot, $pid, $birth) = @_;
+  return 0 unless $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
   return length birth_of($pid) && ($birth eq '-' || birth_of($pid) eq $birth) if length birth_of($$);
   return kill 0, $pid;
 }
+
+# By the clock of whoever keeps the files.
+sub is_fresh {
+  my $mark = "$parts/lock.$$.now";
+  open my $file, '>', $mark or return 1;
+  close $file;
+  my @now = stat $mark;
+  my @is = stat $_[0];
+  unlink $mark;
+  return !@now || !@is || $now[9] - $is[9] < $FOREIGN;
+}
+
+sub own_lock { return join(' ', word(host_name()), boot_id(), $$, length birth_of($$) ? birth_of($$) : '-') . "\n" }
+
+sub is_mine { return whole_text("$parts/lock") eq own_lock() }
+
+sub touch_lock { utime undef, undef, "$parts/lock" if $made_lock }
 
 sub take_lock {
   my $lock = "$parts/lock";
   my $own = "$parts/lock.$$";
   open my $file, '>:unix', $own or do { my $errno = $! + 0; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") };
-  my $text = join(' ', word(host_name()), boot_id(), $$, length birth_of($$) ? birth_of($$) : '-') . "\n";
+  my $text = own_lock();
   my $written = syswrite $file, $text;
   if (!defined $written || $written != length $text) { my $errno = $! + 0; unlink $own; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") }
   close $file;
@@ -498,6 +525,7 @@ sub close_parts {
   my $keep = shift;
   return unless $made_lock;
   $made_lock = 0;
+  return unless is_mine();
   if ($keep) {
     unlink "$parts/lock";
     # Nothing came.
@@ -535,6 +563,7 @@ sub on_abandon {
 sub on_commit {
   my $payload = shift;
   fail('E_ARGUMENT', 'nothing is open') unless defined $target;
+  fail('E_TARGET_BUSY', "another transfer of the same files into $target has taken over its parts") if $made_lock && !is_mine();
   drop_link($up) if $up;
   my (%sha_of, %differs, @failures, $by_size);
   for (split /\n/, $payload) { my ($index, $digest) = split / /; if ($digest eq 'differs') { $differs{$index} = 1 } else { $sha_of{$index} = $digest } }

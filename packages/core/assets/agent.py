@@ -40,6 +40,8 @@ RING_BYTES = 4 << 20
 MOST_CHUNK = 64 << 20
 DOOR_SECONDS = 10
 LEASE_SECONDS = 60
+# An agent on another host touches its lock when it is asked how it is, every 10 s, and has ended a minute after it was heard last.
+FOREIGN_SECONDS = 75
 MOST_IN_DOOR = 16
 WRITING_SECONDS = 5
 BUSY_SECONDS = 0.5
@@ -424,14 +426,35 @@ class Place:
                 raise
             self.locked = True
             try:
-                os.write(fd, b'%s %s %d %s\n' % (HOST, BOOT, os.getpid(), start_of(os.getpid()) or b'-'))
+                os.write(fd, self.own_lock())
             finally:
                 os.close(fd)
             return
         raise Fail('E_TARGET_BUSY', 'the parts in %s change hands' % shown(self.directory))
 
+    def own_lock(self):
+        return b'%s %s %d %s\n' % (HOST, BOOT, os.getpid(), start_of(os.getpid()) or b'-')
+
+    def is_mine(self):
+        return read_small(self.parts + b'/lock') == self.own_lock()
+
+    def touch(self):
+        if self.locked:
+            quietly(os.utime, self.parts + b'/lock')
+
+    def is_fresh(self, lock):
+        """By the clock of whoever keeps the files."""
+        mark = b'%s.%d' % (lock, os.getpid())
+        try:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            os.utime(mark)
+            return os.stat(mark).st_mtime - os.stat(lock).st_mtime < FOREIGN_SECONDS
+        except OSError:
+            return True
+        finally:
+            quietly(os.unlink, mark)
+
     def is_alive(self, text, lock):
-        """Who is on another host, or was on this one before it was started last, is not there."""
         words = text.split()
         if len(words) < 4 or not words[2].isdigit():
             # Who has just made it writes into it at once.
@@ -439,6 +462,11 @@ class Place:
                 return not text and abs(time.time() - os.stat(lock).st_mtime) < WRITING_SECONDS
             except OSError:
                 return False
+        # Containers of one machine do not see the processes of each other.
+        return self.runs(words) or (words[0] != HOST and self.is_fresh(lock))
+
+    def runs(self, words):
+        """Who was on this host before it was started last is not there."""
         if words[1] != BOOT or (BOOT == b'-' and words[0] != HOST):
             return False
         pid = int(words[2])
@@ -571,6 +599,8 @@ class Place:
     def commit(self, arrived, differing, stream):
         """The entries that came become files. Answers with the count, how they were verified, and the failures."""
         entries, state = self.entries, self.state
+        if self.locked and not self.is_mine():
+            raise self.taken()
         failures = {}
         came = {index for index, _ in arrived}
         verified = b'sha256'
@@ -818,10 +848,16 @@ class Place:
             raise
         os.unlink(path)
 
+    def taken(self):
+        return Fail('E_TARGET_BUSY', 'another transfer of the same files into %s has taken over its parts' % shown(self.directory))
+
     def abandon(self, keep):
         if not self.locked:
             return
         self.locked = False
+        # One that could not be written is as good as ours.
+        if read_small(self.parts + b'/lock') not in (b'', self.own_lock()):
+            return
         if not keep:
             quietly(remove_tree, self.parts)
             return
@@ -1855,6 +1891,8 @@ class Agent:
                 next(task)
             if until - self.busy_told >= BUSY_SECONDS and not self.out:
                 self.busy_told = until
+                if self.place is not None:
+                    self.place.touch()
                 self.event(b'busy')
             return
         except StopIteration as end:
@@ -2089,6 +2127,8 @@ class Agent:
         return b'', start
 
     def do_ping(self, _words, _payload):
+        if self.place is not None:
+            self.place.touch()
         return b''
 
     def do_bye(self, _words, _payload):

@@ -455,8 +455,29 @@ for (const kind of ['py', 'pl'] as const) {
       expect(readFileSync(lock, 'latin1')).toMatch(new RegExp(`^\\S+ \\S+ ${agent.pid} \\d+\n$`))
       await place.abandon({ keep: false })
       mkdirSync(folder, { mode: 0o700 })
+      // On a host that shares these files: its time tells that it lives.
       writeFileSync(lock, `elsewhere 00000000-0000-0000-0000-000000000000 ${pid} 1\n`)
+      await expect(new AgentPlace(agent).open(input([file('a', '')]))).rejects.toMatchObject({ code: 'E_TARGET_BUSY' })
+      const longAgo = Date.now() / 1000 - 80
+      utimesSync(lock, longAgo, longAgo)
       await new AgentPlace(agent).open(input([file('a', '')]))
+      expect(readdirSync(folder)).toEqual(['lock'])
+    })
+
+    it('shows that it lives by the time of its lock, and places nothing when somebody has taken it', async () => {
+      const place = new AgentPlace(agent)
+      const { parts } = await place.open(input([file('a', 'one')]))
+      const lock = join(parts!, 'lock')
+      utimesSync(lock, 1e9, 1e9)
+      await agent.request('ping', [])
+      expect(statSync(lock).mtimeMs).toBeGreaterThan(Date.now() - 60_000)
+      bring(parts!, 0, 'one')
+      writeFileSync(lock, 'elsewhere 00000000-0000-0000-0000-000000000000 1 1\n')
+      await expect(place.commit([{ index: 0, sha256: sha('one') }])).rejects.toMatchObject({ code: 'E_TARGET_BUSY' })
+      await place[Symbol.asyncDispose]()
+      await agent[Symbol.asyncDispose]()
+      expect(readdirSync(target)).toEqual(['.cahier-abc'])
+      expect(readdirSync(parts!).sort()).toEqual(['0', 'lock'])
     })
 
     it('begins parts with what is there, for who sends differences', async () => {

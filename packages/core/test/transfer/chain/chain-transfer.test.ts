@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   existsSync,
@@ -262,6 +263,54 @@ ssh.on('exit', (code) => process.exit(code ?? 1))
 
 const netnsReason = sshHostsUnavailable({ netns: true })
 describe.skipIf(netnsReason !== undefined)(`ChainTransfer in a network of its own${needs(netnsReason)}`, () => {
+  const run = (lab: HostLab, host: string, command: string): void => {
+    const [program = '', ...words] = [...lab.bed.enter(host), ...command.split(' ')]
+    const { status, stderr } = spawnSync(program, words, { encoding: 'utf8' })
+    if (status !== 0) throw new Error(stderr)
+  }
+
+  /** What these hosts send to any other is thrown away; this machine is still reached. `prohibit` says so to the one who calls. */
+  const separate = (lab: HostLab, how: 'prohibit' | 'blackhole', hosts: readonly string[]): void => {
+    for (const host of hosts) {
+      for (const { address } of lab.bed.hosts.filter(({ name }) => name !== host)) run(lab, host, `ip route add ${how} ${address}/32`)
+    }
+  }
+
+  it('serves hosts that may not reach each other', async () => {
+    await using lab = await HostLab.start(4, { netns: true, rate: '100mbit' })
+    separate(lab, 'prohibit', ['h1', 'h2', 'h3', 'h4'])
+    const { results, content } = await broadcast(lab, { bytes: 4_000_000, policy: { limit: undefined } })
+    expect(outcomes(results)).toEqual(Array(4).fill('done'))
+    expect(content).toEqual(Array(4).fill('right'))
+  })
+
+  /** No TCP leaves a host but that of its ssh server, as behind a firewall. @source ip-rule(8) */
+  const onlySsh = (lab: HostLab): void => {
+    for (const { name, port } of lab.bed.hosts) {
+      run(lab, name, `ip rule add pref 100 ipproto tcp sport ${port} lookup main`)
+      run(lab, name, 'ip rule add pref 101 ipproto tcp blackhole')
+    }
+  }
+
+  it('serves hosts of which nothing but ssh can be reached, not even from here', async () => {
+    await using lab = await HostLab.start(4, { netns: true, rate: '100mbit' })
+    onlySsh(lab)
+    const { results, content } = await broadcast(lab, { bytes: 4_000_000, policy: { limit: undefined } })
+    expect(outcomes(results)).toEqual(Array(4).fill('done'))
+    expect(content).toEqual(Array(4).fill('right'))
+  })
+
+  it('goes on when hosts cannot reach each other any more in the middle', async () => {
+    await using lab = await HostLab.start(4, { netns: true, rate: '100mbit' })
+    const { results, content } = await broadcast(lab, {
+      bytes: 10_000_000,
+      policy: { limit: undefined },
+      when: [3, 0.2, () => separate(lab, 'blackhole', ['h2', 'h3'])],
+    })
+    expect(outcomes(results)).toEqual(Array(4).fill('done'))
+    expect(content).toEqual(Array(4).fill('right'))
+  })
+
   it('passes by a host whose cable is pulled, and one that is slow; both delay nobody', async () => {
     await using lab = await HostLab.start(5, { netns: true, rate: '40mbit', overrides: { h2: { rate: '2mbit' } } })
     const controller = new AbortController()
