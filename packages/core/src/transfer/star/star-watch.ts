@@ -32,9 +32,8 @@ export class StarWatch implements Disposable {
   #last: number
   /** When the host was last heard of in another way, if it says so. */
   #heard: (() => number) | undefined
+  /** What is heard also moves the content. */
   #isMover = false
-  /** Somebody else looks whether content moves. */
-  #isMoveWatched = false
   #stalled: TransferError | undefined
 
   constructor(name: string, index: number, call: TransferCall, { clock, pace }: { readonly clock: Clock; readonly pace: Pace }) {
