@@ -112,6 +112,9 @@ await step('drill: orphans, 8 cases', ['build', 'programs that the tests use'], 
 await step('drill: slurm, 6 cases', ['build', 'programs that the tests use'], () =>
   node('scripts/drill.mjs', 'slurm', '--cases', '6', '--seed', '875'),
 )
+await step('drill: chain, 4 cases', ['build', 'programs that the tests use'], () =>
+  node('scripts/drill.mjs', 'chain', '--cases', '4', '--seed', '17019'),
+)
 rmSync(temporary, { recursive: true, force: true })
 
 if (failures.length > 0) process.stdout.write(`\nWhat failed:\n${failures.map((line) => `  ${line}\n`).join('')}`)

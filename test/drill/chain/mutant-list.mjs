@@ -21,16 +21,14 @@ const waitsForNothing = {
   to: 'await new Promise((resolve) => setTimeout(resolve, 400));\nstream.run.receive(',
 }
 const trustsWhatIsToCome = inAgents(['py', 'set(self.order[:self.at]) if self.verified else set()', 'set(self.order)'])
-const givesNobodyUp = {
-  file: 'transfer/chain/plan.js',
-  from: 'now - node.progressAt <= this.#settings.patienceMs',
-  to: 'now > 0',
+const callsEverythingDone = {
+  file: 'transfer/star/star-host.js',
+  from: "failures.length > 0 ? 'failed' : copied.isSame",
+  to: 'copied.isSame',
 }
-const hearsOfNoBrokenLink = { file: 'transfer/chain/chain-run.js', from: "name === 'down'", to: "name === 'no such event'" }
 
 export const MUTANTS = {
   'takes every chunk': [takesEveryChunk],
   'places files before they are whole': [waitsForNothing, trustsWhatIsToCome],
-  'gives nobody up': [givesNobodyUp],
-  'hears of no broken link': [hearsOfNoBrokenLink],
+  'calls everything done': [callsEverythingDone],
 }

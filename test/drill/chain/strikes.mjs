@@ -7,6 +7,8 @@ import { pause, signal } from './scene.mjs'
 import { knock } from './strangers.mjs'
 
 export const FILLER = 'filler'
+/** What the hosts were made with. */
+const FROM_THE_BEGINNING = new Set(['nothing', 'slow host', 'read-only disk', 'flipped byte'])
 /** How often one looks whether the moment has come. */
 const LOOK_MS = 4
 /** Who has all but these has everything before one has looked again. */
@@ -30,6 +32,7 @@ const LAST_BYTES = 200_000
 export async function strike(scene, broadcast, context) {
   const { plan } = scene
   const blow = { hit: plan.fault === 'read-only disk' ? [scene.victim] : [], killed: [], note: '' }
+  if (FROM_THE_BEGINNING.has(plan.fault)) return blow
   if (!(await momentComes(scene, broadcast, context.total))) return { ...blow, note: 'it came too late' }
   const began = performance.now()
   await ACTIONS[plan.fault](scene, broadcast, context, blow)
@@ -95,7 +98,6 @@ async function stopAgents(scene, blow, forMs) {
 
 /** @type {Record<string, (scene: any, broadcast: any, context: any, blow: Blow) => unknown>} */
 const ACTIONS = {
-  nothing: () => {},
   'agent killed': (scene, _broadcast, _context, blow) => killAgents(scene, [scene.victim], blow),
   'two neighbours killed': (scene, _broadcast, _context, blow) => killAgents(scene, neighbours(scene, scene.ranking()), blow),
   'first killed': (scene, _broadcast, _context, blow) => killAgents(scene, scene.ranking().slice(0, 1), blow),
@@ -121,14 +123,10 @@ const ACTIONS = {
     await sleep(scene.plan.forMs)
     scene.bed.thawHost(scene.victim)
   },
-  // It has to be done in the end: nobody is hit.
-  'slow host': () => {},
   'disk full': (scene, _broadcast, _context, blow) => {
     blow.hit.push(scene.victim)
     fill(scene.targets.get(scene.victim))
   },
-  // It was so before.
-  'read-only disk': () => {},
   'source changed': (scene, _broadcast, { folder, files }, blow) => {
     blow.hit.push(...scene.names)
     const file = join(folder, 'source', files.at(-1))
@@ -152,8 +150,6 @@ const ACTIONS = {
     const times = await knock(find, makeRandom(scene.plan.source.seed), ended.signal)
     blow.note = ` ${times} knocks`
   },
-  // The login shell of the victim sees to it.
-  'flipped byte': () => {},
   'we are killed': async (scene, broadcast, _context, blow) => {
     blow.hit.push(...scene.names)
     broadcast.kill('SIGKILL')
