@@ -211,8 +211,13 @@ class Walk implements Walked {
   }
 
   #problem(code: Problem['code'], file: string, message: string): undefined {
-    this.#problems.push({ code, file, message })
+    // The system repeats the path in what it says; one that is too long for it is too long for anybody.
+    this.#problems.push({ code, file: shortened(file), message: shortened(message) })
   }
+}
+
+function shortened(text: string): string {
+  return text.length > 300 ? `${text.slice(0, 200)}…${text.slice(-60)}` : text
 }
 
 interface Folder {

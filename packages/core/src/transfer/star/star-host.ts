@@ -108,8 +108,21 @@ function common({ host, via, bytes, seconds, leftOut }: ResultFrame) {
   return { host, via, bytes, seconds, ...(leftOut.length === 0 ? {} : { leftOut }) }
 }
 
+/** For the first file that is not there as asked. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  E_TARGET_KIND: 'Move what stands there out of the way, or give the copy another name or directory',
+  E_SOURCE_CHANGED: 'Copy it again when nobody writes to it: what is the same is not moved again',
+  E_COPY_CORRUPT: 'Look at the disk and the memory of the host: what arrives there is checked, and does not stay as it was sent',
+}
+
 function firstOf(failures: readonly FileFailure[]): NonNullable<TransferResult['error']> {
   const [first] = failures
   const more = failures.length > 1 ? ` (and ${failures.length - 1} more)` : ''
-  return { code: first?.code ?? 'E_TRANSFER', message: `${first?.file}: ${first?.message}${more}` }
+  const code = first?.code ?? 'E_TRANSFER'
+  const remedy = REMEDIES[code]
+  return {
+    code,
+    message: `${first?.file}: ${first?.message}${more}`,
+    ...(remedy === undefined ? {} : { suggestions: [remedy] }),
+  }
 }
