@@ -13,7 +13,7 @@ const COVERAGE = { lines: 80, statements: 80, functions: 80, branches: 70 }
 /** Tests that a machine may be unable to run, by their titles; on CI anything else that is skipped is a failure. */
 const MAY_BE_SKIPPED = [/\(not as root\)/, /\(needs [^)]+\)/]
 /** What root installs before the tests is no excuse there. */
-const INSTALLED = /\(needs [^)]*\b(sshd?|ip|slurmctld|slurmdbd|munged|mariadbd|mpirun)\b[^)]*\)/
+const INSTALLED = /\(needs [^)]*\b(sshd?|ip|slurmctld|slurmdbd|munged|mariadbd|mpirun|rsync|taktuk|busybox)\b[^)]*\)/
 
 checkNode()
 const isCi = /^(1|true)$/i.test(process.env.CI ?? '')

@@ -6,8 +6,8 @@ describe('chooseAgents', () => {
     [0, 1, 'pl'],
     [100e6, 999, 'pl'],
     [100e6, 1000, 'py'],
-    [128e6 - 1, 1, 'pl'],
-    [128e6, 1, 'py'],
+    [16e6 - 1, 1, 'pl'],
+    [16e6, 1, 'py'],
     [10e9, 1, 'py'],
   ])('takes for %d bytes in %d files %s first, and the other where it is missing', (bytes, files, first) => {
     const kinds = chooseAgents(bytes, files)
