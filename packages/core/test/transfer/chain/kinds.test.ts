@@ -4,8 +4,8 @@ import { chooseAgents } from '../../../src/transfer/chain/kinds.js'
 describe('chooseAgents', () => {
   it.each([
     [0, 1, 'pl'],
-    [100e6, 999, 'pl'],
-    [100e6, 1000, 'py'],
+    [10e6, 999, 'pl'],
+    [10e6, 1000, 'py'],
     [16e6 - 1, 1, 'pl'],
     [16e6, 1, 'py'],
     [10e9, 1, 'py'],
