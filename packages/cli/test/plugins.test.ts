@@ -75,7 +75,9 @@ describe('cahier adapters doctor', () => {
     const cwd = makeFolder({ 'cahier.config.yaml': 'site: {}' })
     const { code, stdout } = await cahier(['adapters', 'doctor'], { cwd })
     expect(code).toBe(1)
-    expect(stdout).toMatch(/ok {6}scheduler\/local.*\nok {6}scheduler\/slurm.*\nBROKEN {2}sites .*\n {2}E_SITE_INVALID/)
+    expect(stdout).toMatch(
+      /ok {6}scheduler\/local.*\nok {6}scheduler\/slurm.*\nok {6}transfer\/taktuk.*\nBROKEN {2}sites .*\n {2}E_SITE_INVALID/,
+    )
   })
 })
 

@@ -70,7 +70,7 @@ export function wrapperSeconds({ resources, graceMs = DEFAULT_GRACE_MS }: JobSpe
  *
  * It starts the user's `job.sh` in the job's directory with its output in `stdout` and `stderr`, waits, and leaves `exit.json`
  * (written under another name, then renamed). Signals that it understands: TERM and INT ask for the end (reason `canceled`, or `timeout` when
- * the walltime has passed), USR1 says that the walltime is over (reason `timeout`); the whole process group gets one TERM, and
+ * the walltime has passed but for a twentieth: the scheduler began to count before us), USR1 says that the walltime is over (reason `timeout`); the whole process group gets one TERM, and
  * the script a KILL after the grace. INT is passed on as TERM because a shell starts background processes with INT ignored.
  *
  * It never runs a job twice: with an exit record in the directory it does nothing, and each start has a file that only one
@@ -172,7 +172,7 @@ cahier_end() {
   cahier_reason=$1
   if [ "$1" = canceled ] && [ -n "$cahier_walltime" ]; then
     cahier_elapsed
-    [ "$cahier_took" -lt "$((cahier_walltime * 100))" ] || cahier_reason=timeout
+    [ "$cahier_took" -lt "$((cahier_walltime * 95))" ] || cahier_reason=timeout
   fi
   [ -n "$cahier_child" ] || return 0
   cahier_told=yes

@@ -379,7 +379,7 @@ for (const kind of ['py', 'pl'] as const) {
       await expect(opening).rejects.toMatchObject({ code: expect.stringMatching(/^E_TARGET_DENIED$|^E_TRANSFER$|^E_TARGET_MISSING$/) })
     })
 
-    it.skipIf(isRoot)('says that the target may not be written', async () => {
+    it.skipIf(isRoot)('says that the target may not be written (not as root)', async () => {
       chmodSync(target, 0o500)
       await expect(new AgentPlace(agent).open(input([file('a', '')]))).rejects.toMatchObject({ code: 'E_TARGET_DENIED' })
       chmodSync(target, 0o700)

@@ -95,7 +95,7 @@ for (const kind of ['py', 'pl'] as const) {
       await expect(source.list(['data'], policyOf({ links: 'follow' }))).rejects.toMatchObject({ code: 'E_SOURCE_UNREADABLE' })
     })
 
-    it.skipIf(isRoot)('says what may not be read', async () => {
+    it.skipIf(isRoot)('says what may not be read (not as root)', async () => {
       chmodSync(join(home, 'data/a b'), 0)
       await expect(source.list(['data'], policyOf())).rejects.toMatchObject({ code: 'E_SOURCE_UNREADABLE' })
     })
