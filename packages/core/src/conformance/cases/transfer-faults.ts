@@ -253,7 +253,8 @@ export const faultCases: readonly TransferCase[] = [
       if (!(await interrupt(world, source, [end], true))) return
       const [result] = await put(world, [join(source, 'data')], [end], options)
       isDone(result, 1)
-      ok(result !== undefined && result.bytes > 0 && result.bytes < size, `${result?.bytes} of ${size} bytes were moved again`)
+      // All of it may have been on its way there already.
+      ok(result !== undefined && result.bytes < size, `${result?.bytes} of ${size} bytes were moved again`)
       await holds(world, end.here, { data: file(bytes) })
     },
   },

@@ -95,7 +95,9 @@ export async function copyOnce(sides: CopySides, watch: CopyWatch): Promise<Copi
       isUnknown ||= sides.isChecked !== true && 'sha256' in verdict && verdict.sha256 === undefined
     }
     watch.touch()
-    const committed = await place.commit(arrived, signal)
+    signal.throwIfAborted()
+    using late = lateSignal(signal)
+    const committed = await place.commit(arrived, late.signal)
     failures.push(...committed.failures)
     const same = opened.found.filter(({ state }, index) => state === 'same' && manifest[index]?.kind === 'file').length
     return {
@@ -127,6 +129,23 @@ export function hasChanged({ failures }: Copied): boolean {
 export async function forgetParts(place: Place, input: OpenInput, signal: AbortSignal): Promise<void> {
   await place.open({ ...input, policy: { ...input.policy, resume: false, checksum: false } }, signal)
   await place.abandon({ keep: false })
+}
+
+/** Who is putting files in place is not cut off at once, so that it can say what is there now: given up is what is not. */
+function lateSignal(signal: AbortSignal): { readonly signal: AbortSignal } & Disposable {
+  const late = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const onAbort = (): void => {
+    timer = setTimeout(() => late.abort(signal.reason), FAREWELL_MS)
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: late.signal,
+    [Symbol.dispose]: () => {
+      signal.removeEventListener('abort', onAbort)
+      clearTimeout(timer)
+    },
+  }
 }
 
 /** Files whose content is not there, or not wholly. */
