@@ -172,7 +172,7 @@ export function slowly({ supports }: TransferWorld): Slowness {
     : { size: MANY_BYTES, options: {}, isSure: false }
 }
 
-/** Calls `act` once, when a good part of the content of an end is there and some is not. */
+/** Calls `act` once, when some content of an end is there and some is not. */
 export function inTheMiddle(
   act: () => void,
   index = 0,
@@ -181,7 +181,7 @@ export function inTheMiddle(
   return {
     onProgress: (progress) => {
       const { total = Number.POSITIVE_INFINITY } = progress
-      if (acted || progress.index !== index || progress.phase !== 'moving' || progress.bytes < total / 4 || progress.bytes >= total) return
+      if (acted || progress.index !== index || progress.phase !== 'moving' || progress.bytes <= 0 || progress.bytes >= total) return
       acted = true
       act()
     },
