@@ -122,9 +122,16 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
     disguise: ({ nativeId }, word) => shadowed('squeue', `squeue "$@" | sed "s/^\\(${nativeId}[^A-Z]*\\)[A-Z_]*/\\1${word}/"`),
     async killJob({ nativeId }) {
       const own = (text: string): boolean => text.includes(`SLURM_CONF=${bed.conf}`)
-      const pids = [...findProcesses(`SLURM_JOB_ID=${nativeId}`)].filter(([, text]) => own(text)).map(([pid]) => pid)
-      // All at once: the wrapper must not see the end of its script.
-      for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of pids) process.kill(pid, signal)
+      const pids = (): number[] => [...findProcesses(`SLURM_JOB_ID=${nativeId}`)].filter(([, text]) => own(text)).map(([pid]) => pid)
+      // All at once: the wrapper must not see the end of its script. Who was begun meanwhile is stopped in the next round.
+      const stopped = new Set<number>()
+      for (let fresh = pids(); fresh.length > 0; fresh = pids().filter((pid) => !stopped.has(pid))) {
+        for (const pid of fresh) {
+          stopped.add(pid)
+          signal(pid, 'SIGSTOP')
+        }
+      }
+      for (const pid of stopped) signal(pid, 'SIGKILL')
     },
     async reconnect() {
       const scheduler = connect()
@@ -136,6 +143,15 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
       await bed.stop()
       await rm(base, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
     },
+  }
+}
+
+/** Signals a process that may have ended by now. */
+function signal(pid: number, name: 'SIGSTOP' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 
