@@ -2,8 +2,8 @@ import { formatHost } from '../model/host.js'
 import type { TransferResult } from '../model/transfer.js'
 import type { Transfer, TransferCall, TransferProgress, TransferRequest } from '../ports/transfer.js'
 import { chooseTransfer, type TransferFacts } from './auto.js'
+import { walkSources } from './local/local-walk.js'
 import { contentSize } from './manifest.js'
-import { walkSources } from './walk.js'
 
 /** What was chosen, in words. */
 export interface DriverChoice {

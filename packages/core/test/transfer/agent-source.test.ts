@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TransferError } from '../../src/errors.js'
 import type { CopyPolicy } from '../../src/model/transfer.js'
 import { AgentSource } from '../../src/transfer/agent/agent-source.js'
-import { walkSources } from '../../src/transfer/walk.js'
+import { walkSources } from '../../src/transfer/local/local-walk.js'
 import { byteName } from '../../src/util/byte-names.js'
 import { AgentLab, kindUnavailable, localHost, policyOf } from './agent-lab.js'
 

@@ -20,8 +20,8 @@ import { connectionSchema } from '../../src/model/connection.js'
 import type { CopyOptions, TransferResult } from '../../src/model/transfer.js'
 import type { TransferCall, TransferProgress } from '../../src/ports/transfer.js'
 import { LocalTransfer } from '../../src/transfer/local/local.js'
+import { walkSources } from '../../src/transfer/local/local-walk.js'
 import { partsId } from '../../src/transfer/manifest.js'
-import { walkSources } from '../../src/transfer/walk.js'
 import { bytesOf, policyOf, readTree, Scratch } from './trees.js'
 
 const scratch = new Scratch()

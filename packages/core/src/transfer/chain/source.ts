@@ -1,5 +1,5 @@
 import { createHash, createHmac, type Hash } from 'node:crypto'
-import type { StreamReader } from '../source.js'
+import type { StreamReader } from '../local/local-source.js'
 
 /** Length, offset and tag of a frame. */
 export const HEADER_BYTES = 44

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { constants, writeFileSync } from 'node:fs'
 import { chmod, copyFile, type FileHandle, open, rm } from 'node:fs/promises'
 import type { Pace } from '../pace.js'
-import type { LocalSource } from '../source.js'
+import type { LocalSource } from './local-source.js'
 
 /** Files of up to so many bytes are copied in one go. */
 const SMALL_BYTES = 64 << 10

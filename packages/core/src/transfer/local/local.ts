@@ -8,11 +8,11 @@ import { readableName } from '../../util/byte-names.js'
 import { contentSize, partsId } from '../manifest.js'
 import { Pace } from '../pace.js'
 import type { Arrived, Found, Opened } from '../place.js'
-import { LocalSource } from '../source.js'
-import { type Walked, walkSources } from '../walk.js'
 import { targetError } from './file-faults.js'
 import { copyContent } from './local-copy.js'
 import { LocalPlace } from './local-place.js'
+import { LocalSource } from './local-source.js'
+import { type Walked, walkSources } from './local-walk.js'
 
 /** Between two tellings of how far it is. */
 const TELL_MS = 200

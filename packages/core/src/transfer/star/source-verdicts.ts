@@ -1,7 +1,7 @@
 import { isCampaignError } from '../../errors.js'
 import type { CopyPolicy } from '../../model/transfer.js'
+import type { LocalSource } from '../local/local-source.js'
 import type { RemoteSource } from '../place.js'
-import type { LocalSource } from '../source.js'
 import type { CopySides, CopyWatch, SourceVerdict } from './star-copy.js'
 
 type Verdicts = Pick<CopySides, 'verdicts' | 'prepare' | 'digest'>

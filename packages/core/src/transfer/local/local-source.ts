@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { setImmediate as turn } from 'node:timers/promises'
-import { messageOf, systemCodeOf, TransferError } from '../errors.js'
-import { type ByteName, readableName } from '../util/byte-names.js'
-import { microsecondsOf } from './local/file-times.js'
-import type { Manifest, ManifestEntry } from './manifest.js'
+import { messageOf, systemCodeOf, TransferError } from '../../errors.js'
+import { type ByteName, readableName } from '../../util/byte-names.js'
+import type { Manifest, ManifestEntry } from '../manifest.js'
+import { microsecondsOf } from './file-times.js'
 
 /** A file of up to so many bytes is read in one go, without waiting: the system has it faster than it could say that it has it. */
 const SMALL_BYTES = 64 << 10

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import type { CopyOptions } from '../../src/model/transfer.js'
 import type { FilePath } from '../../src/ports/transfer.js'
-import { walkSources } from '../../src/transfer/walk.js'
+import { walkSources } from '../../src/transfer/local/local-walk.js'
 import { bytesOf, latin1, policyOf, Scratch } from './trees.js'
 
 const scratch = new Scratch()

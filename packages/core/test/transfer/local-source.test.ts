@@ -3,8 +3,8 @@ import { appendFileSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSyn
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import { LocalSource } from '../../src/transfer/source.js'
-import { walkSources } from '../../src/transfer/walk.js'
+import { LocalSource } from '../../src/transfer/local/local-source.js'
+import { walkSources } from '../../src/transfer/local/local-walk.js'
 import { policyOf, Scratch } from './trees.js'
 
 const scratch = new Scratch()

@@ -1,13 +1,13 @@
 import { type BigIntStats, closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ConfigError, messageOf, systemCodeOf, TransferError } from '../errors.js'
-import type { CopyPolicy, LeftOut } from '../model/transfer.js'
-import type { FilePath } from '../ports/transfer.js'
-import { type ByteName, byteName, readableName } from '../util/byte-names.js'
-import { microsecondsOf } from './local/file-times.js'
-import { globHere, isPattern } from './local/local-glob.js'
-import type { Manifest, ManifestEntry } from './manifest.js'
+import { ConfigError, messageOf, systemCodeOf, TransferError } from '../../errors.js'
+import type { CopyPolicy, LeftOut } from '../../model/transfer.js'
+import type { FilePath } from '../../ports/transfer.js'
+import { type ByteName, byteName, readableName } from '../../util/byte-names.js'
+import type { Manifest, ManifestEntry } from '../manifest.js'
+import { microsecondsOf } from './file-times.js'
+import { globHere, isPattern } from './local-glob.js'
 
 export interface Walked {
   readonly manifest: Manifest
