@@ -2,7 +2,7 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { messageOf } from '../../errors.js'
 import { isAborted } from '../../util/async.js'
 import type { Pace } from '../pace.js'
-import type { LinkFault } from './plan.js'
+import type { LinkFault } from './plan-terms.js'
 import type { ChainSource } from './source.js'
 import type { Wire } from './wire.js'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { HEAD, OWN } from '../../../src/transfer/chain/plan.js'
+import { HEAD, OWN } from '../../../src/transfer/chain/plan-terms.js'
 import { type SimulatedHost, Simulation } from './simulated-hosts.js'
 
 const TOTAL = 50_000_000

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ChainPlan, HEAD, type Order, OWN } from '../../../src/transfer/chain/plan.js'
+import { ChainPlan } from '../../../src/transfer/chain/plan.js'
+import { HEAD, type Order, OWN } from '../../../src/transfer/chain/plan-terms.js'
 
 const TOTAL = 10_000_000
 const PATIENCE_MS = 30_000

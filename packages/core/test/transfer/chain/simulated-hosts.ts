@@ -1,4 +1,5 @@
-import { ChainPlan, type Giver, HEAD, type Order, OWN, type PlanSettings } from '../../../src/transfer/chain/plan.js'
+import { ChainPlan } from '../../../src/transfer/chain/plan.js'
+import { type Giver, HEAD, type Order, OWN, type PlanSettings } from '../../../src/transfer/chain/plan-terms.js'
 
 export const TICK_MS = 50
 const REPORT_MS = 100
