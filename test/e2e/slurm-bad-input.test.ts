@@ -24,6 +24,7 @@ import {
   readStatus,
   retryItems,
   runCampaign,
+  type StuckJobs,
 } from '../../packages/core/src/index.js'
 import { type SlurmBed, slurmUnavailable, startSlurm } from '../testbed/slurm.mjs'
 
@@ -350,15 +351,16 @@ describe('a SLURM that is out of order', () => {
     const real = readdirSync('/usr/sbin').find((name) => name === 'slurmstepd-wlm') ?? 'slurmstepd'
     rmSync(step)
     writeFileSync(step, '#!/bin/sh\nkill -9 $$\n', { mode: 0o755 })
-    const done = run({ campaign: campaign(2) })
+    let tell: ((stuck: StuckJobs) => void) | undefined
+    const told = new Promise<StuckJobs>((resolve) => {
+      tell = resolve
+    })
+    const done = run({ campaign: campaign(2), onEvent: (event) => event.type === 'stuck' && tell?.(event.stuck) })
     try {
-      const words = async () => (await readItems(directory()).catch(() => []))[0]?.detail ?? ''
-      let said = ''
-      while (!said.includes('launch failed requeued held')) {
-        await new Promise((resolve) => setTimeout(resolve, 200))
-        said = await words()
-      }
-      expect(said).toContain('cahier jobs release')
+      const stuck = await told
+      expect(stuck).toMatchObject({ words: expect.stringContaining('launch failed requeued held') })
+      expect(stuck.advice).toContain('cahier jobs release')
+      expect((await readItems(directory())).map(({ detail }) => detail)).toContainEqual(expect.stringContaining(stuck.advice ?? ''))
     } finally {
       rmSync(step)
       symlinkSync(join('/usr/sbin', real), step)

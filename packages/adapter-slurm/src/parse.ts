@@ -132,9 +132,8 @@ function makeRow({ id, word, submitted, started, ended, queue, host, reason, com
 function addReason(row: Writable<JobRow>, reason: string): void {
   const meaning = readReason(reason)
   if (meaning.kind === 'never') row.never = { end: meaning.end, message: `it waits and never starts, ${reason}: ${meaning.explanation}` }
-  if (meaning.kind !== 'held') return
-  row.state = 'held'
-  if (meaning.explanation !== undefined) row.reason = `${reason}: ${meaning.explanation}`
+  else if (meaning.advice !== undefined) row.advice = meaning.advice
+  if (meaning.kind === 'held') row.state = 'held'
 }
 
 /** Seconds since 1970 (SLURM_TIME_FORMAT=%s) as milliseconds; `N/A`, `Unknown`, `None` are no time. */

@@ -1,17 +1,24 @@
 /** What it means that a job waits for this reason. */
 export type ReasonMeaning =
-  | { readonly kind: 'waits' }
+  /** With an advice: it waits for somebody, not for its turn. */
+  | { readonly kind: 'waits'; readonly advice?: string }
   /** Somebody has to release it. */
-  | { readonly kind: 'held'; readonly explanation?: string }
+  | { readonly kind: 'held'; readonly advice: string }
   /** It will not start by itself, however long it waits. */
   | { readonly kind: 'never'; readonly end: 'upstream-failed' | 'refused'; readonly explanation: string }
 
 const never = (explanation: string, end: 'upstream-failed' | 'refused' = 'refused'): ReasonMeaning => ({ kind: 'never', end, explanation })
-const held = (explanation?: string): ReasonMeaning => ({ kind: 'held', ...(explanation !== undefined && { explanation }) })
+const held = (advice: string): ReasonMeaning => ({ kind: 'held', advice })
+const needs = (advice: string): ReasonMeaning => ({ kind: 'waits', advice })
 const WAITS: ReasonMeaning = { kind: 'waits' }
 
 const LAUNCH_FAILED =
   'SLURM could not start it on a node and holds it: ask the site about that node, then release the job (cahier jobs release) or cancel it'
+const NODES_DOWN =
+  'nodes that it needs are down or drained: the administrators of the site know until when; another partition may have others'
+const REQUEUED =
+  'SLURM put it back into the queue too often and holds it: ask the site why, then release it (cahier jobs release) or cancel it'
+const TIME_USED_UP = 'the account, or its QOS, has used up the time that it was given: ask the site for more, or name another account'
 
 /**
  * Reasons that are not simply a matter of time, without blanks and underscores, in small letters.
@@ -36,13 +43,25 @@ const REASONS: ReadonlyMap<string, ReasonMeaning> = new Map([
   // The job could not be run before its deadline.
   ['deadline', never('it could not be run before its deadline')],
   // The job is held by the user, by an administrator.
-  ['jobhelduser', held()],
+  ['jobhelduser', held('its user holds it, or a program of theirs: cahier jobs release lets it go')],
   ['jobheldadmin', held('only an administrator of the site can release it')],
   ['launchfailedrequeuedheld', held(LAUNCH_FAILED)],
   ['joblaunchfailurerequeuedheld', held(LAUNCH_FAILED)],
   ['jobrequeuedinheldstate', held('SLURM put it back into the queue and holds it: release it (cahier jobs release) or cancel it')],
   ['reservationdeleted', held('its reservation was deleted: release it (cahier jobs release) to run it without')],
-  ['maxrequeue', held('it was put back into the queue too often (batch_sched max_requeue)')],
+  ['jobholdmaxrequeue', held(REQUEUED)],
+  ['maxrequeue', held(REQUEUED)],
+  // The partition required by this job is in a DOWN state, in an Inactive state.
+  ['partitiondown', needs('its partition is down: the administrators of the site know until when; or name another one')],
+  ['partitioninactive', needs('its partition starts no jobs: the administrators of the site know until when; or name another one')],
+  // A node required by the job is down.
+  ['nodedown', needs(NODES_DOWN)],
+  ['frontenddown', needs('the front end node is down: the administrators of the site know until when')],
+  // The job's QOS, its association has reached its time limit.
+  ['qostimelimit', needs(TIME_USED_UP)],
+  ['associationtimelimit', needs(TIME_USED_UP)],
+  // Required QOS threshold has been breached.
+  ['qosusagethreshold', needs(TIME_USED_UP)],
 ])
 
 /**
@@ -52,6 +71,13 @@ const REASONS: ReadonlyMap<string, ReasonMeaning> = new Map([
  */
 const LIMIT_OF_ONE_JOB = /^(?:(?:assoc|association|qos)max\w*per(?:job|node)(?:limit)?|qosmin\w*|partitionmin\w*|partitionmax\w*perjob\w*)$/
 
+/**
+ * Budgets: `AssocGrpCPUMinutesLimit`. Those of what runs at the same time (`AssocGrpCPURunMinutesLimit`) pass when other jobs end.
+ *
+ * @source "Job Reason Codes" of the Slurm documentation: AssocGrp…Minutes, QOSGrp…Minutes, …GrpWallLimit
+ */
+const BUDGET = /^(?:assoc|association|qos)grp(?!\w*run)\w*(?:minutes|wall)(?:limit)?$/
+
 /** Sentences that SLURM prints in place of a word. */
 const SENTENCES: readonly (readonly [pattern: RegExp, meaning: ReasonMeaning])[] = [
   [
@@ -59,12 +85,15 @@ const SENTENCES: readonly (readonly [pattern: RegExp, meaning: ReasonMeaning])[]
     never('it may not use this partition: ask for another one, or under another account'),
   ],
   [/^Requested node configuration is not available/i, never('no nodes fit what it asks for')],
+  // Those without a name of a node are in use, or reserved for a time: as are most of "DOWN, DRAINED or reserved for jobs in higher priority partitions".
+  [/^ReqNodeNotAvail, ?UnavailableNodes:\S/i, needs(NODES_DOWN)],
 ]
 
 /**
  * Reads why a job waits.
  *
- * Several reasons in one line are those of an array's elements: it never starts only when that holds for all of them.
+ * Several reasons in one line are those of an array's elements: it never starts only when that holds for all of them, and somebody is needed as
+ * soon as one of them needs somebody.
  *
  * @param reason - squeue's `%r`, in either spelling (`launch failed requeued held`, `launch_failed_requeued_held`)
  * @returns `waits` for everything that is not known
@@ -86,12 +115,14 @@ function understand(reason: string): ReasonMeaning {
   const sentence = SENTENCES.find(([pattern]) => pattern.test(text))
   if (sentence !== undefined) return sentence[1]
   const meanings = text.split(',').map(meaningOf)
-  return meanings.find(({ kind }) => kind === 'held') ?? (meanings.every(({ kind }) => kind === 'never') ? meanings[0] : undefined) ?? WAITS
+  if (meanings.every(({ kind }) => kind === 'never')) return meanings[0] ?? WAITS
+  return meanings.find(({ kind }) => kind === 'held') ?? meanings.find((meaning) => 'advice' in meaning) ?? WAITS
 }
 
 function meaningOf(word: string): ReasonMeaning {
   const plain = word.replaceAll(/[\s_]/g, '').toLowerCase()
   const known = REASONS.get(plain)
   if (known !== undefined) return known
-  return LIMIT_OF_ONE_JOB.test(plain) ? never('it asks for more than this account or QOS gives to one job') : WAITS
+  if (LIMIT_OF_ONE_JOB.test(plain)) return never('it asks for more than this account or QOS gives to one job')
+  return BUDGET.test(plain) ? needs(TIME_USED_UP) : WAITS
 }

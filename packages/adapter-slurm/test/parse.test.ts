@@ -150,6 +150,12 @@ describe('readQueue', () => {
     expect([states.get('39'), states.get('40'), states.get('41')]).toEqual(['held', 'pending', 'pending'])
   })
 
+  it('keeps what to do about a job apart from the words of SLURM', () => {
+    const advice = new Map(rowsOf(readQueue(recorded('squeue-reasons'))).map((row) => [row.reason, row.advice]))
+    expect(advice.get('JobHeldUser')).toContain('cahier jobs release')
+    expect(advice.get('Resources')).toBeUndefined()
+  })
+
   it('passes over headers and lines that are cut', () => {
     const stdout = `CLUSTER: bed\n${line('7', 'RUNNING')}${line('8', 'RUNNING', '1', '1', '1', 'main', 'n1', 'n1', 'None', '(null)', 'x')}`
     expect(rowsOf(readQueue(answer({ stdout }))).map(({ nativeId }) => nativeId)).toEqual(['8'])

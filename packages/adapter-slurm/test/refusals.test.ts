@@ -106,9 +106,29 @@ describe('readReason', () => {
     'launch_failed_requeued_held',
     'launch failed requeued held',
     'job_requeued_in_held_state',
+    'JobHoldMaxRequeue',
     'JobArrayTaskLimit,JobHeldAdmin',
+    'PartitionDown,JobHeldAdmin',
   ])('knows that somebody has to release it: %s', (reason) => {
-    expect(readReason(reason)).toMatchObject({ kind: 'held' })
+    expect(readReason(reason)).toMatchObject({ kind: 'held', advice: expect.any(String) })
+  })
+
+  it.each([
+    ['PartitionDown', /partition is down/],
+    ['PartitionInactive', /starts no jobs/],
+    ['NodeDown', /down or drained/],
+    ['ReqNodeNotAvail, UnavailableNodes:n[1-4]', /down or drained/],
+    ['AssocGrpCPUMinutesLimit', /used up/],
+    ['AssocGrpBillingMinutes', /used up/],
+    ['QOSGrpWallLimit', /used up/],
+    ['Priority,PartitionDown', /partition is down/],
+  ])('knows that it waits for somebody, not for its turn: %s', (reason, advice) => {
+    expect(readReason(reason)).toEqual({ kind: 'waits', advice: expect.stringMatching(advice) })
+  })
+
+  it('says the same of the same trouble, whichever nodes it is about', () => {
+    const [one, other] = ['n1', 'n[2-4],m7'].map((nodes) => readReason(`ReqNodeNotAvail, UnavailableNodes:${nodes}`))
+    expect(one).toEqual(other)
   })
 
   it.each([
@@ -123,8 +143,9 @@ describe('readReason', () => {
     'QOSGrpNodeLimit',
     'Licenses',
     'Reservation',
-    'PartitionDown',
-    'ReqNodeNotAvail, UnavailableNodes:n[1-4]',
+    'AssocGrpCPURunMinutesLimit',
+    'ReqNodeNotAvail, UnavailableNodes:',
+    'ReqNodeNotAvail, Reserved for maintenance',
     'Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions',
     'Dependency,DependencyNeverSatisfied',
     'SomethingNew',

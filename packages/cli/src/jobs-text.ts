@@ -58,7 +58,13 @@ function formatQueue(jobs: readonly ShownJob[], core: Pick<Core, 'formatDate'>, 
     ownerOf(job),
   ])
   const table = formatFilledTable(['id', 'name', 'state', 'reason', 'queue', 'time', 'from'], rows, { width, shrink: [1, 3, 6] })
-  return more === '' ? table : `${table}\n${more}`
+  return [table, ...advices(shown), ...(more === '' ? [] : [more])].join('\n')
+}
+
+/** What to do about jobs that wait for somebody, once for each trouble. */
+function advices(jobs: readonly ShownJob[]): string[] {
+  const lines = jobs.flatMap(({ rawState, reason, advice }) => (advice === undefined ? [] : [`${reason ?? rawState}: ${advice}`]))
+  return [...new Set(lines)]
 }
 
 /** The moment that counts for its state. */

@@ -11,6 +11,7 @@ import type {
   RunStatus,
   RunSummary,
   StoppedRun,
+  StuckJobs,
   SweepChange,
 } from '@cahier/core'
 import type { Core } from './base-command.js'
@@ -39,6 +40,13 @@ export function finishedOf(counts: RunCounts): number {
 
 export function formatPause({ reason, detail }: RunPause): string {
   return `Paused (${reason}): ${detail}`
+}
+
+/** Jobs that will not start by themselves: which, why, and what to do. */
+export function formatStuck({ site, words, advice, jobs, nativeIds }: StuckJobs): string {
+  const ids = nativeIds.length === 0 ? '' : `: ${nativeIds.join(', ')}${jobs > nativeIds.length ? ', …' : ''}`
+  const which = `${jobs} ${jobs === 1 ? 'job' : 'jobs'}${site === undefined ? '' : ` on ${site}`}${ids}`
+  return `Stuck (${which}): ${words}${advice === undefined ? '' : `: ${advice}`}`
 }
 
 /** A combination on one line: `cores=8 python=system`. */
@@ -76,6 +84,8 @@ export function notebookText(event: RunEvent, items: number, core: Pick<Core, 'f
       return undefined
     case 'paused':
       return formatPause(event.pause)
+    case 'stuck':
+      return formatStuck(event.stuck)
     case 'report':
       return `Report written: ${event.file}`
     case 'finished':
@@ -134,6 +144,7 @@ export function formatStatus(status: RunStatus, core: Pick<Core, 'formatDate'>):
     ...(status.endedAt === undefined ? [] : [`  ${isLeft ? 'left' : 'ended'} ${core.formatDate(status.endedAt)}`]),
     ...(holder === undefined ? [] : [`  driven by process ${holder.pid} on ${holder.host} since ${core.formatDate(holder.since)}`]),
     ...(pause === undefined ? [] : [`  ${formatPause(pause)} (since ${core.formatDate(pause.since)})`]),
+    ...status.stuck.map((stuck) => `  ${formatStuck(stuck)} (since ${core.formatDate(stuck.since)})`),
     ...(isLeft ? ['  nobody drives it now; "cahier run" goes on with it'] : []),
   ]
   if (status.failures.length > 0) {

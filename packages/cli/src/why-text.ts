@@ -11,7 +11,7 @@ export function formatAsked(asked: AskedItem | undefined, core: Pick<Core, 'form
   if (asked === undefined) return 'the queue was not asked: there is no job'
   const { nativeId, site, line } = asked
   if (line === undefined) return `the queue of ${site} does not show the job ${nativeId} (any more)`
-  const { rawState, reason, queue, host, startedAt, elements } = line
+  const { rawState, reason, advice, queue, host, startedAt, elements } = line
   const facts = [
     ...(queue === undefined ? [] : [`queue ${queue}`]),
     ...(host === undefined ? [] : [`on ${host}`]),
@@ -19,7 +19,8 @@ export function formatAsked(asked: AskedItem | undefined, core: Pick<Core, 'form
     ...(elements > 1 ? [`with ${elements - 1} others`] : []),
   ]
   const why = reason === undefined || reason === 'None' ? '' : ` (${reason})`
-  return `the queue of ${site} says now of ${line.nativeId}: ${rawState}${why}${facts.length === 0 ? '' : `, ${facts.join(', ')}`}`
+  const said = `the queue of ${site} says now of ${line.nativeId}: ${rawState}${why}${facts.length === 0 ? '' : `, ${facts.join(', ')}`}`
+  return advice === undefined ? said : `${said}\n  ${advice}`
 }
 
 /** What a person would do next. @param asked - the queue was asked already */

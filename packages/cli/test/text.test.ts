@@ -31,6 +31,14 @@ describe('notebookText', () => {
     expect(notebookText(submitted, 5, core)).toBe('Job submitted: 134753 dependent on 134752 (cores=8 r1)')
   })
 
+  it('says of jobs that wait for somebody which they are and why, however many there are', () => {
+    const stuck = { words: 'HELD', jobs: 1, nativeIds: ['7'], item: '1f3a9c/r1', since: at }
+    expect(notebookText({ type: 'stuck', stuck }, 5000, core)).toBe('Stuck (1 job: 7): HELD')
+    expect(notebookText({ type: 'stuck', stuck: { ...stuck, jobs: 2, advice: 'let it go' } }, 5, core)).toBe(
+      'Stuck (2 jobs: 7, …): HELD: let it go',
+    )
+  })
+
   it('does not write thousands of lines for thousands of jobs', () => {
     expect(notebookText(submitted, 5000, core)).toBeUndefined()
     expect(notebookText({ ...submitted, item: 'prepare:compile', label: 'compile', dependsOn: [] }, 5000, core)).toBe(
@@ -93,6 +101,7 @@ describe('formatStatus and formatItem', () => {
       state: 'running',
       holder: { host: 'login1', pid: 42, since: at },
       pause: undefined,
+      stuck: [],
       failures: [item],
     }
     expect(formatStatus(status, core)).toBe(`scaling: running
@@ -122,6 +131,7 @@ describe('formatStatus', () => {
     state: 'idle',
     holder: undefined,
     pause: undefined,
+    stuck: [],
     failures: [],
   }
 
@@ -133,6 +143,20 @@ describe('formatStatus', () => {
   left 2026-11-22 10:35:28
   nobody drives it now; "cahier run" goes on with it`)
     expect(formatStatus({ ...idle, state: 'finished' }, core)).toContain('\n  ended 2026-11-22 10:35:28')
+  })
+
+  it('names the jobs that will not start by themselves, and what to do about them', () => {
+    const stuck = {
+      site: 'near',
+      words: 'PENDING JobHeldUser',
+      advice: 'let it go',
+      jobs: 5,
+      nativeIds: ['7_0', '7_1', '7_2'],
+      item: 'x/r1',
+      since: at,
+    }
+    const lines = formatStatus({ ...idle, stuck: [stuck] }, core).split('\n')
+    expect(lines).toContain('  Stuck (5 jobs on near: 7_0, 7_1, 7_2, …): PENDING JobHeldUser: let it go (since 2026-11-22 10:35:28)')
   })
 })
 
@@ -322,6 +346,9 @@ describe('formatAsked', () => {
     )
     expect(formatAsked({ nativeId: '12_3', site: 'near', line: undefined }, core)).toBe(
       'the queue of near does not show the job 12_3 (any more)',
+    )
+    expect(formatAsked({ nativeId: '12_3', site: 'near', line: { ...line, advice: 'ask the site' } }, core)).toMatch(
+      /others\n {2}ask the site$/,
     )
     expect(formatAsked(undefined, core)).toBe('the queue was not asked: there is no job')
   })

@@ -152,6 +152,7 @@ export type {
   RunStatus,
   RunSummary,
   SiteStatus,
+  StuckJobs,
 } from './model/run.js'
 export type { ListedJob, PlannedSubmission, QueueFacts, SchedulerFacts, SiteFinding, SiteReport } from './model/site-report.js'
 export type { Space } from './model/space.js'

@@ -9,7 +9,7 @@ import type { Store } from '../ports/store.js'
 import type { InputFile } from './attempt-files.js'
 import type { JobKey, RunJournalEvent } from './events.js'
 import type { RunSite } from './run-site.js'
-import type { RunState } from './run-state.js'
+import type { RunState, Waiting } from './run-state.js'
 
 /** What was read from the files of an attempt whose job succeeded. */
 export type Collected =
@@ -52,8 +52,8 @@ export interface Watch {
   /** It has ended, and its files are still to be brought home. */
   ended: EndedJob | undefined
   /** Why it waits, as it was last written into the journal, and as it was last seen. */
-  words?: string | undefined
-  seenWords?: string | undefined
+  written?: Waiting | undefined
+  seen?: Waiting | undefined
 }
 
 export interface EndedJob {
@@ -66,7 +66,7 @@ export interface EndedJob {
   home: { readonly ok: true } | { readonly ok: false; readonly detail: string } | undefined
 }
 
-export type WatchParts = Omit<Watch, 'siteDirectory' | 'directory' | 'silentSince' | 'ended' | 'words' | 'seenWords'>
+export type WatchParts = Omit<Watch, 'siteDirectory' | 'directory' | 'silentSince' | 'ended' | 'written' | 'seen'>
 
 /** @param runDirectory - absolute, here */
 export function makeWatch(runDirectory: string, parts: WatchParts): Watch {

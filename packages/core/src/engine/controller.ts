@@ -8,6 +8,7 @@ import { dealJobs } from './deal-jobs.js'
 import type { RunJournalEvent } from './events.js'
 import type { RunSite } from './run-site.js'
 import { type RunControl, SiteLane } from './site-lane.js'
+import { StuckNews, stuckJobs } from './stuck.js'
 
 export interface ControllerInput extends Omit<RunContext, 'write'> {
   /** At least one. */
@@ -30,6 +31,8 @@ export interface ControllerEnd {
 
 const REFRESH_MS = 500
 const COUNTS_MS = 100
+/** Between two looks for jobs that are stuck when the journal says nothing new of it. */
+const STUCK_MS = 60_000
 
 /** Drives one run: adopts, lets its sites work, and decides about the whole, until nothing is left or somebody says stop. */
 export class Controller implements RunControl {
@@ -41,6 +44,8 @@ export class Controller implements RunControl {
   #pause: RunPause | undefined
   #lastRefresh = Number.NEGATIVE_INFINITY
   #lastCounts = Number.NEGATIVE_INFINITY
+  #lastStuck = Number.NEGATIVE_INFINITY
+  readonly #stuckNews = new StuckNews()
   /** The disk has no room for another job. */
   #isScarce = false
   /** Something happened since the loop looked last. */
@@ -175,6 +180,7 @@ export class Controller implements RunControl {
       }
       if (this.mustCancel) await this.#recordStop()
       this.#showCounts()
+      this.#tellStuck()
       const end = this.#ended()
       if (end !== undefined) return end
       for (const lane of this.#lanes) if (lane.dueInMs() <= 0) lane.begin()
@@ -304,6 +310,17 @@ export class Controller implements RunControl {
     emit({ type: 'counts', counts: state.counts() })
   }
 
+  #tellStuck(): void {
+    const { clock, emit, log, state } = this.#input
+    const now = clock.monotonic()
+    if (now - this.#lastStuck < STUCK_MS) return
+    this.#lastStuck = now
+    for (const stuck of this.#stuckNews.take(stuckJobs(state), now)) {
+      log.warn({ ...stuck }, 'jobs wait for somebody, not for their turn')
+      emit({ type: 'stuck', stuck })
+    }
+  }
+
   /** Until something happened, a lane is due, or the user says stop. */
   async #wait(): Promise<void> {
     const { clock, signal } = this.#input
@@ -339,6 +356,7 @@ export class Controller implements RunControl {
       }
       return { events, value: undefined }
     }, options)
+    if (events.some(({ type }) => type === 'waiting')) this.#lastStuck = Number.NEGATIVE_INFINITY
   }
 }
 

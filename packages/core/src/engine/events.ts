@@ -21,8 +21,7 @@ export type RunJournalEvent =
   | { readonly type: 'intents'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[]; readonly site?: string }
   | { readonly type: 'submitted'; readonly jobs: readonly (readonly [key: JobKey, attempt: number, nativeId: string])[] }
   | { readonly type: 'started'; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
-  /** Why jobs wait, in the scheduler's words, when that has changed. */
-  | { readonly type: 'waiting'; readonly words: string; readonly jobs: readonly (readonly [key: JobKey, attempt: number])[] }
+  | WaitingEvent
   | VerdictEvent
   | CollectedEvent
   /** `site`: it alone stands still. */
@@ -42,6 +41,17 @@ export type CampaignEvent = {
   readonly fingerprint: Readonly<Record<string, string>>
   /** The site of all intents that name none; said once, when the run is begun. */
   readonly site?: string
+}
+
+/** Why jobs wait, in the scheduler's words, when that has changed. */
+export type WaitingEvent = {
+  readonly type: 'waiting'
+  readonly words: string
+  readonly jobs: readonly (readonly [key: JobKey, attempt: number])[]
+  /** They wait for somebody, not for their turn. */
+  readonly stuck?: boolean
+  /** What somebody has to do about it. */
+  readonly advice?: string
 }
 
 export type VerdictEvent = {

@@ -24,8 +24,22 @@ export interface Flight {
   isCanceled: boolean
   /** When it was first seen running. */
   startedAt: number | undefined
-  /** Why it waits, in the scheduler's words. */
-  words: string | undefined
+  /** Why it waits, and since when that is known. */
+  waiting: WaitingSince | undefined
+}
+
+/** Why a job has not started. */
+export interface Waiting {
+  /** In the scheduler's words. */
+  readonly words: string
+  /** It waits for somebody, not for its turn. */
+  readonly isStuck: boolean
+  /** What somebody has to do about it. */
+  readonly advice: string | undefined
+}
+
+export interface WaitingSince extends Waiting {
+  readonly at: number
 }
 
 /** The last word about an item, and about each of its attempts when a history is kept. */
@@ -51,8 +65,7 @@ export interface AttemptHistory {
   submittedAt: number | undefined
   /** When it was first seen running. */
   startedAt: number | undefined
-  /** Why it waits, in the scheduler's words, and since when that is known. */
-  waiting: { readonly words: string; readonly at: number } | undefined
+  waiting: WaitingSince | undefined
   verdict: Verdict | undefined
 }
 
@@ -370,9 +383,10 @@ export class RunState {
         break
       case 'waiting':
         for (const [key, attempt] of event.jobs) {
+          const waiting = { words: event.words, isStuck: event.stuck === true, advice: event.advice, at }
           const flight = this.#flight(key, attempt)
           if (flight !== undefined) {
-            flight.words = event.words
+            flight.waiting = waiting
             // One that had started is back in the queue.
             flight.isRunning = false
             flight.startedAt = undefined
@@ -380,7 +394,7 @@ export class RunState {
           }
           const history = this.#attempt(key, attempt)
           if (history === undefined) continue
-          history.waiting = { words: event.words, at }
+          history.waiting = waiting
           history.startedAt = undefined
         }
         break
@@ -442,7 +456,7 @@ export class RunState {
       isRunning: false,
       isCanceled: false,
       startedAt: undefined,
-      words: undefined,
+      waiting: undefined,
     })
     if (site === undefined) this.#lastSites.delete(key)
     else this.#lastSites.set(key, site)

@@ -10,7 +10,8 @@ import { type Collected, type EndedJob, placeOf, type SiteContext, type Watch } 
 import type { VerdictEvent } from './events.js'
 import { failureSignature } from './failure-signature.js'
 import type { Homecoming } from './homecoming.js'
-import { goneItem } from './run-state.js'
+import { goneItem, type Waiting } from './run-state.js'
+import { troubleOf, waitingOf } from './stuck.js'
 import { isSilence, itemId, itemLabel } from './submit.js'
 
 /** A job that came to its end in this round. */
@@ -40,6 +41,8 @@ export class Watching {
   readonly #context: SiteContext
   readonly #homecoming: Homecoming
   #wordsAt = Number.NEGATIVE_INFINITY
+  /** Troubles of jobs that were written: a new one does not wait for its minute. */
+  readonly #troubles = new Set<string>()
 
   constructor(context: SiteContext, homecoming: Homecoming) {
     this.#context = context
@@ -81,14 +84,14 @@ export class Watching {
         return
       }
       watch.silentSince = undefined
-      watch.seenWords = wordsOf(observation)
+      watch.seen = waitingOf(observation, watch.written)
       // Should it come back into the queue, that is news, also when it waits for the same reason as before.
-      if (observation?.state === 'running') watch.words = undefined
+      if (observation?.state === 'running') watch.written = undefined
       if (observation?.state === 'running' && this.#context.state.flights.get(watch.key)?.isRunning === false)
         started.push([watch.key, watch.attempt])
     })
     if (started.length > 0) await write([{ type: 'started', jobs: started }], { durable: false })
-    await this.#writeWords(now)
+    await this.#writeWaiting(now)
     const judged: Judged[] = []
     const unread: unknown[] = []
     // Prepare stages first: what became of them says what the end of a job means that waited for them.
@@ -179,21 +182,30 @@ export class Watching {
   }
 
   /** Why jobs wait, when that has changed: for a user who asks while nobody else can. */
-  async #writeWords(now: number): Promise<void> {
-    if (now - this.#wordsAt < WORDS_MS) return
-    const groups = new Map<string, [Watch['key'], number][]>()
-    for (const watch of this.#context.watches.values()) {
-      const { seenWords } = watch
-      if (seenWords === undefined || seenWords === watch.words) continue
-      watch.words = seenWords
-      const group = groups.get(seenWords)
-      if (group === undefined) groups.set(seenWords, [[watch.key, watch.attempt]])
-      else group.push([watch.key, watch.attempt])
+  async #writeWaiting(now: number): Promise<void> {
+    const changed = [...this.#context.watches.values()].filter(({ seen, written }) => seen !== undefined && seen.words !== written?.words)
+    const troubles = changed.flatMap(({ seen }) => (seen === undefined ? [] : (troubleOf(seen) ?? [])))
+    const isNew = troubles.some((trouble) => !this.#troubles.has(trouble))
+    if (changed.length === 0 || (!isNew && now - this.#wordsAt < WORDS_MS)) return
+    for (const trouble of troubles) this.#troubles.add(trouble)
+    const groups = new Map<string, { readonly seen: Waiting; readonly jobs: [Watch['key'], number][] }>()
+    for (const watch of changed) {
+      const { seen, key, attempt } = watch
+      if (seen === undefined) continue
+      watch.written = seen
+      const group = groups.get(seen.words)
+      if (group === undefined) groups.set(seen.words, { seen, jobs: [[key, attempt]] })
+      else group.jobs.push([key, attempt])
     }
-    if (groups.size === 0) return
     this.#wordsAt = now
     await this.#context.write(
-      [...groups].map(([words, jobs]) => ({ type: 'waiting' as const, words, jobs })),
+      [...groups.values()].map(({ seen: { words, isStuck, advice }, jobs }) => ({
+        type: 'waiting' as const,
+        words,
+        jobs,
+        ...(isStuck ? { stuck: true } : {}),
+        ...(advice === undefined ? {} : { advice }),
+      })),
       { durable: false },
     )
   }
@@ -202,13 +214,6 @@ export class Watching {
 /** True when only the scheduler says that it is over, or when it was told to end: then a further start would run it again. */
 function isWithoutEnd({ o, x }: VerdictEvent): boolean {
   return o !== 'succeeded' && o !== 'invalid' && o !== 'lost' && !(o === 'failed' && x !== undefined)
-}
-
-/** Of a job that waits and of which the scheduler says why. */
-function wordsOf(observation: JobObservation | undefined): string | undefined {
-  if (observation === undefined || (observation.state !== 'pending' && observation.state !== 'held')) return undefined
-  const { rawState, reason = '' } = observation
-  return reason === '' ? undefined : `${rawState} ${reason}`.trim().slice(0, 300)
 }
 
 function split<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {

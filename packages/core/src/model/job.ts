@@ -74,6 +74,11 @@ export interface JobObservation {
   readonly rawState: string
   /** Why it waits, or why it ended, in the scheduler's words. */
   readonly reason?: string
+  /**
+   * It waits for somebody, not for its turn (held, a partition that is down, a budget that is used up): what is to be done about it. One line
+   * without names and numbers of single jobs or nodes: the same trouble has the same advice.
+   */
+  readonly advice?: string
   /** From accounting, where there is one. */
   readonly exitCode?: number
   readonly signal?: string

@@ -46,6 +46,23 @@ export interface SiteStatus {
   readonly pause: RunPause | undefined
 }
 
+/** Jobs of one site that wait for the same thing to be done, not for their turn: they are held, or the site has a fault. */
+export interface StuckJobs {
+  /** Absent in journals of older versions. */
+  readonly site?: string
+  /** Of the first of them, in the scheduler's words. */
+  readonly words: string
+  /** What somebody has to do; absent: the scheduler's words have to do. */
+  readonly advice?: string
+  readonly jobs: number
+  /** Of the first few. */
+  readonly nativeIds: readonly string[]
+  /** The first of them, as {@link ItemReport.id}. */
+  readonly item: string
+  /** When it was first seen of one of them. */
+  readonly since: number
+}
+
 export interface RunHolder {
   readonly host: string
   readonly pid: number
@@ -63,6 +80,8 @@ export interface RunStatus {
   readonly state: 'running' | 'idle' | 'paused' | 'finished'
   readonly holder: RunHolder | undefined
   readonly pause: RunPause | undefined
+  /** Jobs that will not start until somebody does something. */
+  readonly stuck: readonly StuckJobs[]
   /** Stages that failed, then work items: the newest first, at most 10. */
   readonly failures: readonly ItemReport[]
   /** The sites that the newest controller used, and those with jobs in flight; absent in journals of older versions. */
@@ -80,7 +99,7 @@ export interface AttemptReport {
   /** Where it was submitted; absent in journals of runs on one site that do not say it. */
   readonly site?: string
   /** Of one that has not started: why it waits, in the scheduler's words, and since when that is known. */
-  readonly waiting?: { readonly words: string; readonly at: number }
+  readonly waiting?: { readonly words: string; readonly at: number; readonly advice?: string }
   readonly exitCode: number | undefined
   readonly submittedAt: number | undefined
   readonly startedAt: number | undefined
@@ -154,6 +173,8 @@ export type RunEvent =
   | { readonly type: 'item'; readonly item: string; readonly label: string; readonly state: ItemState; readonly detail: string }
   | { readonly type: 'counts'; readonly counts: RunCounts }
   | { readonly type: 'paused'; readonly pause: RunPause }
+  /** Once for each trouble; again when it comes back, or when many more jobs are in it. */
+  | { readonly type: 'stuck'; readonly stuck: StuckJobs }
   | { readonly type: 'report'; readonly file: string }
   | { readonly type: 'finished'; readonly counts: RunCounts; readonly outcome: RunOutcome }
 

@@ -80,6 +80,8 @@ export interface ListedJob {
   readonly state: import('./job.js').JobState
   readonly rawState: string
   readonly reason?: string
+  /** It waits for somebody, not for its turn: what is to be done about it. */
+  readonly advice?: string
   readonly queue?: string
   readonly host?: string
   readonly submittedAt?: number

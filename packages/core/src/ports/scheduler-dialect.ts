@@ -90,6 +90,8 @@ export interface JobRow {
   readonly state: JobState
   readonly rawState: string
   readonly reason?: string
+  /** It waits for somebody, not for its turn: see {@link JobObservation.advice}. */
+  readonly advice?: string
   readonly end?: NonNullable<JobObservation['end']>
   readonly exitCode?: number
   readonly signal?: string

@@ -180,9 +180,9 @@ describe('RunState', () => {
   it('knows why a job waits, until another attempt is made', () => {
     const waiting = { type: 'waiting', words: 'PENDING Priority', jobs: [[0, 1]] } as const
     const state = stateOf([campaign([1]), intents([0, 1]), waiting, { ...waiting, words: 'PENDING Resources' }], true)
-    expect(state.flights.get(0)?.words).toBe('PENDING Resources')
-    expect(state.historyOf(0)[0]?.waiting).toEqual({ words: 'PENDING Resources', at: 1003 })
-    expect(stateOf([campaign([1]), intents([0, 2]), waiting]).flights.get(0)?.words).toBeUndefined()
+    expect(state.flights.get(0)?.waiting).toMatchObject({ words: 'PENDING Resources' })
+    expect(state.historyOf(0)[0]?.waiting).toEqual({ words: 'PENDING Resources', isStuck: false, advice: undefined, at: 1003 })
+    expect(stateOf([campaign([1]), intents([0, 2]), waiting]).flights.get(0)?.waiting).toBeUndefined()
   })
 
   it('counts a job that went back into the queue as one that waits, until it starts again', () => {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { readTail } from '../../engine/attempt-files.js'
 import type { JobKey } from '../../engine/events.js'
 import { itemDirectory, itemTag, prepareDirectory, prepareTag } from '../../engine/plan.js'
-import type { AttemptHistory } from '../../engine/run-state.js'
+import type { AttemptHistory, WaitingSince } from '../../engine/run-state.js'
 import { itemId } from '../../engine/submit.js'
 import type { WorkItem } from '../../model/combination.js'
 import type { AttemptReport, ItemReport } from '../../model/run.js'
@@ -68,7 +68,7 @@ function reportAttempts(
     detail: one.verdict?.detail ?? describeFlight(one),
     nativeId: one.nativeId,
     ...siteOf(run, one.site),
-    ...(one.waiting === undefined || one.startedAt !== undefined ? {} : { waiting: one.waiting }),
+    ...(one.waiting === undefined || one.startedAt !== undefined ? {} : { waiting: waitingOf(one.waiting) }),
     exitCode: one.verdict?.exitCode,
     submittedAt: one.submittedAt,
     startedAt: one.verdict?.startedAt ?? one.startedAt,
@@ -110,11 +110,16 @@ function siteOf({ state }: OpenRun, site: string | undefined): { readonly site?:
   return name === undefined ? {} : { site: name }
 }
 
+function waitingOf({ words, at, advice }: WaitingSince): NonNullable<AttemptReport['waiting']> {
+  return { words, at, ...(advice === undefined ? {} : { advice }) }
+}
+
 /** Of an attempt without a verdict. */
 function describeFlight({ nativeId, startedAt, waiting }: AttemptHistory): string {
   if (nativeId === undefined) return 'being submitted'
   if (startedAt !== undefined) return 'running'
-  return waiting === undefined ? 'in flight' : `waits: ${waiting.words}`
+  if (waiting === undefined) return 'in flight'
+  return `waits: ${waiting.words}${waiting.advice === undefined ? '' : `: ${waiting.advice}`}`
 }
 
 function tailOf(directory: string): string {

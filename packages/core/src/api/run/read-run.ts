@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseCanonicalJson } from '../../canonical-json.js'
+import { StuckNews, stuckJobs } from '../../engine/stuck.js'
 import { itemId } from '../../engine/submit.js'
 import { ConfigError } from '../../errors.js'
 import { combinationId } from '../../ids.js'
@@ -39,6 +40,7 @@ export function statusOf(run: OpenRun, holder: RunHolder | undefined): RunStatus
             : 'idle',
     holder,
     pause,
+    stuck: stuckJobs(state),
     failures: [
       ...state.failedPrepares().map((key) => reportStage(run, key)),
       ...state.recentFailures(SHOWN_FAILURES).map((index) => reportItem(run, index)),
@@ -200,6 +202,7 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
   const { onEvent, signal, everyMs = 500 } = options
   await using run = await openRun(directory, { readOnly: true })
   onEvent?.({ type: 'started', directory: run.directory, counts: run.state.counts(), resumed: true })
+  const news = new StuckNews()
   let before = ''
   for (;;) {
     const status = statusOf(run, readHolder(run.directory))
@@ -210,6 +213,7 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
       for (const pause of pauses) onEvent?.({ type: 'paused', pause })
     }
     before = text
+    for (const stuck of news.take(status.stuck, performance.now())) onEvent?.({ type: 'stuck', stuck })
     if (status.holder === undefined || signal?.aborted === true) {
       if (status.state === 'finished') {
         const failed = status.counts.failed + status.counts.invalid > 0

@@ -3,7 +3,7 @@ import type { JobRow } from '../../ports/scheduler-dialect.js'
 
 /** A line of the queue as it is shown to people. */
 export function listedJob({ elements, ...row }: JobRow): ListedJob {
-  const { nativeId, name, tag, state, rawState, reason, queue, host, submittedAt, startedAt, endedAt, never } = row
+  const { nativeId, name, tag, state, rawState, reason, advice, queue, host, submittedAt, startedAt, endedAt, never } = row
   const why = never?.message ?? reason
   return {
     nativeId,
@@ -11,6 +11,7 @@ export function listedJob({ elements, ...row }: JobRow): ListedJob {
     state,
     rawState,
     ...(why === undefined ? {} : { reason: why }),
+    ...(advice === undefined ? {} : { advice }),
     ...(queue === undefined ? {} : { queue }),
     ...(host === undefined ? {} : { host }),
     ...(submittedAt === undefined ? {} : { submittedAt }),

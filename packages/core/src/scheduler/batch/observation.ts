@@ -67,12 +67,13 @@ function isComplete({ exitCode, end }: JobObservation): boolean {
 }
 
 function fromRow({ handle }: TrackedJob, row: JobRow): JobObservation {
-  const { state, rawState, reason, end, exitCode, signal, startedAt, endedAt, host } = row
+  const { state, rawState, reason, advice, end, exitCode, signal, startedAt, endedAt, host } = row
   return {
     handle,
     state,
     rawState,
     ...(reason === undefined ? {} : { reason }),
+    ...(advice === undefined ? {} : { advice }),
     ...(exitCode === undefined ? {} : { exitCode }),
     ...(signal === undefined ? {} : { signal }),
     ...(end === undefined ? {} : { end }),

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { type RunCampaignOptions, runCampaign } from '../../../src/api/run/run-campaign.js'
-import { planRun, readItems, readStatus, stopRun, whyItem } from '../../../src/api/runs.js'
+import { attachRun, planRun, readItems, readStatus, stopRun, whyItem } from '../../../src/api/runs.js'
 import { openServices } from '../../../src/api/services.js'
+import type { RunEvent } from '../../../src/model/run.js'
 import type { AdapterModule } from '../../../src/ports/adapter.js'
 import { MemoryScheduler } from '../../../src/testing/memory-scheduler.js'
 import { levelOf, scratch, squares, upTo } from './lab.js'
@@ -177,6 +178,41 @@ describe('a campaign that names several sites', () => {
     })
     const journal = readFileSync(journalFile, 'utf8')
     expect(journal.match(/"type":"waiting"/g)?.length).toBeLessThanOrEqual(2)
+  })
+
+  it('says once, to all who look, which jobs are held and what to do, and goes on when they are let go', async () => {
+    const bed = new Bed()
+    const scheduler = bed.at('a')
+    const observe = scheduler.observe.bind(scheduler)
+    let isHeld = true
+    scheduler.observe = async (handles) =>
+      isHeld
+        ? handles.map((handle) => ({ handle, state: 'held', rawState: 'PENDING', reason: 'JobHeldUser', advice: 'let it go' }))
+        : observe(handles)
+    const events: RunEvent[] = []
+    const stuck = { site: 'a', words: 'PENDING JobHeldUser', advice: 'let it go', item: expect.stringMatching(/\/r1$/) }
+    const stuckIn = (some: readonly RunEvent[]) => some.filter(({ type }) => type === 'stuck')
+    const done = bed.run({
+      onEvent: (event) => {
+        events.push(event)
+        if (event.type === 'stuck') void look()
+      },
+    })
+    const seen: RunEvent[] = []
+    const look = async () => {
+      const left = new AbortController()
+      await attachRun(bed.directory, {
+        signal: left.signal,
+        everyMs: 5,
+        onEvent: (event) => seen.push(event) > 0 && event.type === 'stuck' && left.abort(),
+      })
+      expect(await readStatus(bed.directory)).toMatchObject({ state: 'running', stuck: [stuck] })
+      isHeld = false
+    }
+    expect(await done).toMatchObject({ outcome: 'complete', counts: { done: 20 } })
+    expect(stuckIn(events)).toEqual([{ type: 'stuck', stuck: expect.objectContaining(stuck) }])
+    expect(stuckIn(seen)).toHaveLength(1)
+    expect(await readStatus(bed.directory)).toMatchObject({ state: 'finished', stuck: [] })
   })
 })
 
