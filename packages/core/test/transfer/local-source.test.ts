@@ -1,5 +1,18 @@
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { appendFileSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -12,6 +25,24 @@ afterAll(() => scratch.remove())
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 const LARGE = 3_000_000
+/** Has 4096 bytes, says the system, and some digits. */
+const LYING = '/sys/devices/system/cpu/online'
+/** Takes a lease, and keeps it for a moment when it is asked to give it back. */
+const HOLD_LEASE = `
+import fcntl, os, signal, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR)
+def release(*_):
+    time.sleep(0.1)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+signal.signal(signal.SIGIO, release)
+try:
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print('held', flush=True)
+except OSError:
+    print('none', flush=True)
+while True:
+    signal.pause()
+`
 
 /** Files with these contents, in order, and their source. Entry 0 is the directory. */
 async function sourceOf(contents: readonly Buffer[]): Promise<{ folder: string; source: LocalSource; indexes: number[] }> {
@@ -21,6 +52,8 @@ async function sourceOf(contents: readonly Buffer[]): Promise<{ folder: string; 
   const { manifest, paths } = await walkSources([folder], policyOf())
   return { folder, source: new LocalSource(manifest, paths), indexes: contents.map((_, at) => at + 1) }
 }
+
+const faulty = async (source: LocalSource) => [...(await source.changed())].map(([index, { code }]) => [index, code])
 
 describe('LocalSource', () => {
   it('reads any piece of an entry, up to its end', async () => {
@@ -76,7 +109,7 @@ describe('LocalSource', () => {
     for (let at = 0; at < stream.size; at += 70_001) pieces.push(await stream.read(at, 70_001))
     expect(Buffer.concat(pieces).equals(all)).toBe(true)
     expect((await stream.read(99_990, 1000)).equals(all.subarray(99_990, 100_990))).toBe(true)
-    expect(await source.changed()).toEqual(new Set())
+    expect(await faulty(source)).toEqual([])
   })
 
   it('computes digests once, for all who ask', async () => {
@@ -86,10 +119,10 @@ describe('LocalSource', () => {
     const [first, second] = [source.digest(1), source.digest(1)]
     expect(second).toBe(first)
     expect(await Promise.all(indexes.map((index) => source.digest(index)))).toEqual(contents.map(sha256))
-    expect(await source.changed()).toEqual(new Set())
+    expect(await faulty(source)).toEqual([])
     rmSync(join(folder, '0000'))
     expect(await source.digest(1)).toBe(sha256(contents[0] as Buffer))
-    expect(await source.changed()).toEqual(new Set([1]))
+    expect(await faulty(source)).toEqual([[1, 'E_SOURCE_CHANGED']])
   })
 
   describe.each([
@@ -132,8 +165,7 @@ describe('LocalSource', () => {
       await using _ = source
       expect((await source.read(0, 0, size)).equals(Buffer.alloc(size, 'o'))).toBe(true)
       change(path)
-      expect(await source.changed()).toEqual(new Set([0]))
-      expect(source.changeOf(0)).toBeDefined()
+      expect(await faulty(source)).toEqual([[0, 'E_SOURCE_CHANGED']])
     })
 
     it.each(changes.slice(0, 4))('notices while it is read that it %s, and keeps the place of everything', async (_how, change) => {
@@ -143,7 +175,7 @@ describe('LocalSource', () => {
       change(path)
       const rest = await source.read(0, size / 2, size)
       expect(first.length + rest.length).toBe(size)
-      expect(await source.changed()).toEqual(new Set([0]))
+      expect(await faulty(source)).toEqual([[0, 'E_SOURCE_CHANGED']])
       await expect(source.digest(0)).rejects.toMatchObject({ code: 'E_SOURCE_CHANGED', message: expect.stringContaining(path) })
     })
 
@@ -154,7 +186,37 @@ describe('LocalSource', () => {
       expect((await source.read(0, 0, size)).equals(Buffer.concat([Buffer.alloc(500, 'o'), Buffer.alloc(size - 500)]))).toBe(true)
       rmSync(path)
       await using other = (await make()).source
-      expect(await other.changed()).toEqual(new Set())
+      expect(await faulty(other)).toEqual([])
+    })
+
+    it('does not wait for a writer when a named pipe took its place', async () => {
+      const { path, source } = await make()
+      await using _ = source
+      rmSync(path)
+      execFileSync('mkfifo', [path])
+      // Who waits all the same is set free.
+      const writer = spawn('sh', ['-c', 'sleep 10; exec 3<>"$0"', path])
+      try {
+        expect((await source.read(0, 0, size)).equals(Buffer.alloc(size))).toBe(true)
+        await expect(source.digest(0)).rejects.toMatchObject({ code: 'E_SOURCE_CHANGED' })
+        expect(await faulty(source)).toEqual([[0, 'E_SOURCE_CHANGED']])
+      } finally {
+        writer.kill()
+      }
+    })
+
+    it('waits for who holds a lease on it (needs python3)', async ({ skip }) => {
+      const { path, source } = await make()
+      await using _ = source
+      const holder = spawn('python3', ['-c', HOLD_LEASE, path], { stdio: ['ignore', 'pipe', 'inherit'] })
+      try {
+        const [said] = (await once(holder.stdout, 'data')) as [Buffer]
+        if (String(said) === 'none\n') skip('no leases on this file system')
+        expect((await source.read(0, 0, size)).equals(Buffer.alloc(size, 'o'))).toBe(true)
+        expect(await faulty(source)).toEqual([])
+      } finally {
+        holder.kill('SIGKILL')
+      }
     })
 
     it('has no digest of one that is gone', async () => {
@@ -170,6 +232,22 @@ describe('LocalSource', () => {
     await using _ = source
     appendFileSync(join(folder, '0000'), 'x')
     await expect(source.digest(1)).rejects.toMatchObject({ code: 'E_SOURCE_CHANGED' })
+  })
+
+  it('notices that an empty file of a stream has grown', async () => {
+    const { source, folder, indexes } = await sourceOf([Buffer.from('x'), Buffer.alloc(0), Buffer.alloc(0)])
+    await using _ = source
+    await source.stream(indexes).read(0, 10)
+    expect(await faulty(source)).toEqual([])
+    appendFileSync(join(folder, '0002'), 'x')
+    expect(await faulty(source)).toEqual([[3, 'E_SOURCE_CHANGED']])
+  })
+
+  it.skipIf(!existsSync(LYING))('says of a file with less content than its size that it cannot be read (needs /sys)', async () => {
+    const { manifest, paths } = await walkSources([LYING], policyOf())
+    await using source = new LocalSource(manifest, paths)
+    await expect(source.digest(0)).rejects.toMatchObject({ code: 'E_SOURCE_UNREADABLE', message: expect.stringContaining('less content') })
+    expect(await faulty(source)).toEqual([[0, 'E_SOURCE_UNREADABLE']])
   })
 
   it('holds few files open, and none at the end', async () => {

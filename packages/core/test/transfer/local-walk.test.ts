@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, realpathSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import type { CopyOptions } from '../../src/model/transfer.js'
 import type { FilePath } from '../../src/ports/transfer.js'
+import { microsecondsOf } from '../../src/transfer/local/file-times.js'
 import { walkSources } from '../../src/transfer/local/local-walk.js'
+import { encodeManifest, type ManifestEntry } from '../../src/transfer/manifest.js'
 import { bytesOf, latin1, policyOf, Scratch } from './trees.js'
 
 const scratch = new Scratch()
@@ -77,6 +79,25 @@ describe('walkSources', () => {
     }
   })
 
+  it('takes a pattern from the current directory on, whatever characters that is named with', async () => {
+    const folder = tree('run[1]/a.dat', 'run[1]/b.dat', 'run1/c.dat')
+    const real = vi.spyOn(realpathSync, 'native').mockImplementation((() => `${folder}/run[1]`) as never)
+    vi.stubEnv('HOME', join(folder, 'run[1]'))
+    try {
+      expect(await names(['*.dat'])).toEqual(['a.dat', 'b.dat'])
+      expect(await names(['~/*.dat'])).toEqual(['a.dat', 'b.dat'])
+      await expect(walk(['none'])).rejects.toMatchObject({ message: expect.stringContaining('no such file') })
+    } finally {
+      real.mockRestore()
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it('takes one directory that is written in two ways for one', async () => {
+    const folder = tree('d/a')
+    expect(await names([`${folder}/d`, `${folder}/d/`, `${folder}//./d/.`])).toEqual(['d', 'd/a'])
+  })
+
   it('renames the one source with "as"', async () => {
     const folder = tree('d/a', 'e')
     expect(await names([join(folder, 'd')], { as: 'other é' })).toEqual([latin1('other é'), `${latin1('other é')}/a`])
@@ -96,6 +117,17 @@ describe('walkSources', () => {
       ['[[:alpha:]]1', ['a1', 'b1', latin1('é1'), '\xff1']],
     ])('finds %s as a shell does', async (pattern, expected) => {
       expect(await names([`${folder}/${pattern}`])).toEqual(expected)
+    })
+
+    it('finds directories only with a slash at its end', async () => {
+      expect((await walk([`${folder}/?/`])).manifest.flatMap(({ kind, name }) => (kind === 'directory' ? [name] : []))).toEqual(['d', 'e'])
+      expect(await names([`${folder}/[ae]*/`])).toEqual(['e', 'e/.x.txt', 'e/x.txt', 'e/y'])
+    })
+
+    it('says soon that a name does not fit, however many stars there are', async () => {
+      const many = tree('a'.repeat(250))
+      await expect(walk([`${many}/${'*a'.repeat(40)}b`])).rejects.toEqual(withCode('E_SOURCE_MISSING'))
+      expect(await names([`${many}/${'*a'.repeat(40)}*`])).toEqual(['a'.repeat(250)])
     })
 
     it('says that one fits nothing', async () => {
@@ -215,6 +247,24 @@ describe('walkSources', () => {
       await expect(walk([join(folder, 'd/pipe')])).rejects.toEqual(withCode('E_SOURCE_SPECIAL'))
       await expect(walk(['/dev/null'])).rejects.toMatchObject({ code: 'E_SOURCE_SPECIAL', message: expect.stringContaining('device') })
     })
+  })
+
+  it('refuses a file that says it is empty and is not (needs /proc)', async () => {
+    await expect(walk(['/proc/version'])).rejects.toMatchObject({
+      code: 'E_SOURCE_UNREADABLE',
+      message: expect.stringContaining('/proc/version: it says that it is empty, and has content'),
+    })
+  })
+
+  it('takes times that no calendar has for the last one that every host can write', async () => {
+    const folder = tree('a')
+    const file = join(folder, 'a')
+    utimesSync(file, '9e15', '9e15')
+    const [entry] = (await walk([file])).manifest
+    // Some file systems end earlier.
+    expect(encodeManifest([entry as ManifestEntry])).toMatch(/^f \d+ \d+ 1 a\n$/)
+    expect(microsecondsOf(9n * 10n ** 27n)).toBe(9e18)
+    expect(microsecondsOf(-9n * 10n ** 27n)).toBe(-9e18)
   })
 
   it('names all that is missing, not only the first', async () => {

@@ -10,7 +10,7 @@ import { HostAgent } from '../agent/host-agent.js'
 import type { TransferContext } from '../context.js'
 import { openFarSide } from '../far-side.js'
 import { LocalTransfer } from '../local/local.js'
-import { LocalSource } from '../local/local-source.js'
+import { LocalSource, type SourceFault } from '../local/local-source.js'
 import { type Walked, walkSources } from '../local/local-walk.js'
 import { contentSize, partsId } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
@@ -60,7 +60,7 @@ interface Job {
 interface Stream {
   readonly run: ChainRun
   /** Looked at once, when all of it was read: whatever is read again of it has to fit what was read first. */
-  changed: Promise<ReadonlySet<number>> | undefined
+  changed: Promise<ReadonlyMap<number, SourceFault>> | undefined
 }
 
 /** One end, and how far its host is. */
@@ -217,7 +217,7 @@ export class ChainTransfer implements Transfer {
       verdicts: async (indexes) => {
         if (stream === undefined) return new Map()
         stream.changed ??= source.changed()
-        return verdictsOf(source, indexes, await stream.changed)
+        return verdictsOf(indexes, await stream.changed)
       },
     }
     const copied = await copyOnce(sides, watch)
@@ -279,8 +279,11 @@ async function loadWhileConnecting(kind: Job['kinds'][number] | undefined): Prom
 }
 
 /** What the hosts have checked on its way needs no digest. */
-function verdictsOf(source: LocalSource, indexes: readonly number[], changed: ReadonlySet<number>): Map<number, SourceVerdict> {
+function verdictsOf(indexes: readonly number[], changed: ReadonlyMap<number, SourceFault>): Map<number, SourceVerdict> {
   return new Map(
-    indexes.map((index) => [index, changed.has(index) ? { changed: source.changeOf(index) ?? '' } : { sha256: undefined }] as const),
+    indexes.map((index) => {
+      const fault = changed.get(index)
+      return [index, fault === undefined ? { sha256: undefined } : { fault }] as const
+    }),
   )
 }

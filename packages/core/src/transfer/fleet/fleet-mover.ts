@@ -1,11 +1,11 @@
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { ProcessError, systemCodeOf } from '../../errors.js'
 import type { CommandChannel, CommandEnd, Fleet, HostWay } from '../../ports/fleet.js'
 import type { PooledConnection } from '../../ssh/pooled-connection.js'
 import { makeDeferred } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
+import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
 import { type MoveFailure, paced, partName, pathOf, sourceFailure, targetFailure } from '../mover-parts.js'
 import { LineSplitter, readFleetLine, receiveCommand, SEND_COMMAND } from './fleet-programs.js'
@@ -183,7 +183,7 @@ async function sendContent(
   write: (data: Uint8Array) => Promise<void>,
 ): Promise<MoveFailure | undefined> {
   let failure: MoveFailure | undefined
-  const file = await open(pathOf(path), 'r').catch((error: unknown) => {
+  const file = await openFile(pathOf(path)).catch((error: unknown) => {
     failure = sourceFailure(path, systemCodeOf(error), (error as Error).message)
     return undefined
   })

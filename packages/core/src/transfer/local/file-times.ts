@@ -1,7 +1,11 @@
+/** Some 280,000 years: what every language takes for a whole number, and writes without an exponent. */
+const LARGEST = 9_000_000_000_000_000_000n
+
 /** The time of a change in microseconds since 1970, rounded down, also before 1970. */
 export function microsecondsOf(nanoseconds: bigint): number {
   const whole = nanoseconds / 1000n
-  return Number(nanoseconds < 0n && whole * 1000n !== nanoseconds ? whole - 1n : whole)
+  const rounded = nanoseconds < 0n && whole * 1000n !== nanoseconds ? whole - 1n : whole
+  return Number(rounded > LARGEST ? LARGEST : rounded < -LARGEST ? -LARGEST : rounded)
 }
 
 /**

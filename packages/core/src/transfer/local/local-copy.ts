@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants, writeFileSync } from 'node:fs'
-import { chmod, copyFile, type FileHandle, open, rm } from 'node:fs/promises'
+import { chmod, copyFile, type FileHandle, open, rm, stat } from 'node:fs/promises'
 import type { Pace } from '../pace.js'
 import type { LocalSource } from './local-source.js'
 
@@ -55,6 +55,8 @@ export async function copyContent(input: LocalCopyInput): Promise<string> {
 /** Lets both files have the same blocks, where the file system can do that: nothing is written, whatever the size. */
 async function isShared({ from, part }: LocalCopyInput): Promise<boolean> {
   try {
+    // Of a pipe that took its place the system would wait for content.
+    if (!(await stat(from)).isFile()) return false
     await copyFile(from, part, constants.COPYFILE_FICLONE_FORCE)
     // It came with the mode of its source, which need not let us in.
     await chmod(part, 0o600)

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
+import { openFile } from './local-open.js'
 
 const PIECE_BYTES = 1 << 20
 
 /** SHA-256 of a file of this machine in lower case hex; undefined when it cannot be read. */
 export async function digestOf(path: Buffer, signal?: AbortSignal): Promise<string | undefined> {
   try {
-    const handle = await open(path, 'r')
+    const handle = await openFile(path)
     try {
       return await digestOfHandle(handle, signal)
     } finally {

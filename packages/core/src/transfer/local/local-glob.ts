@@ -1,6 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
 import type { ByteName } from '../../util/byte-names.js'
 
+/** Stands for a star in an expression; no name holds it. */
+const STAR = '\0'
+
 /** True for a text in which a shell would see a pattern. */
 export function isPattern(text: ByteName): boolean {
   return /[*?[]/.test(text)
@@ -10,10 +13,10 @@ export function isPattern(text: ByteName): boolean {
  * The files of this machine that a shell pattern stands for, sorted by bytes: `*`, `?`, `[…]`, and `\` in front of a character that
  * means itself. Names that begin with a dot are only found by patterns that do. One that fits nothing gives nothing.
  *
- * @param pattern - absolute
+ * @param base - where it begins; no pattern, whatever it holds
  */
-export function globHere(pattern: ByteName): ByteName[] {
-  let found: ByteName[] = ['']
+export function globHere(pattern: ByteName, base: ByteName = ''): ByteName[] {
+  let found: ByteName[] = [base]
   for (const part of pattern.split('/').filter((text) => text !== '')) {
     if (!/[*?[\\]/.test(part)) {
       found = found.map((path) => `${path}/${part}`)
@@ -27,7 +30,9 @@ export function globHere(pattern: ByteName): ByteName[] {
         .map((name) => `${path}/${name}`),
     )
   }
-  return found.filter((path) => existsSync(Buffer.from(path, 'latin1')))
+  // With a slash at the end, only directories.
+  const end = pattern.endsWith('/') ? '/' : ''
+  return found.filter((path) => existsSync(Buffer.from(`${path}${end}`, 'latin1')))
 }
 
 /** Whether a name is one of those that one part of a pattern, between slashes, stands for. */
@@ -61,16 +66,27 @@ function expressionOf(part: ByteName): RegExp {
     (all, escaped?: string, not?: string, set?: string) => {
       if (escaped !== undefined) return literal(escaped)
       if (set !== undefined) return `[${not === undefined ? '' : '^'}${setOf(set)}]`
-      if (all === '*') return '.*'
+      if (all === '*') return STAR
       return all === '?' ? '.' : literal(all)
     },
   )
   try {
-    return new RegExp(`^${text}$`, 'su')
+    return new RegExp(`^${withStars(text)}$`, 'su')
   } catch {
     // A set that makes no sense, as [z-a]: a shell finds nothing.
     return /$^/
   }
+}
+
+/**
+ * What stands between two stars is taken where it comes first, and that is not tried otherwise (what a group in front has seen, a reference
+ * takes whole): a name that fits nearly would keep a plain `.*` for years.
+ */
+function withStars(text: string): string {
+  const [first = '', ...rest] = text.split(new RegExp(`${STAR}+`))
+  const last = rest.pop()
+  if (last === undefined) return first
+  return `${first}${rest.map((part, at) => `(?=(.*?${part}))\\${at + 1}`).join('')}.*${last}`
 }
 
 function setOf(set: string): string {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type BigIntStats, closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { setImmediate as turn } from 'node:timers/promises'
 import { messageOf, systemCodeOf, TransferError } from '../../errors.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import { microsecondsOf } from './file-times.js'
+import { isLeased, openFile, openFileSync, whenReleased } from './local-open.js'
 
 /** A file of up to so many bytes is read in one go, without waiting: the system has it faster than it could say that it has it. */
 const SMALL_BYTES = 64 << 10
@@ -29,17 +30,29 @@ export interface StreamReader {
 
 type FileEntry = ManifestEntry & { readonly kind: 'file' }
 
+/** Why a file cannot be given as it was listed. */
+export interface SourceFault {
+  readonly code: 'E_SOURCE_CHANGED' | 'E_SOURCE_UNREADABLE'
+  readonly message: string
+}
+
+/** Of a source of which is known only that it is not what it was, or also how. */
+export function changedFault(how?: string): SourceFault {
+  return { code: 'E_SOURCE_CHANGED', message: `it was changed while it was copied${how === undefined ? '' : `: ${how}`}` }
+}
+
 /**
  * The content of files of this machine, as they were when they were listed.
  *
  * A file that is no longer what was listed (size, time), or changes while it is read (these, or its inode, or the time of its status), is
- * `changed`; what is missing of it is read as zeros, so that everything keeps its place.
+ * `changed`, as is one that cannot be read; what is missing of it is read as zeros, so that everything keeps its place.
  */
 export class LocalSource implements AsyncDisposable {
   readonly #manifest: Manifest
   readonly #paths: readonly ByteName[]
-  readonly #changed = new Set<number>()
-  readonly #faults = new Map<number, string>()
+  readonly #faults = new Map<number, SourceFault>()
+  /** Empty ones that were asked for: nothing of them is read. */
+  readonly #empty = new Set<number>()
   /** Of files that were read: what they were then. */
   readonly #identities = new Map<number, string>()
   readonly #digests = new Map<number, Promise<string>>()
@@ -66,6 +79,7 @@ export class LocalSource implements AsyncDisposable {
   /** @param indexes - entries in the order of the stream; what is no file has no content */
   stream(indexes: readonly number[]): StreamReader {
     const files = indexes.filter((index) => this.#manifest[index]?.kind === 'file')
+    for (const index of files) if (this.#entry(index).size === 0) this.#empty.add(index)
     /** Where each begins, and at last where the stream ends. */
     const starts = new Float64Array(files.length + 1)
     files.forEach((index, at) => {
@@ -108,18 +122,17 @@ export class LocalSource implements AsyncDisposable {
     return digest
   }
 
-  /** What is known to be no longer what was listed. All that was read is looked at once more. */
-  async changed(): Promise<ReadonlySet<number>> {
-    for (const [index, identity] of this.#identities) {
-      if (!this.#changed.has(index)) this.#compare(index, identity, () => statSync(this.#path(index), { bigint: true }))
+  /** What is known to be no longer what was listed, or could not be read. All that was read is looked at once more. */
+  async changed(): Promise<ReadonlyMap<number, SourceFault>> {
+    for (const index of this.#empty) {
+      this.#lookAt(index)
       await this.#pause()
     }
-    return this.#changed
-  }
-
-  /** Why an entry is `changed`, in words. */
-  changeOf(index: number): string | undefined {
-    return this.#faults.get(index)
+    for (const [index, identity] of this.#identities) {
+      if (!this.#faults.has(index)) this.#compare(index, identity, () => statSync(this.#path(index), { bigint: true }))
+      await this.#pause()
+    }
+    return this.#faults
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -145,14 +158,15 @@ export class LocalSource implements AsyncDisposable {
     if (target.length === 0) return
     if (entry.size > SMALL_BYTES) return this.#fillFromLarge(index, offset, target)
     await this.#pause()
-    this.#fillFromSmall(index, offset, target)
+    await whenReleased(() => this.#fillFromSmall(index, offset, target))
   }
 
+  /** @throws EAGAIN while somebody holds a lease on it */
   #fillFromSmall(index: number, offset: number, target: Buffer): void {
     let read = 0
     let descriptor: number | undefined
     try {
-      descriptor = openSync(this.#path(index), 'r')
+      descriptor = openFileSync(this.#path(index))
       const identity = this.#check(index, fstatSync(descriptor, { bigint: true }))
       for (let count = -1; count !== 0 && read < target.length; read += count) {
         count = readSync(descriptor, target, read, target.length - read, offset + read)
@@ -160,7 +174,8 @@ export class LocalSource implements AsyncDisposable {
       const file = descriptor
       this.#compare(index, identity, () => fstatSync(file, { bigint: true }))
     } catch (error) {
-      this.#mark(index, reasonOf(error))
+      if (isLeased(error)) throw error
+      this.#mark(index, faultOf(error))
     } finally {
       if (descriptor !== undefined) closeSync(descriptor)
     }
@@ -185,7 +200,7 @@ export class LocalSource implements AsyncDisposable {
       })
     } catch (error) {
       this.#open.delete(index)
-      this.#mark(index, reasonOf(error))
+      this.#mark(index, faultOf(error))
     }
     this.#pad(index, target, read)
   }
@@ -193,13 +208,14 @@ export class LocalSource implements AsyncDisposable {
   #pad(index: number, target: Buffer, read: number): void {
     if (read >= target.length) return
     target.fill(0, read)
-    this.#mark(index, 'it became shorter')
+    // Its size was right until now.
+    this.#mark(index, { code: 'E_SOURCE_UNREADABLE', message: 'it has less content than its size says: copy it to a plain file first' })
   }
 
   /** The file, open; the one that was used the longest ago is closed for it. */
   #handle(index: number): OpenFile {
     let file = this.#open.get(index)
-    if (file === undefined) file = new OpenFile(open(this.#path(index), 'r'))
+    if (file === undefined) file = new OpenFile(openFile(this.#path(index)))
     else this.#open.delete(index)
     this.#open.set(index, file)
     for (const [other, oldest] of this.#open) {
@@ -239,44 +255,39 @@ export class LocalSource implements AsyncDisposable {
     try {
       this.#check(index, statSync(this.#path(index), { bigint: true }))
     } catch (error) {
-      this.#mark(index, reasonOf(error))
+      this.#mark(index, faultOf(error))
     }
   }
 
   #refuseChanged(index: number): void {
     const fault = this.#faults.get(index)
     if (fault === undefined) return
-    throw new TransferError(
-      'E_SOURCE_CHANGED',
-      `${readableName(this.#paths[index] as ByteName)} was changed while it was copied: ${fault}`,
-      {
-        suggestions: ['Copy it again when nobody writes to it any more'],
-      },
-    )
+    throw new TransferError(fault.code, `${readableName(this.#paths[index] as ByteName)}: ${fault.message}`, {
+      suggestions: fault.code === 'E_SOURCE_CHANGED' ? ['Copy it again when nobody writes to it any more'] : [],
+    })
   }
 
   /** Compares with what was listed, and with what it was when it was read before. @returns what it is now */
   #check(index: number, stats: BigIntStats): string {
     const entry = this.#entry(index)
     const identity = `${stats.dev}:${stats.ino} ${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}`
-    if (Number(stats.size) !== entry.size) this.#mark(index, `it had ${entry.size} bytes, and has ${stats.size}`)
-    else if (microsecondsOf(stats.mtimeNs) !== entry.timeUs) this.#mark(index, 'somebody wrote to it')
+    if (Number(stats.size) !== entry.size) this.#mark(index, changedFault(`it had ${entry.size} bytes, and has ${stats.size}`))
+    else if (microsecondsOf(stats.mtimeNs) !== entry.timeUs) this.#mark(index, changedFault('somebody wrote to it'))
     const before = this.#identities.get(index)
     if (before === undefined) this.#identities.set(index, identity)
-    else if (before !== identity) this.#mark(index, 'somebody wrote to it, or another file took its place')
+    else if (before !== identity) this.#mark(index, changedFault('somebody wrote to it, or another file took its place'))
     return identity
   }
 
   #compare(index: number, before: string, look: () => BigIntStats): void {
     try {
-      if (this.#check(index, look()) !== before) this.#mark(index, 'somebody wrote to it')
+      if (this.#check(index, look()) !== before) this.#mark(index, changedFault('somebody wrote to it'))
     } catch (error) {
-      this.#mark(index, reasonOf(error))
+      this.#mark(index, faultOf(error))
     }
   }
 
-  #mark(index: number, fault: string): void {
-    this.#changed.add(index)
+  #mark(index: number, fault: SourceFault): void {
     if (!this.#faults.has(index)) this.#faults.set(index, fault)
   }
 
@@ -339,8 +350,9 @@ function fileAt(starts: Float64Array, offset: number): number {
   return low
 }
 
-function reasonOf(error: unknown): string {
+function faultOf(error: unknown): SourceFault {
   const code = systemCodeOf(error)
-  if (code === 'ENOENT' || code === 'ENOTDIR') return 'it is gone'
-  return code === 'EACCES' || code === 'EPERM' ? 'it may not be read any more' : messageOf(error)
+  if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return changedFault('it is gone')
+  if (code === 'EACCES' || code === 'EPERM') return changedFault('it may not be read any more')
+  return { code: 'E_SOURCE_UNREADABLE', message: `it cannot be read: ${messageOf(error)}` }
 }

@@ -1,4 +1,4 @@
-import { type BigIntStats, closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { type BigIntStats, closeSync, fstatSync, lstatSync, readdirSync, readlinkSync, readSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError, messageOf, systemCodeOf, TransferError } from '../../errors.js'
@@ -8,6 +8,7 @@ import { type ByteName, byteName, readableName } from '../../util/byte-names.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import { microsecondsOf } from './file-times.js'
 import { globHere, isPattern } from './local-glob.js'
+import { isLeased, openFileSync } from './local-open.js'
 
 export interface Walked {
   readonly manifest: Manifest
@@ -60,7 +61,6 @@ class Walk implements Walked {
   readonly #problems: Problem[] = []
   readonly #policy: CopyPolicy
   readonly #signal: AbortSignal | undefined
-  readonly #isRoot = process.geteuid?.() === 0
   #turn = performance.now()
 
   constructor(policy: CopyPolicy, signal: AbortSignal | undefined) {
@@ -83,14 +83,15 @@ class Walk implements Walked {
 
   /** The file of that name, or those that the pattern stands for. */
   find(file: FilePath): Source[] {
-    const path = absolute(file)
+    const { base, name } = absolute(file)
+    const path = base + name
     const said = typeof file === 'string' ? file : readableName(path)
     try {
       statSync(bytes(path), { bigint: true })
       return [{ said, path }]
     } catch (error) {
-      if (typeof file === 'string' && isPattern(path) && isAbsent(error) && !isThere(path)) {
-        const found = globHere(path)
+      if (typeof file === 'string' && isPattern(name) && isAbsent(error) && !isThere(path)) {
+        const found = globHere(name, base)
         if (found.length === 0) this.#problem('E_SOURCE_MISSING', said, 'this pattern fits no file')
         return found.map((one) => ({ said: readableName(one), path: one }))
       }
@@ -165,7 +166,11 @@ class Walk implements Walked {
     const mode = Number(stats.mode) & 0o7777
     const timeUs = microsecondsOf(stats.mtimeNs)
     if (stats.isFile()) {
-      if (!this.#mayRead(mode, path)) return this.#problem('E_SOURCE_UNREADABLE', readableName(path), 'it may not be read')
+      try {
+        checkContent(bytes(path), stats)
+      } catch (error) {
+        return isAbsent(error) && above !== undefined ? undefined : this.#unreadable(readableName(path), error)
+      }
       return this.#add({ kind: 'file', name, mode, timeUs, size: Number(stats.size) }, path)
     }
     const identity = `${stats.dev}:${stats.ino}`
@@ -181,17 +186,6 @@ class Walk implements Walked {
       return { name, path, identity, above, names }
     } catch (error) {
       return isAbsent(error) && above !== undefined ? undefined : this.#unreadable(readableName(path), error)
-    }
-  }
-
-  #mayRead(mode: number, path: ByteName): boolean {
-    if (this.#isRoot || (mode & 0o444) === 0o444) return true
-    try {
-      // access(2) would ask for the user who started the program, not for the one that it is.
-      closeSync(openSync(bytes(path), constants.O_RDONLY | constants.O_NONBLOCK))
-      return true
-    } catch {
-      return false
     }
   }
 
@@ -213,6 +207,31 @@ class Walk implements Walked {
   #problem(code: Problem['code'], file: string, message: string): undefined {
     // The system repeats the path in what it says; one that is too long for it is too long for anybody.
     this.#problems.push({ code, file: shortened(file), message: shortened(message) })
+  }
+}
+
+/**
+ * Refuses a file that may not be read, and one that is said to be empty and is not: it would be copied without its content.
+ *
+ * @throws the system's errors
+ */
+function checkContent(path: Buffer, { mode, size }: BigIntStats): void {
+  if (size > 0n && (mode & 0o444n) === 0o444n) return
+  let file: number
+  try {
+    // access(2) would ask for the user who started the program, not for the one that it is.
+    file = openFileSync(path)
+  } catch (error) {
+    if (isLeased(error)) return
+    throw error
+  }
+  try {
+    // When it has a size now, somebody has written to it since.
+    if (size === 0n && readSync(file, Buffer.alloc(1), 0, 1, 0) > 0 && fstatSync(file).size === 0) {
+      throw new Error('it says that it is empty, and has content: the system makes it when it is read. Copy it to a plain file first')
+    }
+  } finally {
+    closeSync(file)
   }
 }
 
@@ -244,7 +263,7 @@ function nameSources(sources: readonly Source[], { as }: CopyPolicy): { readonly
         suggestions: ['Say with "as" how it is to be named there'],
       })
     const other = named.get(name)
-    if (other !== undefined && other.path !== source.path) {
+    if (other !== undefined && plainPath(other.path) !== plainPath(source.path)) {
       throw new ConfigError(
         'E_ARGUMENT',
         `Two files would be ${readableName(name)} in the target directory: ${other.said} and ${source.said}`,
@@ -258,18 +277,35 @@ function nameSources(sources: readonly Source[], { as }: CopyPolicy): { readonly
   return [...named].map(([name, source]) => ({ name, source })).sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
+/** Without the slashes and dots that mean nothing. */
+function plainPath(path: ByteName): ByteName {
+  return path.replace(/\/+(\.?\/+)*/g, '/').replace(/(.)\/\.?$/, '$1')
+}
+
 function listed(sources: readonly Source[]): string {
   const said = sources.slice(0, 5).map((source) => source.said)
   return said.length < sources.length ? `${said.join(', ')}…` : said.join(', ')
 }
 
-function absolute(file: FilePath): ByteName {
-  const text = typeof file === 'string' ? byteName(file) : Buffer.from(file).toString('latin1')
-  if (text === '' || text.includes('\0')) {
-    throw new ConfigError('E_ARGUMENT', `This is no name of a file: ${JSON.stringify(readableName(text))}`)
+/** A name, and what stands before it, which is no pattern whatever it holds. */
+function absolute(file: FilePath): { readonly base: ByteName; readonly name: ByteName } {
+  const name = typeof file === 'string' ? byteName(file) : Buffer.from(file).toString('latin1')
+  if (name === '' || name.includes('\0')) {
+    throw new ConfigError('E_ARGUMENT', `This is no name of a file: ${JSON.stringify(readableName(name))}`)
   }
-  if (typeof file === 'string' && text.startsWith('~/')) return `${byteName(homedir())}${text.slice(1)}`
-  return text.startsWith('/') ? text : `${realpathSync.native(bytes('.'), 'latin1')}/${text}`
+  if (typeof file === 'string' && name.startsWith('~/')) return { base: byteName(homedir()), name: name.slice(1) }
+  return name.startsWith('/') ? { base: '', name } : { base: here(), name: `/${name}` }
+}
+
+function here(): ByteName {
+  try {
+    return realpathSync.native(bytes('.'), 'latin1')
+  } catch (cause) {
+    throw new ConfigError('E_ARGUMENT', 'The current directory does not exist any more', {
+      suggestions: ['Go into one that exists, or write names that begin with a slash'],
+      cause,
+    })
+  }
 }
 
 /** The last name of a path; of one that ends in `.` or `..`, that of the directory it stands for. Empty for the root. */

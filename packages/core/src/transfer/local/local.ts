@@ -136,7 +136,10 @@ class LocalCopy {
       arrived.filter(({ index }) => !changed.has(index)),
       this.#signal,
     )
-    for (const { index } of arrived) if (changed.has(index)) this.#failures.push(this.#changed(index))
+    for (const { index } of arrived) {
+      const fault = changed.get(index)
+      if (fault !== undefined) this.#failures.push({ file: readableName(manifest[index]?.name ?? ''), ...fault })
+    }
     this.#failures.push(...impossibleFiles(walked, opened.found), ...failures)
     const same = indexesOf(opened.found, 'same').filter((index) => manifest[index]?.kind === 'file').length
     const isSame = opened.parts === undefined && this.#failures.length === 0
@@ -177,12 +180,6 @@ class LocalCopy {
       arrived.push({ index, sha256 })
     }
     return arrived
-  }
-
-  #changed(index: number): FileFailure {
-    const { walked, source } = this.#context
-    const file = readableName(walked.manifest[index]?.name ?? '')
-    return { file, code: 'E_SOURCE_CHANGED', message: `it was changed while it was copied: ${source.changeOf(index) ?? ''}` }
   }
 
   #explain(error: unknown): NonNullable<TransferResult['error']> {

@@ -1,6 +1,6 @@
 import { isCampaignError } from '../../errors.js'
 import type { CopyPolicy } from '../../model/transfer.js'
-import type { LocalSource } from '../local/local-source.js'
+import { changedFault, type LocalSource } from '../local/local-source.js'
 import type { RemoteSource } from '../place.js'
 import type { CopySides, CopyWatch, SourceVerdict } from './star-copy.js'
 
@@ -28,14 +28,17 @@ export function localVerdicts(source: LocalSource, watch: CopyWatch): Verdicts {
         watch.touch()
       }
       const changed = await source.changed()
-      for (const index of indexes) if (changed.has(index)) found.set(index, { changed: source.changeOf(index) ?? '' })
+      for (const index of indexes) {
+        const fault = changed.get(index)
+        if (fault !== undefined) found.set(index, { fault })
+      }
       return found
     },
   }
 }
 
 function noneIfChanged(error: unknown): string {
-  if (isCampaignError(error) && error.code === 'E_SOURCE_CHANGED') return NONE
+  if (isCampaignError(error) && (error.code === 'E_SOURCE_CHANGED' || error.code === 'E_SOURCE_UNREADABLE')) return NONE
   throw error
 }
 
@@ -59,9 +62,9 @@ export function remoteVerdicts(source: RemoteSource, files: readonly number[], p
       const bySize = indexes.filter(isSizeEnough)
       const byDigest = indexes.filter((index) => !isSizeEnough(index))
       const same = bySize.length === 0 ? [] : await source.unchanged?.(bySize, signal)
-      for (const [at, index] of bySize.entries()) found.set(index, same?.[at] === true ? { sha256: undefined } : { changed: '' })
+      for (const [at, index] of bySize.entries()) found.set(index, same?.[at] === true ? { sha256: undefined } : { fault: changedFault() })
       const known = byDigest.length === 0 ? [] : await digests(byDigest)
-      for (const [index, sha256] of known) found.set(index, sha256 === undefined ? { changed: '' } : { sha256 })
+      for (const [index, sha256] of known) found.set(index, sha256 === undefined ? { fault: changedFault() } : { sha256 })
       watch.touch()
       return found
     },

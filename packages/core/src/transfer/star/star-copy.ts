@@ -2,16 +2,16 @@ import type { CopyPolicy, FileFailure, Verification } from '../../model/transfer
 import type { TransferPhase } from '../../ports/transfer.js'
 import { settlesWithin } from '../../util/async.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
+import { changedFault, type SourceFault } from '../local/local-source.js'
 import { contentSize, type Manifest } from '../manifest.js'
 import type { MovedFile, MoveFailures, MoveOptions } from '../mover.js'
-
 import type { Arrived, Found, Opened, OpenInput, Place } from '../place.js'
 
 /** So long a place may take to let go when the copy has failed: nobody may wait for a host that does not answer. */
 const FAREWELL_MS = 5_000
 
-/** What became of a file of the source: its digest; nothing when its size has to do; or why it is not what it was. */
-export type SourceVerdict = { readonly sha256: string | undefined } | { readonly changed: string }
+/** What became of a file of the source: its digest; nothing when its size has to do; or why it is not what was listed. */
+export type SourceVerdict = { readonly sha256: string | undefined } | { readonly fault: SourceFault }
 
 export interface CopySides {
   readonly manifest: Manifest
@@ -89,9 +89,9 @@ export async function copyOnce(sides: CopySides, watch: CopyWatch): Promise<Copi
     const resumed = new Set(moved.indexes.filter((index) => opened.found[index]?.state === 'part'))
     const verdicts = moved.indexes.length === 0 ? new Map<number, SourceVerdict>() : await sides.verdicts(moved.indexes, resumed)
     for (const index of moved.indexes) {
-      const verdict = verdicts.get(index) ?? { changed: 'nobody knows what it is now' }
+      const verdict = verdicts.get(index) ?? { fault: changedFault('nobody knows what it is now') }
       if ('sha256' in verdict) arrived.push({ index, sha256: verdict.sha256 })
-      else failures.push({ file: nameOf(manifest, index), code: 'E_SOURCE_CHANGED', message: changedWords(verdict.changed) })
+      else failures.push({ file: nameOf(manifest, index), ...verdict.fault })
       isUnknown ||= sides.isChecked !== true && 'sha256' in verdict && verdict.sha256 === undefined
     }
     watch.touch()
@@ -191,10 +191,6 @@ function impossibleOnes(manifest: Manifest, found: readonly Found[]): FileFailur
 
 function nameOf(manifest: Manifest, index: number): string {
   return readableName(manifest[index]?.name ?? '')
-}
-
-function changedWords(why: string): string {
-  return why === '' ? 'it was changed while it was copied' : `it was changed while it was copied: ${why}`
 }
 
 function verifiedBefore(same: number, checksum: boolean): Verification {
