@@ -1,8 +1,10 @@
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
 import { systemCodeOf } from '../errors.js'
 import { type ByteName, readableName } from '../util/byte-names.js'
 import type { MoveFailures } from './mover.js'
 
-/** What movers have in common: names of parts, words for what went wrong, a bounded number of things at a time. */
+/** What movers have in common: names of parts, words for what went wrong, small files, a bounded number of things at a time. */
 
 export type MoveFailure = NonNullable<ReturnType<MoveFailures['get']>>
 
@@ -62,4 +64,53 @@ export async function eachAtOnce<T>(items: Iterable<T>, atOnce: number, work: (i
   }
   const ended = await Promise.allSettled(Array.from({ length: atOnce }, worker))
   for (const one of ended) if (one.status === 'rejected') throw one.reason
+}
+
+/** A file of up to so many bytes is read and written in one go, without waiting: the system has done it faster than it could say so. */
+export const SMALL_BYTES = 32 << 10
+
+/**
+ * The beginning of a small file, read into a buffer.
+ *
+ * @returns how many bytes there were; at most `length`
+ * @throws the error of the system
+ */
+export function readSmall(path: ByteName, into: Buffer, offset: number, length: number): number {
+  // What has become a pipe since must not make us wait for somebody who writes into it.
+  const descriptor = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    let read = 0
+    for (let bytes = -1; bytes !== 0 && read < length; read += bytes) {
+      bytes = readSync(descriptor, into, offset + read, length - read, null)
+    }
+    return read
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Makes a part with this content, or empties the one that is there for it. @throws the error of the system */
+export function writeSmall(part: ByteName, content: Buffer): void {
+  const descriptor = openSync(pathOf(part), 'w', 0o600)
+  try {
+    for (let done = 0; done < content.length; ) done += writeSync(descriptor, content, done, content.length - done)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** So long one works without waiting before others have their turn. */
+const TURN_MS = 10
+
+/** For work that never waits by itself, and may take long. */
+export class Turns {
+  #since = performance.now()
+
+  /** To be awaited now and then. @returns undefined when it is not time */
+  pause(): Promise<void> | undefined {
+    if (performance.now() - this.#since < TURN_MS) return undefined
+    return turn().then(() => {
+      this.#since = performance.now()
+    })
+  }
 }

@@ -93,6 +93,51 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
     for (const folder of [there, back]) expect(readBytes(join(folder, '4')).toString()).toBe('content of e')
   })
 
+  it.each(CONNECTORS)('scp over %s goes on behind a file that is refused, whatever follows', async (connector) => {
+    const host = await lab.reach('h1', { connector })
+    const [from, there] = [lab.newFolder(), lab.newFolder()]
+    const orders = ['C0600 3 7\nabc\0', 'E\n', 'T0 0 0 0\n', '\x01said\n', '\x02said\n', 'D0700 0 9\n', '\0\0\0']
+    const contents = Array.from({ length: 600 }, (_, n) => orders[n % orders.length] as string)
+    const files = contents.map((content, n) => {
+      writeFileSync(join(from, `${n}`), content)
+      return movedFile(n, join(from, `${n}`), content.length)
+    })
+    const refused = [0, 5, 299, 599]
+    for (const n of refused) mkdirSync(join(there, `${n}`))
+    const out = moveOptions()
+    const failures = await new ScpMover().send(host, files, there, out)
+    expect([...failures.keys()].sort((a, b) => a - b)).toEqual(refused)
+    expect(out.told.files.sort((a, b) => a - b)).toEqual(files.map(({ index }) => index).filter((index) => !refused.includes(index)))
+    expect(out.told.bytes).toBe(contents.reduce((sum, { length }, n) => sum + (refused.includes(n) ? 0 : length), 0))
+    for (const index of out.told.files) expect(readBytes(join(there, `${index}`)).toString()).toBe(contents[index])
+    expect(readdirSync(there)).toHaveLength(600)
+    await expect.poll(() => host.pooled.openSessions).toBe(0)
+  })
+
+  it.each(movers)('$name brings files of any size beside each other, and sees which became shorter', async (mover) => {
+    const host = await lab.reach('h1')
+    const [from, there, back] = [lab.newFolder(), lab.newFolder(), lab.newFolder()]
+    const sizes = Array.from({ length: 80 }, (_, n) => [0, 1, 5_000, 32_767, 32_768, 32_769, 65_536, 300_000][n % 8] as number)
+    const files = sizes.map((size, n) => {
+      writeFileSync(join(from, `${n}`), noise(size, n + 1))
+      return movedFile(n, join(from, `${n}`), size)
+    })
+    const out = moveOptions()
+    expect(await mover.send(host, files, there, out)).toEqual(new Map())
+    expect(await mover.receive(host, files, back, out)).toEqual(new Map())
+    expect(out.told.bytes).toBe(2 * sizes.reduce((sum, size) => sum + size, 0))
+    for (const folder of [there, back]) {
+      for (const { index, path } of files) expect(readBytes(join(folder, `${index}`)).equals(readBytes(path))).toBe(true)
+    }
+    // Whoever lists a file may be told of more than is there by now; what is beside it is not touched.
+    truncateSync(join(from, '3'), 100)
+    truncateSync(join(from, '7'), 100)
+    await mover.send(host, files, there, moveOptions())
+    for (const { index, path } of files) {
+      if (![3, 7].includes(index)) expect(readBytes(join(there, `${index}`)).equals(readBytes(path))).toBe(true)
+    }
+  })
+
   it('sftp goes on in the middle of a file, in both directions', async () => {
     const mover = new SftpMover()
     const host = await lab.reach('h1')

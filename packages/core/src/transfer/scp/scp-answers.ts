@@ -60,3 +60,20 @@ function said(line: string): string {
 function printable(bytes: Buffer): string {
   return bytes.subarray(0, 80).toString('latin1')
 }
+
+/** @source strerror(3) of glibc and musl in the locale C */
+const CODES: readonly (readonly [RegExp, string])[] = [
+  [/no space left|quota exceeded/i, 'ENOSPC'],
+  [/permission denied|operation not permitted/i, 'EACCES'],
+  [/read-only file system/i, 'EROFS'],
+  [/no such file/i, 'ENOENT'],
+]
+
+/** The system's code of what it could not do; undefined when its words say none. */
+export function codeIn(answer: ScpAnswer): string | undefined {
+  return CODES.find(([pattern]) => pattern.test(messageIn(answer)))?.[1]
+}
+
+export function messageIn(answer: ScpAnswer): string {
+  return 'message' in answer ? answer.message : 'it answered something else'
+}

@@ -46,9 +46,10 @@ export class ScpSession {
   /** What it says next. @param name - the file that it says it about */
   async answer(name: ByteName): Promise<ScpAnswer> {
     for (;;) {
+      const [first, second] = this.#kept
       let found: ReturnType<typeof takeScpAnswer>
       try {
-        found = takeScpAnswer(this.#joined(), name)
+        found = first === undefined ? undefined : takeScpAnswer(first, name)
       } catch (error) {
         throw this.#nonsense((error as Error).message)
       }
@@ -56,12 +57,13 @@ export class ScpSession {
         this.#drop(found.size)
         return found.answer
       }
-      await this.#more()
+      if (first !== undefined && second !== undefined) this.#kept.splice(0, 2, Buffer.concat([first, second]))
+      else await this.#more()
     }
   }
 
   /** So many bytes of content, in pieces as they come. */
-  async content(size: number, take: (piece: Buffer) => Promise<void>): Promise<void> {
+  async content(size: number, take: (piece: Buffer) => void | Promise<void>): Promise<void> {
     for (let left = size; left > 0; ) {
       const [first] = this.#kept
       if (first === undefined) {
@@ -94,11 +96,6 @@ export class ScpSession {
     this.#bytes += chunk.length
     if (this.#bytes > MOST_KEPT) this.#session.pause()
     this.#wake?.()
-  }
-
-  #joined(): Buffer {
-    if (this.#kept.length > 1) this.#kept = [Buffer.concat(this.#kept)]
-    return this.#kept[0] ?? Buffer.alloc(0)
   }
 
   #drop(bytes: number): void {
