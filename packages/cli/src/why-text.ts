@@ -1,8 +1,9 @@
-import type { AskedItem, ItemReport } from '@cahier/core'
+import type { AskedItem, ItemReport, SchedulerWords } from '@cahier/core'
 import type { Core } from './base-command.js'
 
-/** Foreign words, each line marked. */
-export function formatQuoted(title: string, text: string): string {
+/** The words of the scheduler, each line marked, and where there are more of them. */
+export function formatWords({ text, file, isOfGroup }: SchedulerWords): string {
+  const title = `the scheduler wrote${isOfGroup ? ', of all jobs that were submitted together' : ''} (${file}):`
   return [title, ...text.split('\n').map((line) => `  | ${line}`)].join('\n')
 }
 

@@ -10,7 +10,7 @@ import { formatResults } from '../src/results-text.js'
 import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
 import { formatReport } from '../src/sites-text.js'
 import { formatFilledTable, formatTable, wrapText } from '../src/table.js'
-import { adviceFor, formatAsked } from '../src/why-text.js'
+import { adviceFor, formatAsked, formatWords } from '../src/why-text.js'
 
 const core = { formatDate, formatDuration, formatSubmission }
 const at = new Date(2026, 10, 22, 10, 35, 28).getTime()
@@ -351,6 +351,14 @@ describe('formatAsked', () => {
       /others\n {2}ask the site$/,
     )
     expect(formatAsked(undefined, core)).toBe('the queue was not asked: there is no job')
+  })
+})
+
+describe('formatWords', () => {
+  it('marks the words of the scheduler, and says where the rest is and of whom they are', () => {
+    const words = { text: 'one\ntwo', file: '/r/x.log', isOfGroup: false }
+    expect(formatWords(words)).toBe('the scheduler wrote (/r/x.log):\n  | one\n  | two')
+    expect(formatWords({ ...words, isOfGroup: true })).toMatch(/^the scheduler wrote, of all jobs that were submitted together \(/)
   })
 })
 

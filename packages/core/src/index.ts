@@ -44,6 +44,7 @@ export {
   readBatchScript,
   readJobOutput,
   readSchedulerWords,
+  type SchedulerWords,
   type ShownJob,
   type SiteAccessOptions,
   type SiteJobs,
@@ -113,9 +114,11 @@ export {
   type GetOptions,
   type HostProgress,
   type PutOptions,
+  setTransferDefaults,
   TRANSFER_NAMES,
   type TransferName,
   type TransferOptions,
+  transferDefaults,
 } from './api/transfer-options.js'
 export { canonicalJson, parseCanonicalJson } from './canonical-json.js'
 export { openAdapters } from './di/wiring.js'

@@ -1,10 +1,10 @@
-import type { AskedItem, ExplainedItem } from '@cahier/core'
+import type { AskedItem, ExplainedItem, SchedulerWords } from '@cahier/core'
 import { Args, Flags } from '@oclif/core'
 import { adapterSources } from '../adapter-sources.js'
 import { CahierCommand } from '../base-command.js'
 import { onlyWord, runFlag, splitWords } from '../common.js'
 import { formatItem, formatMatches } from '../run-text.js'
-import { adviceFor, formatAsked, formatQuoted } from '../why-text.js'
+import { adviceFor, formatAsked, formatWords } from '../why-text.js'
 
 export default class Why extends CahierCommand {
   static override summary = 'Tell everything that is known about one work item, or about a stage before them.'
@@ -30,7 +30,7 @@ It reads the journal of the run and disturbs nobody; with --ask the queue of the
     ask: Flags.boolean({ description: 'Ask the queue of the site what it says of the job now.' }),
   }
 
-  async run(): Promise<ExplainedItem & { readonly schedulerWords: string; readonly asked?: AskedItem }> {
+  async run(): Promise<ExplainedItem & { readonly schedulerWords?: SchedulerWords; readonly asked?: AskedItem }> {
     const { argv, flags } = await this.parse(Why)
     const { directory, operands } = await splitWords(argv as string[], flags.dir, 1)
     const selector = onlyWord(operands, 'ITEM', 'cahier why 1f3a9c/r2')
@@ -39,11 +39,11 @@ It reads the journal of the run and disturbs nobody; with --ask the queue of the
     const schedulerWords = core.readSchedulerWords(directory, item)
     if (item.matches !== undefined) this.log(formatMatches(item.matches, item.id))
     this.log(formatItem(item, core))
-    if (schedulerWords !== '') this.log(formatQuoted('the scheduler wrote:', schedulerWords))
+    if (schedulerWords !== undefined) this.log(formatWords(schedulerWords))
     const asked = flags.ask ? await core.askItem(directory, item, { adapters: await adapterSources(this.config) }) : undefined
     if (flags.ask) this.log(formatAsked(asked, core))
     for (const tip of adviceFor(item, flags.ask)) this.log(`Try: ${tip}`)
     await core.closeConnections()
-    return { ...item, schedulerWords, ...(asked === undefined ? {} : { asked }) }
+    return { ...item, ...(schedulerWords === undefined ? {} : { schedulerWords }), ...(asked === undefined ? {} : { asked }) }
   }
 }

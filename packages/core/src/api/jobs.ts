@@ -167,7 +167,7 @@ async function withNamed<T>(
   return await act(access, nameJobs(selectors, folder, access.site.name))
 }
 
-export { type AskedItem, askItem, readSchedulerWords } from './jobs/why-job.js'
+export { type AskedItem, askItem, readSchedulerWords, type SchedulerWords } from './jobs/why-job.js'
 export type {
   JobOrder,
   JobOutputEnd,

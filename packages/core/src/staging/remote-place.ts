@@ -7,7 +7,7 @@ import type { CallOptions } from '../ports/scheduler.js'
 import type { SiteFiles } from '../ports/site-files.js'
 import type { FetchedAttempt, FetchOutcome, SitePlace, StagedAttempt } from '../ports/site-place.js'
 import { byteName } from '../util/byte-names.js'
-import { WORKING_FILES } from '../util/job-files.js'
+import { SCHEDULER_LOG, SUBMISSION_FILE, WORKING_FILES } from '../util/job-files.js'
 import { shellQuote } from '../util/shell-quote.js'
 import { TAR_END, tarHeader, tarPadding } from '../util/tar-write.js'
 import { FetchPatterns } from './fetch-patterns.js'
@@ -22,6 +22,8 @@ const PER_COMMAND = 100
 const TIMEOUT_MS = 600_000
 /** How often a record without its manifest is taken for news that came too early. */
 const MANIFEST_TRIES = 3
+/** What comes home of the words of a scheduler about an array. */
+const LOG_BYTES = 8192
 export interface RemotePlaceOptions {
   readonly files: SiteFiles
   readonly processes: ProcessBackend
@@ -183,11 +185,32 @@ export class RemotePlace implements SitePlace {
     )
   }
 
+  /**
+   * Shell function `w`, which leaves the last words of the scheduler in the directory of a job that did not end well. About the jobs of
+   * one submission it writes into one file, which stays where it is: of one that never began there is nothing else to be known.
+   */
+  #renderWords(): string {
+    return `w() {
+  [ -f ${SUBMISSION_FILE} ] && [ ! -e ${SCHEDULER_LOG} ] || return 0
+  x=
+  [ ! -f exit.json ] || read -r x <exit.json
+  case $x in *'"exitCode":0,'*) return 0 ;; esac
+  g=
+  while read -r t x; do g=$t; done <${SUBMISSION_FILE}
+  case $g in '' | *[!A-Za-z0-9_-]*) return 0 ;; esac
+  f=${shellQuote(posix.join(this.root, 'submissions'))}/$g.log
+  [ -s "$f" ] || return 0
+  { printf '# the end of %s\\n' "$f" && tail -c ${LOG_BYTES} "$f"; } >${SCHEDULER_LOG}
+} </dev/null 2>/dev/null`
+  }
+
   /** Shell function `a`, which sends the files of an attempt as an archive between two blocks that say whose they are. */
   #renderSending(): string {
     const prunes = WORKING_FILES.map((name) => `-path ${shellQuote(`./${name}`)} -prune -o`).join(' ')
-    return `a() {
+    return `${this.#renderWords()}
+a() {
   if cd "$2" 2>/dev/null; then
+    w
     ${controlBlock('begin $1')}
     find . ${prunes} ${this.#patterns.findOthers()} -type f -exec tar cf - -- {} + </dev/null
     ${controlBlock('end $1 $?')}

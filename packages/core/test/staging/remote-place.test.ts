@@ -34,7 +34,22 @@ const local = (): ProcessBackend => {
 }
 /** A machine with the tools of busybox. */
 const onBusybox = (): ProcessBackend => {
-  const folder = toolbox('busybox', ['tar', 'mv', 'rm', 'cp', 'ln', 'ls', 'find', 'mkdir', 'chmod', 'sha256sum', 'cksum', 'wc', 'sleep'])
+  const folder = toolbox('busybox', [
+    'tar',
+    'mv',
+    'rm',
+    'cp',
+    'ln',
+    'ls',
+    'find',
+    'mkdir',
+    'chmod',
+    'sha256sum',
+    'cksum',
+    'wc',
+    'sleep',
+    'tail',
+  ])
   const inner = local()
   return {
     start: (spec, options) => {
@@ -304,6 +319,32 @@ for (const [title, makeBackend, isSkipped] of SUBJECTS) {
         { ok: false, detail: 'its directory is not there' },
       ])
       expect(below(here)).toEqual(['a/result', 'a/stderr', 'a/stdout'])
+    })
+
+    it('brings the last words of the scheduler about an array home, to each of its jobs that did not end well', async () => {
+      const { place, here, there } = makeBed({ backend: makeBackend(), fetch: ['*.dat'] })
+      await place.open()
+      const all = ['c/never', 'c/failed', 'c/good', 'c/own', 'c/odd', 'c/quiet']
+      await place.stage(all.map(attempt))
+      const submissions = join(there(), 'submissions')
+      mkdirSync(submissions)
+      writeFileSync(join(submissions, 'g-1.log'), `${'of another job\n'.repeat(1000)}slurmstepd: error: couldn't chdir to /scratch\n`)
+      writeFileSync(join(submissions, 'g-0.log'), '')
+      for (const [n, directory] of all.entries()) writeFileSync(join(there(), directory, 'submission'), `g-0 ${n}\ng-1 ${n}/3\n`)
+      runJob(there(), 'c/failed', 'exit 3')
+      runJob(there(), 'c/good', 'exit 0')
+      writeFileSync(join(there(), 'c/own/scheduler.log'), 'its own words\n')
+      writeFileSync(join(there(), 'c/odd/submission'), '../submissions/g-1 0\n')
+      writeFileSync(join(there(), 'c/quiet/submission'), 'g-0 0\n')
+      expect(await place.fetch(all.map(fetched))).toEqual(all.map(() => expect.objectContaining({ ok: true })))
+      for (const directory of ['c/never', 'c/failed']) {
+        const words = readFileSync(join(here, directory, 'scheduler.log'), 'utf8')
+        expect(words.split('\n')[0]).toBe(`# the end of ${submissions}/g-1.log`)
+        expect(words.endsWith("slurmstepd: error: couldn't chdir to /scratch\n")).toBe(true)
+        expect(words.length).toBeLessThan(10_000)
+      }
+      expect(readFileSync(join(here, 'c/own/scheduler.log'), 'utf8')).toBe('its own words\n')
+      for (const directory of ['c/good', 'c/odd', 'c/quiet']) expect(existsSync(join(here, directory, 'scheduler.log'))).toBe(false)
     })
 
     it('waits for a manifest that is late, but not for ever', async () => {

@@ -3,7 +3,8 @@ import { readTail } from '../../engine/attempt-files.js'
 import { readManifest } from '../../engine/manifest.js'
 import type { ItemReport } from '../../model/run.js'
 import type { ListedJob } from '../../model/site-report.js'
-import { parseSubmissionFile, SUBMISSION_FILE } from '../../scheduler/batch/submission-files.js'
+import { parseSubmissionFile } from '../../scheduler/batch/submission-files.js'
+import { SCHEDULER_LOG, SUBMISSION_FILE } from '../../util/job-files.js'
 import { requireList, speaksOf } from './choose-jobs.js'
 import { openAccess, type SiteAccessOptions } from './site-access.js'
 
@@ -35,11 +36,26 @@ export async function askItem(runDirectory: string, item: ItemReport, options: S
   return { nativeId, site: access.site.name, line: listed.find((line) => speaksOf(line, nativeId)) }
 }
 
-/** The last lines that the scheduler itself, its nodes included, wrote about the last attempt; '' when it wrote nothing, or nothing is here. */
-export function readSchedulerWords(runDirectory: string, item: ItemReport): string {
+/** What the scheduler itself, its nodes included, wrote about a job. */
+export interface SchedulerWords {
+  /** The last lines. */
+  readonly text: string
+  /** Where the rest of it is, here. */
+  readonly file: string
+  /** It is about all jobs that were submitted together with this one. */
+  readonly isOfGroup: boolean
+}
+
+/** Reads the scheduler's words about the last attempt; `undefined` when it wrote nothing, or nothing is here. */
+export function readSchedulerWords(runDirectory: string, item: ItemReport): SchedulerWords | undefined {
   const { directory } = item.attempts.at(-1) ?? {}
-  if (directory === undefined) return ''
+  if (directory === undefined) return undefined
   const group = parseSubmissionFile(readTail(join(directory, SUBMISSION_FILE))).at(-1)?.tag
-  const file = group === undefined ? join(directory, 'scheduler.log') : join(runDirectory, 'submissions', `${group}.log`)
-  return readTail(file, WORDS_BYTES).trimEnd().split('\n').slice(-WORDS_LINES).join('\n')
+  // What the group's log says was left in the directory of the job where that log is on another machine.
+  const files = [...(group === undefined ? [] : [join(runDirectory, 'submissions', `${group}.log`)]), join(directory, SCHEDULER_LOG)]
+  for (const file of files) {
+    const text = readTail(file, WORDS_BYTES).trimEnd().split('\n').slice(-WORDS_LINES).join('\n')
+    if (text !== '') return { text, file, isOfGroup: group !== undefined }
+  }
+  return undefined
 }

@@ -4,11 +4,12 @@ import type { Logger } from '../../ports/logger.js'
 import type { CallOptions } from '../../ports/scheduler.js'
 import type { JobRow, SchedulerDialect } from '../../ports/scheduler-dialect.js'
 import type { SiteFiles } from '../../ports/site-files.js'
+import { SUBMISSION_FILE } from '../../util/job-files.js'
 import type { FollowUp } from './follow-up.js'
 import { memberId, parseNativeId } from './native-id.js'
 import { type SiteCommands, silence } from './site-commands.js'
 import type { Status } from './status.js'
-import { type GroupPlace, parseSubmissionFile, SUBMISSION_FILE } from './submission-files.js'
+import { type GroupPlace, parseSubmissionFile } from './submission-files.js'
 import type { TrackedJobs } from './tracked-jobs.js'
 
 /** Tags in one question to the accounting. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { JobSpec } from '../../model/job.js'
 import type { Submission, UserDirectives } from '../../ports/scheduler-dialect.js'
+import { SCHEDULER_LOG } from '../../util/job-files.js'
 
 /** A job that was checked and of which everything is known that its submission needs. */
 export interface ReadyJob {
@@ -104,7 +105,7 @@ export function submissionOf(group: JobGroup, serial: number): Submission {
     name: job.name,
     directory,
     scriptFile: single ? `${directory}/wrapper.sh` : `${directory}/submissions/${tag}.sh`,
-    logFile: single ? `${directory}/scheduler.log` : `${directory}/submissions/${tag}.log`,
+    logFile: single ? `${directory}/${SCHEDULER_LOG}` : `${directory}/submissions/${tag}.log`,
     resources: walltimeMs === undefined ? job.resources : { ...job.resources, walltimeMs: walltimeMs * pack },
     ...(job.queue === undefined ? {} : { queue: job.queue }),
     ...(job.account === undefined ? {} : { account: job.account }),

@@ -1,12 +1,10 @@
 import type { SchedulerDialect, Submission } from '../../ports/scheduler-dialect.js'
 import type { SmallFile } from '../../ports/site-files.js'
-import { CANCEL_FILE } from '../../util/job-files.js'
+import { CANCEL_FILE, SUBMISSION_FILE } from '../../util/job-files.js'
 import { shellQuote } from '../../util/shell-quote.js'
 import { renderWrapper, SCRIPT_FILE } from '../job-wrapper.js'
 import { groupRoot, isSingle, type JobGroup, type PlaceOfFiles, type ReadyJob } from './group-jobs.js'
 
-/** In a job's directory: which submissions it was part of, one line `<group tag> <element>[/<member>]` each. */
-export const SUBMISSION_FILE = 'submission'
 export const WRAPPER_FILE = 'wrapper.sh'
 /** In the run directory: where jobs say that they have ended. */
 export const ENDED_FOLDER = 'ended'
