@@ -56,7 +56,7 @@ export class ScpSending {
   #room: Deferred<void> | undefined
   /** Nothing more goes over this session: because it is out of step, or because no file would come. */
   #end: 'out of step' | MoveFailure | undefined
-  #error: unknown
+  #error: Error | undefined
 
   constructor(
     session: ScpSession,
@@ -168,7 +168,7 @@ export class ScpSending {
         this.#room?.resolve()
       }
     } catch (error) {
-      this.#error = error
+      this.#error = error as Error
     }
     if (this.#end !== undefined) this.#session.close()
     this.#settling = undefined

@@ -45,6 +45,8 @@ export interface SftpRoom {
 const SAFE_CHUNK = 32_768
 /** A larger chunk gains nothing. */
 const MOST_CHUNK = 255 * 1024
+/** Requests of one turn go together up to so many bytes: a packet of ssh holds no more. Longer content goes by itself. */
+const TOGETHER_BYTES = 32_768
 /** A server that does not answer the first packet within it is none. */
 const HELLO_MS = 30_000
 
@@ -63,6 +65,9 @@ export class SftpClient implements AsyncDisposable {
   readonly #hello = makeDeferred<SftpPacket>()
   readonly #extensions = new Map<string, string>()
   #requests = 0
+  /** Requests that were made in this turn. */
+  #unsent: Uint8Array[] = []
+  #unsentBytes = 0
   #ended: Error | undefined
   #stderr = ''
   #readChunk = SAFE_CHUNK
@@ -149,8 +154,10 @@ export class SftpClient implements AsyncDisposable {
     return data
   }
 
+  /** @param data - not to be changed before the answer is there */
   write(handle: Buffer, offset: number, data: Uint8Array): Promise<void> {
-    return this.#status(PACKET.write, [handle, BigInt(offset), data])
+    if (data.length <= TOGETHER_BYTES) return this.#status(PACKET.write, [handle, BigInt(offset), data])
+    return this.#status(PACKET.write, [handle, BigInt(offset)], data)
   }
 
   /** Of the thing itself, also when it is a link. */
@@ -263,8 +270,7 @@ export class SftpClient implements AsyncDisposable {
   }
 
   async #greet(): Promise<void> {
-    // When nobody reads it, the end of the channel says why.
-    this.#channel.write(makeRequest(PACKET.init, undefined, [3])).catch(() => {})
+    this.#send(makeRequest(PACKET.init, undefined, [3]))
     const fields = this.#expect(await this.#hello.promise, PACKET.version)
     const version = fields.number()
     if (version !== 3) throw noServer(this.#place, `it speaks version ${version} of the protocol, and we speak 3`)
@@ -300,18 +306,45 @@ export class SftpClient implements AsyncDisposable {
     waiting.resolve({ type: packet.type, body: packet.body.subarray(4) })
   }
 
-  #ask(type: number, fields: readonly SftpField[]): Promise<SftpPacket> {
+  /** @param behind - the last field, when it is not to be copied */
+  #ask(type: number, fields: readonly SftpField[], behind?: Uint8Array): Promise<SftpPacket> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     this.#requests = (this.#requests + 1) >>> 0
     const id = this.#requests
     const answer = makeDeferred<SftpPacket>()
     this.#waiting.set(id, answer)
-    this.#channel.write(makeRequest(type, id, fields)).catch(() => {})
+    this.#send(makeRequest(type, id, fields, behind?.length))
+    if (behind !== undefined) this.#send(behind)
     return answer.promise
   }
 
-  async #status(type: number, fields: readonly SftpField[]): Promise<void> {
-    this.#expect(await this.#ask(type, fields), PACKET.status)
+  /** What is asked in one turn goes together: each write is a packet of ssh of its own. */
+  #send(bytes: Uint8Array): void {
+    if (this.#unsentBytes + bytes.length > TOGETHER_BYTES) this.#flush()
+    if (bytes.length > TOGETHER_BYTES) {
+      this.#write(bytes)
+      return
+    }
+    if (this.#unsentBytes === 0) setImmediate(() => this.#flush())
+    this.#unsent.push(bytes)
+    this.#unsentBytes += bytes.length
+  }
+
+  #flush(): void {
+    const unsent = this.#unsent
+    if (unsent.length === 0) return
+    this.#unsent = []
+    this.#unsentBytes = 0
+    this.#write(Buffer.concat(unsent))
+  }
+
+  #write(bytes: Uint8Array): void {
+    // When nobody reads it, the end of the channel says why.
+    if (this.#ended === undefined) this.#channel.write(bytes).catch(() => {})
+  }
+
+  async #status(type: number, fields: readonly SftpField[], behind?: Uint8Array): Promise<void> {
+    this.#expect(await this.#ask(type, fields, behind), PACKET.status)
   }
 
   #handle(packet: SftpPacket): Buffer {

@@ -172,54 +172,65 @@ export type SftpField = number | bigint | ByteName | Uint8Array | { readonly att
  * A request: numbers of 32 bits, big ones of 64, texts and bytes with their length in front.
  *
  * @param id - undefined for the first packet, which has none
+ * @param behind - so many bytes follow as the last field, which whoever asks sends behind this; undefined for none
  */
-export function makeRequest(type: number, id: number | undefined, fields: readonly SftpField[]): Buffer {
-  const parts: Uint8Array[] = id === undefined ? [] : [uint32(id)]
-  for (const field of fields) {
-    if (typeof field === 'number') parts.push(uint32(field))
-    else if (typeof field === 'bigint') parts.push(uint64(field))
-    else if (typeof field === 'string') parts.push(...withLength(Buffer.from(field, 'latin1')))
-    else if (field instanceof Uint8Array) parts.push(...withLength(field))
-    else parts.push(...attributeFields(field.attributes))
-  }
-  const length = parts.reduce((sum, part) => sum + part.length, 1)
-  return Buffer.concat([uint32(length), Buffer.of(type), ...parts], 4 + length)
+export function makeRequest(type: number, id: number | undefined, fields: readonly SftpField[], behind?: number): Buffer {
+  const head = id === undefined ? 5 : 9
+  const size = fields.reduce<number>((sum, field) => sum + sizeOf(field), head) + (behind === undefined ? 0 : 4)
+  const packet = Buffer.allocUnsafe(size)
+  packet.writeUInt32BE(size - 4 + (behind ?? 0))
+  packet[4] = type
+  if (id !== undefined) packet.writeUInt32BE(id, 5)
+  let at = head
+  for (const field of fields) at = writeField(packet, at, field)
+  if (behind !== undefined) packet.writeUInt32BE(behind, at)
+  return packet
 }
 
-function attributeFields({ size, uid, gid, mode, atime, mtime }: SftpAttributes): Buffer[] {
+function sizeOf(field: SftpField): number {
+  if (typeof field === 'number') return 4
+  if (typeof field === 'bigint') return 8
+  if (typeof field === 'string' || field instanceof Uint8Array) return 4 + field.length
+  const { size, mode, mtime } = field.attributes
+  return (
+    4 + (size === undefined ? 0 : 8) + (hasOwner(field.attributes) ? 8 : 0) + (mode === undefined ? 0 : 4) + (mtime === undefined ? 0 : 8)
+  )
+}
+
+/** @returns where the next one begins */
+function writeField(packet: Buffer, at: number, field: SftpField): number {
+  if (typeof field === 'number') return packet.writeUInt32BE(field >>> 0, at)
+  if (typeof field === 'bigint') return packet.writeBigUInt64BE(field, at)
+  if (typeof field === 'string') return packet.writeUInt32BE(field.length, at) + packet.write(field, at + 4, 'latin1')
+  if (!(field instanceof Uint8Array)) return writeAttributes(packet, at, field.attributes)
+  packet.set(field, packet.writeUInt32BE(field.length, at))
+  return at + 4 + field.length
+}
+
+function writeAttributes(packet: Buffer, start: number, attributes: SftpAttributes): number {
+  const { size, uid = 0, gid = 0, mode, atime, mtime } = attributes
   let flags = 0
-  const parts: Buffer[] = []
+  let at = start + 4
   if (size !== undefined) {
     flags |= HAS_SIZE
-    parts.push(uint64(BigInt(size)))
+    at = packet.writeBigUInt64BE(BigInt(size), at)
   }
-  if (uid !== undefined && gid !== undefined) {
+  if (hasOwner(attributes)) {
     flags |= HAS_OWNER
-    parts.push(uint32(uid), uint32(gid))
+    at = packet.writeUInt32BE(gid, packet.writeUInt32BE(uid, at))
   }
   if (mode !== undefined) {
     flags |= HAS_MODE
-    parts.push(uint32(mode))
+    at = packet.writeUInt32BE(mode >>> 0, at)
   }
   if (mtime !== undefined) {
     flags |= HAS_TIMES
-    parts.push(uint32(atime ?? mtime), uint32(mtime))
+    at = packet.writeUInt32BE(mtime >>> 0, packet.writeUInt32BE((atime ?? mtime) >>> 0, at))
   }
-  return [uint32(flags), ...parts]
+  packet.writeUInt32BE(flags, start)
+  return at
 }
 
-function withLength(bytes: Uint8Array): Uint8Array[] {
-  return [uint32(bytes.length), bytes]
-}
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(4)
-  bytes.writeUInt32BE(value >>> 0)
-  return bytes
-}
-
-function uint64(value: bigint): Buffer {
-  const bytes = Buffer.allocUnsafe(8)
-  bytes.writeBigUInt64BE(value)
-  return bytes
+function hasOwner({ uid, gid }: SftpAttributes): boolean {
+  return uid !== undefined && gid !== undefined
 }

@@ -2,12 +2,25 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import type { ByteName } from '../../util/byte-names.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
-import { eachAtOnce, isSystemError, type MoveFailure, paced, partName, pathOf, sourceFailure, targetFailure } from '../mover-parts.js'
+import {
+  eachAtOnce,
+  isSystemError,
+  type MoveFailure,
+  paced,
+  partName,
+  pathOf,
+  readSmall,
+  SMALL_BYTES,
+  sourceFailure,
+  Turns,
+  targetFailure,
+  writeSmall,
+} from '../mover-parts.js'
 import { SftpClient, SftpFailure } from './sftp-client.js'
 import { SftpFlow } from './sftp-flow.js'
 
 /** So many are open at a time: the answers to open and close are what small files wait for. */
-const FILES_AT_ONCE = 16
+const FILES_AT_ONCE = 64
 
 /** Moves content with the sftp server of the host, over a session of the one login. Goes on in the middle of a file. */
 export class SftpMover implements Mover {
@@ -20,7 +33,7 @@ export class SftpMover implements Mover {
     return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
-        await sendFile(client, flow, file, path, options)
+        await (isSmall(file, options) ? sendSmall : sendLarge)(client, flow, file, path, options)
         return undefined
       } catch (error) {
         if (isSystemError(error)) return sourceFailure(file.path, systemCodeOf(error), error.message)
@@ -36,7 +49,8 @@ export class SftpMover implements Mover {
     return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
-        await receiveFile(client, flow, file, path, options)
+        const isThere = isSmall(file, options) && (await receiveSmall(client, flow, file, path, options))
+        if (!isThere) await receiveLarge(client, flow, file, path, options)
         return undefined
       } catch (error) {
         if (isSystemError(error)) return targetFailure(path, systemCodeOf(error), error.message)
@@ -53,8 +67,10 @@ async function moveEach(
   move: (file: MovedFile) => Promise<MoveFailure | undefined>,
 ): Promise<MoveFailures> {
   const failures = new Map<number, MoveFailure>()
+  const turns = new Turns()
   let full: MoveFailure | undefined
   await eachAtOnce(files, FILES_AT_ONCE, async (file) => {
+    await turns.pause()
     // What found no room leaves none for those that follow.
     const failure = full ?? (await move(file))
     if (failure === undefined) onFile(file.index)
@@ -64,7 +80,52 @@ async function moveEach(
   return failures
 }
 
-async function sendFile(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
+/** Comes with one request, and needs no other. */
+function isSmall({ size, offset }: MovedFile, { pace }: MoveOptions): boolean {
+  return offset === 0 && size <= Math.min(SMALL_BYTES, paced(pace.bytesPerSecond))
+}
+
+/** Waits for two answers: that it is open, then that it is written and closed. */
+async function sendSmall(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
+  await inFlow(flow, file.size, options, async () => {
+    const content = Buffer.allocUnsafe(file.size)
+    const read = readSmall(file.path, content, 0, file.size)
+    const to = await client.open(part, ['write', 'create', 'empty'], 0o600)
+    const written = read === 0 ? undefined : client.write(to, 0, content.subarray(0, read))
+    const [first, closed] = await Promise.allSettled([written, client.close(to)])
+    for (const answer of [first, closed]) if (answer.status === 'rejected') throw answer.reason
+    if (read > 0) options.onBytes(read)
+  })
+}
+
+/** @returns false when the server gives less at once */
+async function receiveSmall(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<boolean> {
+  return await inFlow(flow, file.size, options, async () => {
+    const from = await client.open(file.path, ['read'])
+    const read = file.size === 0 ? Buffer.alloc(0) : client.read(from, 0, file.size)
+    const [content] = await Promise.allSettled([read, client.close(from)])
+    if (content.status === 'rejected') throw content.reason
+    const { value = Buffer.alloc(0) } = content
+    if (value.length < file.size) return false
+    writeSmall(part, value)
+    if (file.size > 0) options.onBytes(file.size)
+    return true
+  })
+}
+
+async function inFlow<T>(flow: SftpFlow, bytes: number, { pace, signal }: MoveOptions, work: () => Promise<T>): Promise<T> {
+  await flow.enter(bytes)
+  let begun: number | undefined
+  try {
+    await pace.take(bytes, signal)
+    begun = performance.now()
+    return await work()
+  } finally {
+    flow.leave(bytes, begun === undefined ? undefined : performance.now() - begun)
+  }
+}
+
+async function sendLarge(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
   const from = await open(pathOf(file.path), 'r')
   try {
     const to = await client.open(part, file.offset === 0 ? ['write', 'create', 'empty'] : ['write'], 0o600)
@@ -90,7 +151,7 @@ async function sendFile(client: SftpClient, flow: SftpFlow, file: MovedFile, par
   }
 }
 
-async function receiveFile(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
+async function receiveLarge(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
   const from = await client.open(file.path, ['read'])
   try {
     const to = await open(pathOf(part), file.offset === 0 ? 'w' : 'r+', 0o600)
