@@ -20,9 +20,11 @@ export {
   type GetOptions,
   type HostProgress,
   type PutOptions,
+  setTransferDefaults,
   TRANSFER_NAMES,
   type TransferName,
   type TransferOptions,
+  transferDefaults,
 } from './api/transfer-options.js'
 export { ERROR_CODES } from './error-codes.js'
 export { ConfigError, isCampaignError, ProcessError } from './errors.js'

@@ -10,6 +10,7 @@ import { nearestName } from '../util/nearest.js'
 import { mergeConnections, setConnectionDefaults } from './connections.js'
 import { setHostGroups } from './hosts.js'
 import { LOADABLE, type LoadedFile, loadFile } from './load-module.js'
+import { setTransferDefaults } from './transfer-options.js'
 
 /** A site by its name. */
 export type NamedSite = Site & { readonly name: string }
@@ -28,11 +29,13 @@ export function userConfigDirectory(environment: NodeJS.ProcessEnv = process.env
 export async function readSites(directory: string): Promise<SiteConfig> {
   const [near, far] = await readSiteFiles(directory)
   const connection = mergeConnections(far?.config.connection, near?.config.connection)
+  const transfer = near?.config.transfer ?? far?.config.transfer
   return {
     sites: { local: siteSchema.parse({}), ...far?.config.sites, ...near?.config.sites },
     defaultSite: near?.defaultSite ?? far?.defaultSite ?? 'local',
     groups: { ...far?.config.groups, ...near?.config.groups },
     ...(Object.keys(connection).length > 0 ? { connection } : {}),
+    ...(transfer === undefined ? {} : { transfer }),
   }
 }
 
@@ -73,12 +76,12 @@ function placesOf(directory: string): string {
 export interface UseConfigurationOptions {
   /** Beside what the configuration is looked for; default: the current folder. */
   readonly directory?: string
-  /** The site whose connection options count, over those of the whole file. Default: those of the whole file alone. */
+  /** The site whose connection and transfer options count, over those of the whole file. Default: those of the whole file alone. */
   readonly site?: string
 }
 
 /**
- * Takes what `cahier.config` says about hosts for this program: its groups, and how hosts are reached.
+ * Takes what `cahier.config` says about hosts for this program: its groups, how hosts are reached, and what moves files.
  *
  * ```ts
  * await useConfiguration()
@@ -92,6 +95,7 @@ export async function useConfiguration(options: UseConfigurationOptions = {}): P
   const config = await readSites(directory)
   const site = options.site === undefined ? undefined : siteOf(config, options.site)
   setConnectionDefaults(mergeConnections(config.connection, site?.connection))
+  setTransferDefaults(site?.transfer ?? config.transfer ?? {})
   setHostGroups(config.groups, placesOf(directory))
   return config
 }

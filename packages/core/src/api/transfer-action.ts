@@ -9,7 +9,7 @@ import type { Host } from './host.js'
 import { type HostInput, hosts as unfoldHosts } from './hosts.js'
 import { processLogger } from './process-log.js'
 import { type ExecutionStatistics, mergeStatistics } from './statistics.js'
-import { checkPolicy, checkVia, type HostProgress, nameOfVia, type TransferOptions } from './transfer-options.js'
+import { checkPolicy, checkVia, type HostProgress, nameOfVia, type TransferOptions, withTransferDefaults } from './transfer-options.js'
 import { type PlannedRequest, planTransfer, type TransferDirection } from './transfer-plan.js'
 import type { DriverChoice } from './transfer-run.js'
 
@@ -38,8 +38,9 @@ export abstract class TransferAction extends Action<never> {
     kind: 'put' | 'get' | 'broadcast',
     files: FilePath | readonly FilePath[],
     hosts: HostInput,
-    options: TransferOptions,
+    given: TransferOptions,
   ) {
+    const options = withTransferDefaults(kind === 'get' ? 'get' : 'put', given)
     const list = unfoldHosts(hosts, { groups: options.groups })
     super(nameOfTransfer(kind, files, list.length), options)
     this.hosts = list

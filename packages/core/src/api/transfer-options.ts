@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.js'
 import type { ConnectionOptions } from '../model/connection.js'
+import { type TransferDefaults, transferDefaultsSchema } from '../model/site.js'
 import { type CopyOptions, type CopyPolicy, copyOptionsSchema, type TransferResult } from '../model/transfer.js'
 import type { AdapterSources } from '../plugins/adapter-registry.js'
 import { OFFICIAL_ADAPTERS } from '../plugins/official.js'
@@ -54,7 +55,7 @@ export interface TransferOptions extends ActionOptions, CopyOptions {
   readonly onProgress?: ((progress: HostProgress) => void) | undefined
   /** Where the adapter named in `via` is looked for, beside the packages that the `package.json` of the current folder lists. */
   readonly adapters?: AdapterSources | undefined
-  /** Of the adapter named in `via`. */
+  /** Of the adapter named in `via`, over those of the configuration. */
   readonly adapterOptions?: unknown
 }
 
@@ -78,6 +79,35 @@ const OWN_KEYS = [
   'lifecycleHandlers',
   'signal',
 ] as const satisfies readonly (keyof TransferOptions)[]
+
+let defaults: TransferDefaults = {}
+
+/** What moves files when a transfer does not say it, for all of the program; `options` are those of the adapter named in `via`. */
+export function setTransferDefaults(options: TransferDefaults): void {
+  defaults = checkOptions(transferDefaultsSchema, options, 'the defaults of transfers')
+}
+
+/** Whatever `setTransferDefaults` was given last. */
+export function transferDefaults(): TransferDefaults {
+  return defaults
+}
+
+/** The options of a transfer over the defaults of the program. Those of an adapter hold for that adapter only, one by one. */
+export function withTransferDefaults<T extends TransferOptions>(direction: 'put' | 'get', options: T): T {
+  // A chain brings, and fetches nothing.
+  const preset = direction === 'get' && defaults.via === 'chain' ? undefined : defaults.via
+  const via = options.via ?? preset
+  const isChain = direction === 'put' && (via === undefined || via === 'auto' || via === 'chain')
+  const over = options.over ?? (isChain ? defaults.over : undefined)
+  const isPreset = defaults.options !== undefined && via === defaults.via
+  const adapterOptions = isPreset ? { ...defaults.options, ...(options.adapterOptions as object | undefined) } : options.adapterOptions
+  return {
+    ...options,
+    ...(via === undefined ? {} : { via }),
+    ...(over === undefined ? {} : { over }),
+    ...(adapterOptions === undefined ? {} : { adapterOptions }),
+  }
+}
 
 /** @throws ConfigError `E_ARGUMENT` with the nearest known name */
 export function checkPolicy(options: TransferOptions): CopyPolicy {
@@ -116,7 +146,9 @@ export function checkVia(direction: 'put' | 'get', { via = 'auto', over, adapter
     })
   }
   if (adapterOptions !== undefined && (typeof via !== 'string' || isBuiltIn(via))) {
-    throw new ConfigError('E_ARGUMENT', `adapterOptions are for adapters, not for ${nameOfVia(via)}`)
+    throw new ConfigError('E_ARGUMENT', `options of an adapter (adapterOptions, -o) are not for ${nameOfVia(via)}`, {
+      suggestions: ['Leave them out', 'Or name the adapter that they are for: via (--via)'],
+    })
   }
 }
 

@@ -11,6 +11,18 @@ function isHost(context: z.core.ParsePayload<string>): void {
   }
 }
 
+/** What moves files of `put`, `get` and `broadcast`, when they do not say it. */
+export const transferDefaultsSchema = z.strictObject({
+  via: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: 'what moves them: auto, chain, sftp, scp, rsync, cat, or the name of an adapter, as taktuk' }),
+  over: z.enum(['tcp', 'ssh']).optional().meta({ description: 'how hosts of a chain pass files on; ssh: when they may not open ports' }),
+  options: z.record(z.string(), z.unknown()).optional().meta({ description: 'of the adapter named in `via`, checked by its own schema' }),
+})
+export type TransferDefaults = z.output<typeof transferDefaultsSchema>
+
 /** Where runs have their files on a site that does not see ours, when nothing else is said. */
 export const DEFAULT_WORK_DIRECTORY = '~/cahier-runs'
 
@@ -33,6 +45,9 @@ export const siteSchema = z.strictObject({
   account: z.string().optional(),
   queue: z.string().optional(),
   options: z.record(z.string(), z.unknown()).default({}),
+  transfer: transferDefaultsSchema
+    .optional()
+    .meta({ description: 'what moves files to and from its hosts, instead of `transfer` of the whole file' }),
   /** Shell lines put at the top of every job: `module load …`. */
   modules: z.array(z.string()).default([]),
 })
@@ -46,6 +61,9 @@ export const siteConfigSchema = z.strictObject({
   sites: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/), siteSchema).prefault({}),
   defaultSite: z.string().default('local'),
   connection: connectionSchema.optional().meta({ description: 'how hosts are reached, wherever nothing else is said' }),
+  transfer: transferDefaultsSchema
+    .optional()
+    .meta({ description: 'what moves files of put, get and broadcast, wherever nothing else is said' }),
   groups: z
     .record(z.string().regex(/^[A-Za-z0-9_.:-]+$/), z.union([z.string(), z.array(z.string())]))
     .default({})

@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connectionOf } from '../../src/api/connections.js'
-import { hosts, readSites, setConnectionDefaults, setHostGroups, siteOf, useConfiguration } from '../../src/index.js'
+import {
+  hosts,
+  readSites,
+  setConnectionDefaults,
+  setHostGroups,
+  setTransferDefaults,
+  siteOf,
+  transferDefaults,
+  useConfiguration,
+} from '../../src/index.js'
 
 let folder: string
 let before: string | undefined
@@ -18,6 +27,7 @@ afterEach(() => {
   else process.env['XDG_CONFIG_HOME'] = before
   rmSync(folder, { recursive: true, force: true })
   setConnectionDefaults({})
+  setTransferDefaults({})
   setHostGroups({})
 })
 const near = (text: string): void => writeFileSync(join(folder, 'cahier.config.yaml'), text)
@@ -49,6 +59,30 @@ describe('the configuration', () => {
     expect(connectionOf()).toMatchObject({ user: 'bob', connectTimeout: 5_000 })
     await useConfiguration({ directory: folder })
     expect(connectionOf()).toMatchObject({ user: 'bob', connectTimeout: 5_000 })
+  })
+
+  it('says what moves files: for a site, for the file, for the user, the nearest as a whole', async () => {
+    far('transfer: { via: rsync, over: ssh }')
+    near(
+      [
+        'transfer: { via: taktuk, options: { topology: flat } }',
+        'sites:',
+        '  cluster: { host: login, transfer: { via: chain, over: ssh } }',
+        '  other: { host: x }',
+      ].join('\n'),
+    )
+    await useConfiguration({ directory: folder, site: 'cluster' })
+    expect(transferDefaults()).toEqual({ via: 'chain', over: 'ssh' })
+    await useConfiguration({ directory: folder, site: 'other' })
+    expect(transferDefaults()).toEqual({ via: 'taktuk', options: { topology: 'flat' } })
+    near('')
+    await useConfiguration({ directory: folder })
+    expect(transferDefaults()).toEqual({ via: 'rsync', over: 'ssh' })
+    near('transfer: { vai: chain }')
+    await expect(useConfiguration({ directory: folder })).rejects.toMatchObject({
+      code: 'E_SITE_INVALID',
+      suggestions: [expect.stringContaining('via')],
+    })
   })
 
   it('may hold functions when it is code', async () => {

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { withTransferDefaults } from '../../src/api/transfer-options.js'
 import {
   type Action,
   type AdapterModule,
@@ -17,6 +18,7 @@ import {
   Report,
   SequentialActions,
   setLogger,
+  setTransferDefaults,
 } from '../../src/index.js'
 import { z } from '../../src/spi.js'
 import { makeDeferred } from '../../src/util/async.js'
@@ -312,6 +314,32 @@ describe('transfers among actions', () => {
   })
 })
 
+describe('the defaults of transfers', () => {
+  afterEach(() => setTransferDefaults({}))
+
+  it('are taken where nothing else is said', () => {
+    setTransferDefaults({ via: 'chain', over: 'ssh' })
+    expect(withTransferDefaults('put', {})).toEqual({ via: 'chain', over: 'ssh' })
+    expect(withTransferDefaults('put', { over: 'tcp' })).toEqual({ via: 'chain', over: 'tcp' })
+    expect(withTransferDefaults('put', { via: 'scp' })).toEqual({ via: 'scp' })
+    // A chain fetches nothing.
+    expect(withTransferDefaults('get', { as: 'x' })).toEqual({ as: 'x' })
+    setTransferDefaults({ over: 'ssh' })
+    expect(withTransferDefaults('put', {})).toEqual({ over: 'ssh' })
+  })
+
+  it('give options to the adapter that they name, and to no other', () => {
+    setTransferDefaults({ via: 'pigeon', options: { speed: 3, ring: 'red' } })
+    expect(withTransferDefaults('get', {})).toEqual({ via: 'pigeon', adapterOptions: { speed: 3, ring: 'red' } })
+    expect(withTransferDefaults('put', { via: 'pigeon', adapterOptions: { speed: 4 } }).adapterOptions).toEqual({ speed: 4, ring: 'red' })
+    expect(withTransferDefaults('put', { via: 'swift', adapterOptions: { far: true } }).adapterOptions).toEqual({ far: true })
+  })
+
+  it('refuse what is no default', () => {
+    expect(() => setTransferDefaults({ vai: 'chain' } as never)).toThrow(expect.objectContaining({ code: 'E_ARGUMENT' }))
+  })
+})
+
 describe('adapters of transfers', () => {
   const adapter = (made: unknown[]): AdapterModule => ({
     api: 1,
@@ -332,6 +360,17 @@ describe('adapters of transfers', () => {
     expect([put.ok, put.errorReason, made]).toEqual([true, undefined, [[{ speed: 3 }, 'function']]])
     const wrong = await new Put('a', 'n1', { to: '/t', via: 'pigeon', adapters, adapterOptions: { sped: 3 } }).run()
     expect(wrong.errorReason).toMatchObject({ code: 'E_ADAPTER_OPTIONS' })
+  })
+
+  it('get the options of the configuration', async () => {
+    const made: unknown[] = []
+    setTransferDefaults({ via: 'pigeon', options: { speed: 5 } })
+    try {
+      const put = await new Put('a', 'n1', { to: '/t', adapters: { given: [adapter(made)] } }).run()
+      expect([put.ok, made]).toEqual([true, [[{ speed: 5 }, 'function']]])
+    } finally {
+      setTransferDefaults({})
+    }
   })
 
   it('that nobody has installed are missing before any host is asked', async () => {
