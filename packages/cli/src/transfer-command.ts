@@ -5,6 +5,7 @@ import { adapterSources } from './adapter-sources.js'
 import { CahierCommand } from './base-command.js'
 import { EXIT_CODES } from './exit-codes.js'
 import { chooseHosts, connectionFlags, connectionOptions, type GivenConnection, hostFlags, requireReadable } from './host-flags.js'
+import { readOptions } from './job-flags.js'
 import { LiveLine } from './live-line.js'
 import { listenForStop } from './stop-signals.js'
 import { terminalWidth } from './table.js'
@@ -31,6 +32,13 @@ export const transferFlags = {
   via: Flags.string({
     description: 'What moves the files: auto, scp, sftp, rsync, cat, chain, local, or an adapter as taktuk. Default: auto.',
     helpValue: 'NAME',
+  }),
+  option: Flags.string({
+    char: 'o',
+    description: 'Option of the adapter that moves the files, as topology=flat. May be given again.',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'NAME=VALUE',
   }),
   create: Flags.boolean({ description: 'Make the target directory, and those above it.' }),
   as: Flags.string({ description: 'Name of the one file there, instead of its own.', helpValue: 'NAME' }),
@@ -61,6 +69,7 @@ export interface GivenTransfer extends GivenConnection {
   readonly exclude?: readonly string[] | undefined
   readonly to?: string | undefined
   readonly via?: string | undefined
+  readonly option?: readonly string[] | undefined
   readonly over?: string | undefined
   readonly create: boolean
   readonly as?: string | undefined
@@ -141,7 +150,8 @@ export abstract class TransferCommand extends CahierCommand {
   }
 
   private async optionsOf(core: Core, flags: GivenTransfer): Promise<Partial<TransferOptions>> {
-    const isAdapter = flags.via !== undefined && !(core.TRANSFER_NAMES as readonly string[]).includes(flags.via)
+    const via = flags.via ?? core.transferDefaults().via
+    const isAdapter = via !== undefined && !(core.TRANSFER_NAMES as readonly string[]).includes(via)
     const options = {
       to: flags.to,
       via: flags.via,
@@ -156,6 +166,7 @@ export abstract class TransferCommand extends CahierCommand {
       checksum: flags.checksum ? true : undefined,
       resume: flags['no-resume'] ? false : undefined,
       connection: connectionOptions(flags),
+      adapterOptions: flags.option === undefined ? undefined : readOptions(flags.option),
       adapters: isAdapter ? await adapterSources(this.config) : undefined,
     }
     return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))

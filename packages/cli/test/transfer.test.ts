@@ -150,6 +150,8 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
     ['one name for two', ['put', 'a', 'tree', '-w', 'h1', '--to', '.', '--as', 'x'], /2 files cannot all be named "x"/],
     ['a way that is nearly one', ['put', 'a', '-w', 'h1', '--to', '.', '--via', 'chian'], /no transfer "chian"[\s\S]*Did you mean chain/],
     ['a way that is none', ['put', 'a', '-w', 'h1', '--to', '.', '--via', 'carrierpigeon'], /E_ADAPTER_MISSING/],
+    ['a wrong option of an adapter', ['put', 'a', '-w', 'h1', '--to', '.', '--via', 'taktuk', '-o', 'topolgy=flat'], /Write "topology"/],
+    ['an option of no adapter', ['put', 'a', '-w', 'h1', '--to', '.', '-o', 'topology=flat'], /not for auto[\s\S]*--via/],
     ['a limit without a unit', ['put', 'a', '-w', 'h1', '--to', '.', '--limit', '5'], /limit: the size "5" has no unit/],
     ['a duration without a unit', ['put', 'a', '-w', 'h1', '--to', '.', '-t', '5'], /E_UNIT/],
     ['a directory here that is a file', ['get', 'x', '-w', 'h1', '--to', 'a'], /E_TARGET_KIND/],
