@@ -327,13 +327,14 @@ export class TaktukTree implements Fleet {
       this.#lose(branch, error)
       return
     }
-    const message = `${error.message} (asked from ${other.client.destination}, which was to reach it)`
+    const askedFrom = other.client.destination
+    const message = `${error.message} (asked from ${askedFrom}, which was to reach it)`
     const suggestions = [
       'Let only this machine connect to hosts: topology: flat',
       'Or let hosts reach each other: the same keys and ssh configuration there, or forwardAgent: true',
       ...error.suggestions,
     ]
-    this.#lose(branch, new ProcessError(error.code, message, { suggestions, data: error.data, cause: error }))
+    this.#lose(branch, new ProcessError(error.code, message, { suggestions, data: { ...error.data, askedFrom }, cause: error }))
   }
 
   #lose(branch: Branch, error: ProcessError): void {

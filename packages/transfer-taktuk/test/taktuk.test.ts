@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { adapterHost, type Process, Remote } from '@cahier/core'
+import { adapterHost, type Logger, type Process, Remote } from '@cahier/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type SshHosts, startSshHosts } from '../../../test/testbed/ssh-hosts.mjs'
 import { copyOptionsSchema } from '../../core/src/model/transfer.js'
@@ -10,7 +10,11 @@ import taktuk, { taktukBackends } from '../src/index.js'
 import { taktukUnavailable } from './taktuk-bed.js'
 
 const reason = taktukUnavailable()
-const core = adapterHost()
+/** How many hosts were reached from here because others could not reach them. */
+const fromHere: unknown[] = []
+const nothing = (): void => {}
+const log: Logger = { debug: nothing, info: (fields) => fromHere.push(fields), warn: nothing, error: nothing, child: () => log }
+const core = adapterHost({ log })
 
 describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs sshd, taktuk'})`, () => {
   let bed: SshHosts & AsyncDisposable
@@ -48,6 +52,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
     writeFileSync(join(folder, 'data'), content)
     const target = join(folder, `to ${topology}`)
     mkdirSync(target)
+    fromHere.length = 0
     await using transfer = taktuk.create(taktuk.options.parse({ topology }), core)
     const results = await transfer.put({
       files: [join(folder, 'data')],
@@ -63,6 +68,47 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
     ])
     for (const name of ['h1', 'h3', 'h5']) expect(readFileSync(join(target, name, 'data')).equals(content)).toBe(true)
     expect(existsSync(join(target, 'h2'))).toBe(false)
+    // None of those that answer.
+    for (const told of fromHere) expect((told as { hosts: number }).hosts).toBeLessThanOrEqual(2)
+    if (topology === 'flat') expect(fromHere).toEqual([])
+  })
+
+  it('reaches hosts from here that other hosts cannot reach', async () => {
+    const own = bed.hosts.map(({ directory }) => join(directory, 'bin'))
+    for (const folderOfHost of own) {
+      mkdirSync(folderOfHost, { recursive: true })
+      writeFileSync(join(folderOfHost, 'ssh'), '#!/bin/sh\necho "h: Permission denied (publickey)." >&2\nexit 255\n', { mode: 0o755 })
+    }
+    fromHere.length = 0
+    try {
+      const content = randomBytes(300_000)
+      writeFileSync(join(folder, 'data'), content)
+      await using transfer = taktuk.create(taktuk.options.parse({ topology: 'chain' }), core)
+      const results = await transfer.put({
+        files: [join(folder, 'data')],
+        ends: hosts.map((host) => ({ host, connection: connection(), directory: join(folder, 'alone', host.address) })),
+        policy: copyOptionsSchema.parse({ create: true }),
+      })
+      expect(results.map(({ outcome, error }) => [outcome, error?.code])).toEqual([
+        ['done', undefined],
+        ['unreachable', 'E_HOST_REFUSED'],
+        ['done', undefined],
+        ['unreachable', 'E_HOST_TIMEOUT'],
+        ['done', undefined],
+      ])
+      for (const name of ['h1', 'h3', 'h5']) expect(readFileSync(join(folder, 'alone', name, 'data')).equals(content)).toBe(true)
+      expect(fromHere).toEqual([{ hosts: 4 }])
+      await using tree = taktukBackends({
+        core,
+        hosts,
+        connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' },
+        options: { topology: 'chain' },
+      })
+      const all = await new Remote('echo {{host}}', ['h1', 'h3', 'h5'], { backend: tree.backendOf }).run()
+      expect(all.processes.map((one: Process) => one.stdout.trim())).toEqual(['h1', 'h3', 'h5'])
+    } finally {
+      for (const folderOfHost of own) rmSync(join(folderOfHost, 'ssh'), { force: true })
+    }
   })
 
   it('says how to install taktuk where it is missing, and throws that once for all', async () => {
