@@ -40,6 +40,11 @@ our $MOST_CHUNK = 64 << 20;
 our $BUSY = 0.5;
 # An agent on another host touches its lock when it is asked how it is, every 10 s, and has ended a minute after it was heard last.
 our $FOREIGN = 75;
+# So long its controller may take to answer when somebody asks for its parts, and so long who asks waits.
+our $ANSWER = 6;
+our $ASKING = 9;
+# Who had no time to look for so long may have lost its parts meanwhile.
+our $SLEPT = 20;
 # So much of the stream is kept in memory for the next host.
 our $WINDOW = 8 << 20;
 our $PIECE = 1 << 20;
@@ -51,6 +56,8 @@ our ($in, $out, $heard, $ended) = ('', '', 0, 0);
 our ($request, $key, $umask);
 # When it was last said that a request takes long, or begun.
 our $busy_told = 0;
+# When it was last looked after the parts, by the clock that goes on while this host sleeps, and since when an answer is waited for.
+our ($looked, $asked) = (time, 0);
 
 # What lies where: the target, its parts, the manifest, and of each entry what was found.
 our ($target, $parts, @kind, @mode, @time, @size, @name, @link, @found, %new_top, %linked, %final, %checked, $made_lock, $keeps_parts);
@@ -119,6 +126,11 @@ sub still_there {
   touch_lock();
   event('busy');
   flush_out();
+  # Requests that come meanwhile are signs of life.
+  my $n = sysread STDIN, $in, $PIECE, length $in;
+  $heard = $now if $n;
+  look_after_parts();
+  fail('E_TARGET_BUSY', 'somebody else has asked for the parts, and nobody has answered') if $ended && $asked;
 }
 
 sub flush_out {
@@ -314,10 +326,10 @@ sub survey {
   if (!$needs) {
     # Who ended when all was placed has left its folder: nobody would ever come back to it.
     my $left = ($target eq '/' ? '' : $target) . "/.cahier-$id";
-    close_parts(0) if (-l $left || -e _) && eval { open_parts($id, ''); 1 };
+    close_parts(0) if (-l $left || -e _) && eval { open_parts($id, '', 0); 1 };
     return join '', map { "$_\n" } @found;
   }
-  open_parts($id, $flags);
+  open_parts($id, $flags, 1);
   for my $index (0 .. $#kind) {
     next unless $kind[$index] eq 'f' && $found[$index] eq 'n';
     my $bytes = part_size($index);
@@ -418,75 +430,120 @@ sub host_name { my $name = whole_text('/proc/sys/kernel/hostname'); $name = `hos
 
 sub boot_id { my $text = whole_text('/proc/sys/kernel/random/boot_id'); $text =~ s/\s+//g; return length $text ? $text : '-' }
 
-sub is_used {
-  my $text = whole_text($_[0]);
-  my ($host, $boot, $pid, $birth) = split ' ', $text;
-  # Who has just made it writes into it at once.
-  if ($text eq '') { my @is = stat $_[0]; return @is && abs(time - $is[9]) < 5 }
-  return 0 unless defined $birth && $pid =~ /^\d+\z/;
-  # Containers of one machine do not see the processes of each other.
-  return runs($host, $boot, $pid, $birth) || $host ne word(host_name()) && is_fresh($_[0]);
+our @owner;
+
+# Host, boot and space of this process: whose processes can be seen from here.
+sub owner {
+  @owner = (word(host_name()), boot_id(), readlink('/proc/self/ns/pid') || '-') unless @owner;
+  return @owner;
 }
 
-# Who was on this host before it was started last is not there.
+sub own_lock { my ($host, $boot, $space) = owner(); return join(' ', $host, $boot, $$, length birth_of($$) ? birth_of($$) : '-', $space, 'answers') . "\n" }
+
+# The process where it can be seen, else the age.
+sub is_used {
+  my @words = split ' ', $_[0];
+  return sees(@words) ? runs(@words) : is_fresh();
+}
+
+sub sees { return @_ > 4 && $_[2] =~ /^\d+\z/ && "$_[0] $_[1] $_[4]" eq join ' ', owner() }
+
 sub runs {
-  my ($host, $boot, $pid, $birth) = @_;
-  return 0 unless $boot eq boot_id() && ($boot ne '-' || $host eq word(host_name()));
+  my (undef, undef, $pid, $birth) = @_;
   return length birth_of($pid) && ($birth eq '-' || birth_of($pid) eq $birth) if length birth_of($$);
-  return kill 0, $pid;
+  return kill(0, $pid) || $! == Errno::EPERM();
 }
 
 # By the clock of whoever keeps the files.
 sub is_fresh {
   my $mark = "$parts/lock.$$.now";
-  open my $file, '>', $mark or return 1;
+  open my $file, '>', $mark or return !$!{ENOENT};
   close $file;
   my @now = stat $mark;
-  my @is = stat $_[0];
+  my @is = stat "$parts/lock";
+  # It was let go a moment ago.
+  my $is_gone = !@is && $!{ENOENT};
   unlink $mark;
-  return !@now || !@is || $now[9] - $is[9] < $FOREIGN;
+  return !$is_gone && (!@now || !@is || $now[9] - $is[9] < $FOREIGN);
 }
-
-sub own_lock { return join(' ', word(host_name()), boot_id(), $$, length birth_of($$) ? birth_of($$) : '-') . "\n" }
 
 sub is_mine { return whole_text("$parts/lock") eq own_lock() }
 
 sub touch_lock { utime undef, undef, "$parts/lock" if $made_lock }
 
+sub busy {
+  my ($host, undef, $pid, $birth) = split ' ', $_[0];
+  my $who = defined $birth ? " (process $pid on " . unword($host) . ')' : '';
+  fail('E_TARGET_BUSY', "another transfer of the same files into $target is under way$who");
+}
+
 sub take_lock {
+  my $asks = shift;
   my $lock = "$parts/lock";
   my $own = "$parts/lock.$$";
-  open my $file, '>:unix', $own or do { my $errno = $! + 0; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") };
-  my $text = own_lock();
-  my $written = syswrite $file, $text;
-  if (!defined $written || $written != length $text) { my $errno = $! + 0; unlink $own; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") }
-  close $file;
-  for my $try (1 .. 3) {
+  for my $try (1 .. 5) {
+    # Whoever had the folder may have removed it.
+    mkdir $parts, 0700;
+    open my $file, '>:unix', $own or do { next if $!{ENOENT}; my $errno = $! + 0; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") };
+    my $text = own_lock();
+    my $written = syswrite $file, $text;
+    if (!defined $written || $written != length $text) { my $errno = $! + 0; unlink $own; rmdir $parts; $! = $errno; fail_here("cannot write in $parts") }
+    close $file;
     if (link $own, $lock) { unlink $own; return $made_lock = 1 }
-    my $errno = $! + 0;
-    if ($errno != Errno::EEXIST()) {
-      # No hard links here.
-      if (!-e $lock && rename $own, $lock) { return $made_lock = 1 }
-      last;
-    }
-    my $text = whole_text($lock);
-    last if is_used($lock);
+    # No hard links here.
+    if (!$!{EEXIST} && !-e $lock && rename $own, $lock) { return $made_lock = 1 }
+    unlink $own;
+    my $known = whole_text($lock);
+    if (is_used($known)) { outwait($known, $asks); next }
     # Two may find the same dead one: only one of them gets it out of the way.
     my $aside = "$parts/lock." . unpack 'H*', random_bytes(6);
     next unless rename $lock, $aside;
-    my $is_same = whole_text($aside) eq $text;
+    my $is_same = whole_text($aside) eq $known;
     link $aside, $lock unless $is_same;
     unlink $aside;
     last unless $is_same;
   }
-  unlink $own;
-  fail('E_TARGET_BUSY', "another transfer of the same files into $target is under way");
+  fail('E_TARGET_BUSY', "another transfer of the same files into $target has just begun");
+}
+
+# Until a living holder has let go, which it does when nobody is at its other end.
+sub outwait {
+  my ($known, $asks) = @_;
+  my @words = split ' ', $known;
+  my $sign = "$parts/asked";
+  busy($known) unless $asks && @words > 5 && $words[5] eq 'answers' && (open(my $file, '>', $sign) || $!{ENOENT});
+  my $until = now() + $ASKING;
+  my $unasked = 0;
+  while (whole_text("$parts/lock") eq $known && (!sees(@words) || runs(@words))) {
+    # Who removes the folder removes that first, perhaps.
+    $unasked = !-e $sign && $!{ENOENT} ? $unasked + 1 : 0;
+    busy($known) if $unasked > 3 || now() > $until;
+    select undef, undef, undef, 0.1;
+    still_there();
+    fail('E_TARGET_BUSY', 'given up') if $ended;
+  }
+}
+
+# Once a second, as long as parts are ours: whether somebody asks for them, and, after a sleep, whether they still are.
+sub look_after_parts {
+  return $asked = 0 unless $made_lock;
+  if ($asked && $heard > $asked) { $asked = 0; unlink "$parts/asked" }
+  my $since = abs(time - $looked);
+  return if $since < 1;
+  $looked = time;
+  if ($since > $SLEPT && defined $total && !$failed && !is_mine()) {
+    event('fail', 'E_TARGET_BUSY', word("another transfer of the same files into $target has taken over its parts"));
+    $failed = 1;
+    drop_link($up) if $up;
+  }
+  if ($asked) { $ended = 1 if now() - $asked > $ANSWER }
+  elsif (-e "$parts/asked") { $asked = now(); event('asked'); flush_out() }
 }
 
 sub open_parts {
-  my ($id, $flags) = @_;
+  my ($id, $flags, $asks) = @_;
   $parts = ($target eq '/' ? '' : $target) . "/.cahier-$id";
-  if (mkdir $parts, 0700) { take_lock(); return }
+  if (mkdir $parts, 0700) { take_lock($asks); return }
   if ($! != Errno::EEXIST()) { my $errno = $! + 0; my $text = "$!"; my $path = $parts; $parts = undef; fail(code_of($errno), "cannot make $path: $text") }
   my @is = lstat $parts;
   if (!-d _ || $is[4] != $> || $is[2] & 077) {
@@ -494,7 +551,7 @@ sub open_parts {
     $parts = undef;
     fail('E_TARGET_DENIED', "$path is there already, and is no folder of ours");
   }
-  take_lock();
+  take_lock($asks);
   my $keeps = $flags =~ /r/ && ($flags =~ /s/ || !-e "$parts/seeded");
   if ($keeps && -d "$parts/t") {
     # What came as a stream is a part like any other now.
@@ -1457,6 +1514,7 @@ until ($ended) {
     vec($w, $l->{fd}, 1) = 1 if $l->{connecting} || $l->{at} < length $l->{out} || $l->{role} eq 'down' && may_send($l);
   }
   my $n = select $r, $w, undef, $have == $told && !%link ? 1 : 0.1;
+  look_after_parts();
   if ($n > 0) {
     read_requests() if vec $r, 0, 1;
     for my $fd (keys %listener) { take_callers($listener{$fd}) if vec $r, $fd, 1 }
@@ -1474,6 +1532,7 @@ until ($ended) {
   my $now = now();
   for my $l (my @now = values %link) { late($l) if defined $l->{until} && $now > $l->{until} }
   tell_have();
+  look_after_parts();
   while ((my $pid = waitpid -1, 1) > 0) { delete $user_pid{$pid} }
   flush_out();
   $ended = 1 if $now - $heard > $LEASE;

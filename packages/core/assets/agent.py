@@ -42,8 +42,14 @@ DOOR_SECONDS = 10
 LEASE_SECONDS = 60
 # An agent on another host touches its lock when it is asked how it is, every 10 s, and has ended a minute after it was heard last.
 FOREIGN_SECONDS = 75
+# So often an agent looks whether somebody asks for its parts, and so long its controller may take to answer then.
+BEAT_SECONDS = 1
+ANSWER_SECONDS = 6
+# So long who asks waits.
+ASKING_SECONDS = 9
+# Who had no time to look for so long may have lost its parts meanwhile.
+SLEPT_SECONDS = 20
 MOST_IN_DOOR = 16
-WRITING_SECONDS = 5
 BUSY_SECONDS = 0.5
 MOST_NOISE = 1 << 16
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -192,6 +198,52 @@ def read_small(path):
         os.close(fd)
 
 
+def exists(path):
+    """True also when nobody can tell."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def owner():
+    """Host, boot and space of this process: whose processes can be seen from here."""
+    global OWNER
+    if OWNER is None:
+        boot = read_small(b'/proc/sys/kernel/random/boot_id').strip() or b'-'
+        try:
+            space = os.readlink(b'/proc/self/ns/pid')
+        except OSError:
+            space = b'-'
+        OWNER = encode(os.fsencode(os.uname()[1])), boot, space
+    return OWNER
+
+
+def own_line():
+    host, boot, space = owner()
+    return b'%s %s %d %s %s answers\n' % (host, boot, os.getpid(), start_of(os.getpid()) or b'-', space)
+
+
+def sees(words):
+    """True when the process of a lock can be looked at from here."""
+    return len(words) > 4 and words[2].isdigit() and (words[0], words[1], words[4]) == owner()
+
+
+def runs(words):
+    pid = int(words[2])
+    start = start_of(pid)
+    if start or os.path.exists(b'/proc/self/stat'):
+        return start != b'' and words[3] in (b'-', start)
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
+
+
 def start_of(pid):
     """When a process started, in ticks of the kernel; b'' when there is none (or only what is left of it)."""
     words = read_small(b'/proc/%d/stat' % pid).rpartition(b')')[2].split()
@@ -284,7 +336,8 @@ class Place:
             yield
         if self.needed:
             try:
-                self.acquire()
+                for _ in self.acquire():
+                    yield
                 for _ in self.take_parts():
                     yield
                 self.check_room()
@@ -298,14 +351,16 @@ class Place:
                 self.abandon(True)
                 raise
         else:
-            self.tidy()
+            for _ in self.tidy():
+                yield
         return b'%s %s' % (encode(self.directory), encode(self.parts) if self.locked else b'-'), b''.join([line + b'\n' for line in state])
 
     def tidy(self):
         """Who ended when all was placed has left its folder: nobody would ever come back to it."""
         if os.path.lexists(self.parts):
             try:
-                self.acquire()
+                for _ in self.acquire(False):
+                    yield
             except (OSError, Fail):
                 # Somebody else's.
                 self.abandon(True)
@@ -394,8 +449,8 @@ class Place:
             return b'h'
         return b's' if abs(micros(there) - micro) <= 1 else b'n'
 
-    def acquire(self):
-        """The folder of parts, for us alone."""
+    def acquire(self, asks=True):
+        """The folder of parts, for us alone. A living holder that answers is asked whether anybody is at its other end."""
         lock = self.parts + b'/lock'
         for _ in range(5):
             try:
@@ -409,12 +464,15 @@ class Place:
             except FileExistsError:
                 known = read_small(lock)
                 if self.is_alive(known, lock):
-                    raise Fail('E_TARGET_BUSY', 'another transfer of the same files into %s is under way' % shown(self.directory))
+                    for _ in self.outwait(known, lock, asks):
+                        yield
+                    continue
                 old = b'%s.%d' % (lock, os.getpid())
                 if quietly(os.rename, lock, old):
                     # Somebody else may have taken it up meanwhile.
                     if read_small(old) != known:
-                        quietly(os.rename, old, lock)
+                        quietly(os.link, old, lock)
+                        quietly(os.unlink, old)
                         raise Fail('E_TARGET_BUSY', 'another transfer of the same files into %s has just begun' % shown(self.directory))
                     quietly(os.unlink, old)
                 continue
@@ -426,17 +484,46 @@ class Place:
                 raise
             self.locked = True
             try:
-                os.write(fd, self.own_lock())
+                os.write(fd, own_line())
             finally:
                 os.close(fd)
             return
         raise Fail('E_TARGET_BUSY', 'the parts in %s change hands' % shown(self.directory))
 
-    def own_lock(self):
-        return b'%s %s %d %s\n' % (HOST, BOOT, os.getpid(), start_of(os.getpid()) or b'-')
+    def outwait(self, known, lock, asks):
+        """Until a living holder has let go, which it does when nobody is at its other end."""
+        words = known.split()
+        if not asks or words[5:6] != [b'answers'] or not quietly(self.ask):
+            raise self.busy(words)
+        until = time.monotonic() + ASKING_SECONDS
+        unasked = 0
+        while read_small(lock) == known and (not sees(words) or runs(words)):
+            # Who removes the folder removes that first, perhaps.
+            unasked = 0 if exists(self.parts + b'/asked') else unasked + 1
+            if unasked > 3 or time.monotonic() > until:
+                raise self.busy(words)
+            time.sleep(0.1)
+            yield
+
+    def busy(self, words):
+        who = ' (process %s on %s)' % (shown(words[2]), shown(decode(words[0]))) if len(words) > 3 else ''
+        return Fail('E_TARGET_BUSY', 'another transfer of the same files into %s is under way%s' % (shown(self.directory), who))
+
+    def ask(self):
+        try:
+            os.close(os.open(self.parts + b'/asked', os.O_WRONLY | os.O_CREAT, 0o600))
+        except FileNotFoundError:
+            # The folder has just been removed.
+            pass
+
+    def is_asked(self):
+        return os.path.lexists(self.parts + b'/asked')
+
+    def reply(self):
+        quietly(os.unlink, self.parts + b'/asked')
 
     def is_mine(self):
-        return read_small(self.parts + b'/lock') == self.own_lock()
+        return read_small(self.parts + b'/lock') == own_line()
 
     def touch(self):
         if self.locked:
@@ -448,36 +535,19 @@ class Place:
         try:
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
             os.utime(mark)
-            return os.stat(mark).st_mtime - os.stat(lock).st_mtime < FOREIGN_SECONDS
+            now = os.stat(mark).st_mtime
+            return now - os.stat(lock).st_mtime < FOREIGN_SECONDS
+        except FileNotFoundError:
+            # It was let go a moment ago.
+            return False
         except OSError:
             return True
         finally:
             quietly(os.unlink, mark)
 
-    def is_alive(self, text, lock):
-        words = text.split()
-        if len(words) < 4 or not words[2].isdigit():
-            # Who has just made it writes into it at once.
-            try:
-                return not text and abs(time.time() - os.stat(lock).st_mtime) < WRITING_SECONDS
-            except OSError:
-                return False
-        # Containers of one machine do not see the processes of each other.
-        return self.runs(words) or (words[0] != HOST and self.is_fresh(lock))
-
-    def runs(self, words):
-        """Who was on this host before it was started last is not there."""
-        if words[1] != BOOT or (BOOT == b'-' and words[0] != HOST):
-            return False
-        pid = int(words[2])
-        start = start_of(pid)
-        if start or os.path.exists(b'/proc/self/stat'):
-            return start != b'' and words[3] in (b'-', start)
-        try:
-            os.kill(pid, 0)
-        except OSError as error:
-            return error.errno == errno.EPERM
-        return True
+    def is_alive(self, line, lock):
+        words = line.split()
+        return runs(words) if sees(words) else self.is_fresh(lock)
 
     def take_parts(self):
         """What an earlier transfer has left becomes parts in their plain places, or is removed."""
@@ -856,7 +926,7 @@ class Place:
             return
         self.locked = False
         # One that could not be written is as good as ours.
-        if read_small(self.parts + b'/lock') not in (b'', self.own_lock()):
+        if read_small(self.parts + b'/lock') not in (b'', own_line()):
             return
         if not keep:
             quietly(remove_tree, self.parts)
@@ -1770,6 +1840,9 @@ class Agent:
         self.children = []
         self.epoch = 0
         self.heard = time.monotonic()
+        # When it was last looked after the parts, by the clock that goes on while this host sleeps, and since when an answer is waited for.
+        self.looked = time.time()
+        self.asked = None
         self.have_told = 0.0
         self.have_due = False
         self.leaving = False
@@ -1792,7 +1865,9 @@ class Agent:
         while not self.leaving:
             if self.task is not None:
                 self.step()
-            for fd, events in self.poll.poll(self.patience()):
+            happened = self.poll.poll(self.patience())
+            self.beat()
+            for fd, events in happened:
                 if fd == 1:
                     self.flush()
                     continue
@@ -1807,9 +1882,33 @@ class Agent:
             return 0
         if self.have_due:
             return 50
-        return 500 if self.doors or self.sink is not None or self.children else 5000
+        if self.doors or self.sink is not None or self.children:
+            return 500
+        return 1000 if self.place is not None and self.place.locked else 5000
+
+    def beat(self):
+        """As long as parts are ours: whether somebody asks for them, and, after a sleep, whether they still are."""
+        place = self.place
+        if place is None or not place.locked:
+            self.asked = None
+            return
+        if self.asked is not None and self.heard > self.asked:
+            self.asked = None
+            place.reply()
+        since = abs(time.time() - self.looked)
+        if since < BEAT_SECONDS:
+            return
+        self.looked = time.time()
+        if since > SLEPT_SECONDS and self.stream is not None and not place.is_mine():
+            self.fail(place.taken())
+        if self.asked is not None:
+            self.leaving = self.leaving or time.monotonic() - self.asked > ANSWER_SECONDS
+        elif place.is_asked():
+            self.asked = time.monotonic()
+            self.event(b'asked')
 
     def keep_house(self):
+        self.beat()
         now = time.monotonic()
         if self.have_due and now - self.have_told >= 0.1:
             self.tell_have()
@@ -2136,17 +2235,17 @@ class Agent:
         return b''
 
     def leave(self):
-        until = time.monotonic() + 2
-        while self.out and time.monotonic() < until:
-            self.flush()
-            if self.out:
-                select.select([], [1], [], 0.1)
         self.task = None
         self.drop_stream()
         for listener in self.listeners:
             listener.close()
         if self.place is not None:
             self.place.abandon(True)
+        until = time.monotonic() + 2
+        while self.out and time.monotonic() < until:
+            self.flush()
+            if self.out:
+                select.select([], [1], [], 0.1)
 
 
 def has_ended(pid):
@@ -2171,7 +2270,6 @@ VERBS = {
     b'bye': Agent.do_bye,
 }
 UMASK = os.umask(0)
-HOST = encode(os.fsencode(os.uname()[1]))
-BOOT = read_small(b'/proc/sys/kernel/random/boot_id').strip() or b'-'
+OWNER = None
 
 Agent(sys.argv[1]).run()

@@ -63,7 +63,7 @@ export function localHost(
   return {
     host: { address: 'here' },
     connection: connectionSchema.parse({ connectTimeout: options.connectTimeout ?? 20_000 }),
-    pooled: { exec } as unknown as PooledConnection,
+    pooled: { exec, connection: { target: { name: 'here' } } } as unknown as PooledConnection,
     channels,
   }
 }

@@ -401,27 +401,25 @@ describe('LocalPlace', () => {
     it('is refused while one is under way, and says so', async () => {
       const target = scratch.folder()
       const first = await new Copy(target, manifest).open()
-      expect(readFileSync(lockOf(target), 'utf8')).toBe(
-        `${thisProcess().host} ${thisProcess().boot} ${process.pid} ${thisProcess().start}\n`,
-      )
-      await expect(new Copy(target, manifest).open()).rejects.toEqual(withCode('E_TARGET_BUSY'))
+      const refused = new Copy(target, manifest).open()
+      await expect(refused).rejects.toEqual(withCode('E_TARGET_BUSY'))
+      await expect(refused).rejects.toThrow(`(process ${process.pid} on ${thisProcess().host})`)
       expect(existsSync(lockOf(target))).toBe(true)
       expect(await first.place.commit([first.put(0, 'x')])).toMatchObject({ files: 1 })
     })
 
-    it.each([
-      ['has ended', () => `${thisProcess().host} ${thisProcess().boot} ${spawnSync('true').pid} 1\n`],
-      ['has ended, and another process has its number', () => `${thisProcess().host} ${thisProcess().boot} ${process.pid} 1\n`],
-      ['ran before this machine was started', () => `${thisProcess().host} 0000-1111 ${process.pid} ${thisProcess().start}\n`],
-      ['left something else there', () => 'theirs\n'],
-    ])('takes over what one has left that %s', async (_how, lock) => {
+    it('takes over what one has left that has ended, who then puts nothing in place and removes nothing', async () => {
       const target = scratch.folder()
       const first = await new Copy(target, manifest).open()
-      writeFileSync(lockOf(target), lock())
+      // As if the first had been another process.
+      const { host, boot, space } = thisProcess()
+      writeFileSync(lockOf(target), `${host} ${boot || '-'} ${spawnSync('true').pid} 1 ${space || '-'} -\n`)
       writeFileSync(join(first.parts, '0'), 'x')
       const second = await new Copy(target, manifest).open()
       expect(second.opened.found).toEqual([{ state: 'part', bytes: 1 }])
-      await expect(new Copy(target, manifest).open()).rejects.toEqual(withCode('E_TARGET_BUSY'))
+      await expect(first.place.commit([{ index: 0, sha256: sha256('x') }])).rejects.toEqual(withCode('E_TARGET_BUSY'))
+      await first.place.abandon({ keep: false })
+      expect(readdirSync(target)).toEqual([`.cahier-${partsId(manifest, 'h')}`])
       expect(await second.place.commit([{ index: 0, sha256: sha256('x') }])).toMatchObject({ files: 1 })
     })
 

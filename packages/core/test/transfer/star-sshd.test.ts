@@ -12,6 +12,7 @@ import { SftpLock } from '../../src/transfer/sftp/sftp-lock.js'
 import { SftpPlace } from '../../src/transfer/sftp/sftp-place.js'
 import { StarTransfer } from '../../src/transfer/star/star.js'
 import { CONNECTORS, HostLab, noise, readBytes, writeTree } from './host-lab.js'
+import { lockCases } from './lock-cases.js'
 
 const reason = sshHostsUnavailable()
 const why = reason === undefined ? '' : ` (needs sshd: ${reason})`
@@ -192,13 +193,26 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     await place.abandon({ keep: false })
     expect(readdirSync(parts).sort()).toEqual(['0', 'lock'])
     expect(readdirSync(directory)).toEqual(['.cahier-abc'])
-    // Who is renewed elsewhere lives; who has not been for long does not.
-    await expect(SftpLock.take(client, parts)).resolves.toBeUndefined()
+    // Who is there is judged as everywhere.
+    for (const { title, line, ageS, isHeld } of lockCases()) {
+      writeFileSync(join(parts, 'lock'), line)
+      const seconds = Date.now() / 1000 - ageS
+      utimesSync(join(parts, 'lock'), seconds, seconds)
+      const lock = await SftpLock.take(client, parts)
+      expect((await lock?.isMine()) ?? false, title).toBe(!isHeld)
+      await lock?.release()
+      expect(readdirSync(parts).sort()).toEqual(isHeld ? ['0', 'lock'] : ['0'])
+    }
+    // What this program held over a connection that has ended, nobody holds.
+    const ended = await SftpClient.start(pooled)
+    writeFileSync(join(parts, 'lock'), '')
     utimesSync(join(parts, 'lock'), 1_000_000_000, 1_000_000_000)
+    expect(await SftpLock.take(ended, parts)).toBeDefined()
+    await expect(SftpLock.take(client, parts)).resolves.toBeUndefined()
+    await ended[Symbol.asyncDispose]()
     const lock = await SftpLock.take(client, parts)
     expect(await lock?.isMine()).toBe(true)
     await lock?.release()
-    expect(readdirSync(parts)).toEqual(['0'])
     await expect(SftpLock.take(client, join(directory, 'gone'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 

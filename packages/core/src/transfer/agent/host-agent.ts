@@ -176,6 +176,8 @@ export class HostAgent implements AsyncDisposable {
   #take(word: AgentWord): void {
     this.#heard = performance.now()
     if (word.kind === 'event') {
+      // Somebody else wants what it holds, and it does not know whether we are still here.
+      if (word.name === 'asked') void this.request('ping', []).catch(() => undefined)
       for (const listener of [...this.#listeners]) listener({ name: word.name, words: word.words })
       return
     }

@@ -18,7 +18,8 @@ import type { Manifest } from '../manifest.js'
 import type { Found, OpenInput } from '../place.js'
 import { targetError } from './file-faults.js'
 import { neededSize, pathIn } from './local-survey.js'
-import { LOCK_FILE, releaseLock, takeLock } from './parts-lock.js'
+import { holderOfLine, LOCK_FILE } from './lock-line.js'
+import { PartsLock } from './parts-lock.js'
 
 /** Parts that began as copies of what was there: only who sends differences can go on with them. */
 const SEEDED_FILE = 'seeded'
@@ -26,11 +27,13 @@ const SEEDED_FILE = 'seeded'
 /** The folder in which content arrives, under numbers, before it is checked and gets its names. */
 export class LocalParts {
   readonly folder: Buffer
+  readonly #lock: PartsLock
   readonly #manifest: Manifest
   #isOpen = true
 
-  private constructor(folder: Buffer, manifest: Manifest) {
+  private constructor(folder: Buffer, lock: PartsLock, manifest: Manifest) {
     this.folder = folder
+    this.#lock = lock
     this.#manifest = manifest
   }
 
@@ -44,14 +47,14 @@ export class LocalParts {
     const folder = pathIn(target, `.cahier-${partsId}`)
     const said = readableName(target.toString('latin1'))
     try {
-      const { isNew, isOurs } = takeFolder(folder, () => checkRoom(target, manifest, found))
-      if (!isOurs) {
-        throw new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${said} is under way`, {
+      const { isNew, lock } = takeFolder(folder, () => checkRoom(target, manifest, found))
+      if (typeof lock === 'string') {
+        throw new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${said} is under way${holderOfLine(lock)}`, {
           suggestions: ['Wait until it has ended'],
           data: { parts: readableName(folder.toString('latin1')) },
         })
       }
-      const parts = new LocalParts(folder, manifest)
+      const parts = new LocalParts(folder, lock, manifest)
       try {
         if (!isNew) {
           parts.#tidy(policy.resume, seed, found)
@@ -78,12 +81,24 @@ export class LocalParts {
     rmSync(this.path(index), { force: true, recursive: true })
   }
 
-  /** Lets go of it. May be called more than once. */
+  /** @throws TransferError `E_TARGET_BUSY` when somebody else has it by now: nothing of it may be put in place */
+  checkOwner(): void {
+    if (this.#lock.isMine()) return
+    throw new TransferError(
+      'E_TARGET_BUSY',
+      `Another transfer of the same files has taken over ${readableName(this.folder.toString('latin1'))}`,
+      {
+        suggestions: ['Wait until it has ended'],
+      },
+    )
+  }
+
+  /** Lets go of it, if it is still ours. May be called more than once. */
   close(keep: boolean): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    if (keep) releaseLock(this.folder)
-    else rmSync(this.folder, { recursive: true, force: true })
+    if (!keep && this.#lock.isMine()) rmSync(this.folder, { recursive: true, force: true })
+    this.#lock.release()
     removeEmpty(this.folder)
   }
 
@@ -137,12 +152,12 @@ export class LocalParts {
 }
 
 /** @param onNew - when it was made; what it throws ends it */
-function takeFolder(folder: Buffer, onNew: () => void): { readonly isNew: boolean; readonly isOurs: boolean } {
+function takeFolder(folder: Buffer, onNew: () => void): { readonly isNew: boolean; readonly lock: PartsLock | string } {
   for (let tries = 1; ; tries += 1) {
     const isNew = makeFolder(folder)
     if (isNew) onNew()
     try {
-      return { isNew, isOurs: takeLock(folder) }
+      return { isNew, lock: PartsLock.take(folder) }
     } catch (error) {
       // Who had it has removed it just now.
       if (isNew || systemCodeOf(error) !== 'ENOENT' || tries === 5) throw error

@@ -37,6 +37,7 @@ export class LocalPlace implements Place {
     const open = this.#open
     if (open === undefined) throw new Error('this place is not open')
     const { input, target, survey, parts } = open
+    parts?.checkOwner()
     const committed = await new LocalCommit(input.manifest, target, survey, parts).run(arrived, signal)
     parts?.close(input.policy.resume && parts.isOfUse())
     return committed

@@ -1,51 +1,73 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, lstatSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, linkSync, lstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { systemCodeOf } from '../../errors.js'
-import { byteName } from '../../util/byte-names.js'
-import { livenessOf, thisProcess } from '../../util/process-identity.js'
-import { encodeName } from '../manifest.js'
+import { withFile } from './local-check.js'
+import { LEASE_MS, LOCK_FILE, livenessOfLine, ownLine, RENEW_MS } from './lock-line.js'
 
-/** The file in a folder of parts that says who uses it. */
-export const LOCK_FILE = 'lock'
-/** Who has just made it writes into it at once. */
-const WRITING_MS = 5_000
+/** Says that this process uses a folder of parts. Who may take over what another has left: docs/reference/chain.md, Lock. */
+export class PartsLock {
+  readonly #path: Buffer
+  readonly #line: string
+  readonly #timer: NodeJS.Timeout
 
-/**
- * Marks a folder of parts as used by this process; what a dead one has left is taken over.
- *
- * @returns false when somebody lives who uses it
- */
-export function takeLock(folder: Buffer): boolean {
-  const path = inFolder(folder, LOCK_FILE)
-  for (let tries = 0; tries < 3; tries += 1) {
-    if (makeFile(path)) return true
-    const text = readLock(path)
-    if (text === undefined) continue
-    if (isLiving(text, path)) return false
-    // Two may find the same dead one: only one of them gets it out of the way.
-    const aside = inFolder(folder, `${LOCK_FILE}.${randomBytes(6).toString('hex')}`)
-    try {
-      renameSync(path, aside)
-    } catch {
-      continue
-    }
-    const taken = readLock(aside)
-    if (taken !== text) {
-      putBack(aside, path)
-      return false
-    }
-    rmSync(aside, { force: true })
+  private constructor(path: Buffer, line: string) {
+    this.#path = path
+    this.#line = line
+    this.#timer = setInterval(() => this.#renew(), RENEW_MS)
+    this.#timer.unref()
   }
-  return false
+
+  /** @returns the line of whoever lives and uses it, when there is one */
+  static take(folder: Buffer): PartsLock | string {
+    const path = inFolder(folder, LOCK_FILE)
+    const mark = randomBytes(6).toString('hex')
+    const line = ownLine(mark)
+    const aside = inFolder(folder, `${LOCK_FILE}.${mark}`)
+    let found = ''
+    for (let tries = 0; tries < 3; tries += 1) {
+      if (makeFile(path, line)) return new PartsLock(path, line)
+      const text = readLock(path)
+      if (text === undefined) continue
+      found = text
+      if (isLiving(text, path, aside)) return text
+      // Two may find the same dead one: only one of them gets it out of the way.
+      try {
+        renameSync(path, aside)
+      } catch {
+        continue
+      }
+      const taken = readLock(aside)
+      if (taken !== text) {
+        putBack(aside, path)
+        return taken ?? text
+      }
+      rmSync(aside, { force: true })
+    }
+    return found
+  }
+
+  /** False when somebody else has it by now. */
+  isMine(): boolean {
+    return readLock(this.#path) === this.#line
+  }
+
+  /** Lets go of it, if it is ours. */
+  release(): void {
+    clearInterval(this.#timer)
+    if (this.isMine()) rmSync(this.#path, { force: true })
+  }
+
+  /** Its time is what others look at: written, it is that of whoever keeps the files. */
+  #renew(): void {
+    try {
+      if (this.isMine()) withFile(this.#path, 'r+', (file) => writeSync(file, this.#line, 0))
+    } catch (error) {
+      if (systemCodeOf(error) === undefined) throw error
+    }
+  }
 }
 
-/** Lets go of it, if it is ours. */
-export function releaseLock(folder: Buffer): void {
-  const path = inFolder(folder, LOCK_FILE)
-  if (readLock(path) === ownText()) rmSync(path, { force: true })
-}
-
-function makeFile(path: Buffer): boolean {
+function makeFile(path: Buffer, line: string): boolean {
   let file: number
   try {
     file = openSync(path, 'wx', 0o600)
@@ -54,7 +76,7 @@ function makeFile(path: Buffer): boolean {
     throw error
   }
   try {
-    writeSync(file, ownText())
+    writeSync(file, line)
   } catch (error) {
     rmSync(path, { force: true })
     throw error
@@ -81,22 +103,22 @@ function readLock(path: Buffer): string | undefined {
   }
 }
 
-/** @source proc(5): the start time is field 22 of /proc/pid/stat, in ticks since the boot */
-function ownText(): string {
-  const { host, boot, pid, start } = thisProcess()
-  return `${encodeName(byteName(host))} ${boot === '' ? '-' : boot} ${pid} ${start === '' ? '-' : start}\n`
+function isLiving(line: string, path: Buffer, mark: Buffer): boolean {
+  const liveness = livenessOfLine(line)
+  return liveness === 'elsewhere' ? isYoung(path, mark) : liveness === 'alive'
 }
 
-/** Who is on another host, or was on this one before it was started last, is not there. */
-function isLiving(text: string, path: Buffer): boolean {
-  const here = thisProcess()
-  const [host = '', boot = '', pid = '', start = ''] = text.trim().split(' ')
-  if (!/^\d+$/.test(pid)) {
-    const stats = lstatSync(path, { throwIfNoEntry: false })
-    return stats !== undefined && text === '' && Math.abs(Date.now() - stats.mtimeMs) < WRITING_MS
+/** @param mark - a file that may be made for it: the clocks of two machines are not compared */
+function isYoung(path: Buffer, mark: Buffer): boolean {
+  try {
+    writeFileSync(mark, '', { mode: 0o600 })
+    return lstatSync(mark).mtimeMs - lstatSync(path).mtimeMs < LEASE_MS
+  } catch (error) {
+    // It was let go a moment ago; what cannot be looked at is alive.
+    return systemCodeOf(error) !== 'ENOENT'
+  } finally {
+    rmSync(mark, { force: true })
   }
-  if (boot !== (here.boot === '' ? '-' : here.boot) || (boot === '-' && host !== encodeName(byteName(here.host)))) return false
-  return livenessOf({ ...here, pid: Number(pid), start: start === '-' ? '' : start }) === 'alive'
 }
 
 function inFolder(folder: Buffer, name: string): Buffer {

@@ -1,15 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { systemCodeOf } from '../../errors.js'
-import { type ByteName, byteName } from '../../util/byte-names.js'
-import { livenessOf, thisProcess } from '../../util/process-identity.js'
-import { LOCK_FILE } from '../local/parts-lock.js'
-import { encodeName } from '../manifest.js'
+import type { ByteName } from '../../util/byte-names.js'
+import { isOfThisProcess, LEASE_MS, LOCK_FILE, livenessOfLine, markOfLine, ownLine, RENEW_MS } from '../local/lock-line.js'
 import { type SftpClient, SftpFailure } from './sftp-client.js'
-
-/** So often whoever holds it says that it lives. */
-const RENEW_MS = 15_000
-/** Whoever has said nothing for so long is not there any more. */
-const LEASE_S = 60
 
 /** Those of this process, and over which connection. */
 const own = new Map<string, SftpClient>()
@@ -65,7 +58,7 @@ export class SftpLock {
 
   /** False when somebody else has it by now. */
   async isMine(): Promise<boolean> {
-    return (await readText(this.#client, this.#path)) === ownText(this.#id).toString('latin1')
+    return (await readText(this.#client, this.#path)) === ownLine(this.#id)
   }
 
   async release(): Promise<void> {
@@ -79,7 +72,7 @@ export class SftpLock {
   async #renew(): Promise<void> {
     if (!(await this.isMine())) return
     const file = await this.#client.open(this.#path, ['write'])
-    await this.#client.write(file, 0, ownText(this.#id))
+    await this.#client.write(file, 0, Buffer.from(ownLine(this.#id)))
     await this.#client.close(file)
   }
 }
@@ -87,7 +80,7 @@ export class SftpLock {
 async function make(client: SftpClient, path: ByteName, id: string): Promise<boolean> {
   try {
     const file = await client.open(path, ['write', 'create', 'exclusive'], 0o600)
-    await client.write(file, 0, ownText(id))
+    await client.write(file, 0, Buffer.from(ownLine(id)))
     await client.close(file)
     return true
   } catch (error) {
@@ -113,16 +106,12 @@ async function readText(client: SftpClient, path: ByteName): Promise<string | un
 
 async function isHeld(client: SftpClient, path: ByteName, folder: ByteName, text: string): Promise<boolean> {
   try {
-    const [, boot = '', pid = '', start = '', id = ''] = text.trim().split(' ')
-    const here = thisProcess()
-    if (here.boot !== '' && boot === here.boot && /^\d+$/.test(pid)) {
-      const liveness = livenessOf({ ...here, pid: Number(pid), start: start === '-' ? '' : start })
-      // What this process held over a connection that is gone, nobody holds.
-      if (Number(pid) === process.pid && liveness === 'alive') return own.get(id)?.isEnded === false
-      if (liveness !== 'elsewhere') return liveness === 'alive'
-    }
+    const liveness = livenessOfLine(text)
+    // What this process held over a connection that is gone, nobody holds.
+    if (liveness === 'alive' && isOfThisProcess(text)) return own.get(markOfLine(text))?.isEnded === false
+    if (liveness !== 'elsewhere') return liveness === 'alive'
     const { mtime = 0 } = await client.stat(path)
-    return (await clockThere(client, folder)) - mtime < LEASE_S
+    return (await clockThere(client, folder)) - mtime < LEASE_MS / 1000
   } catch (error) {
     // It was let go a moment ago.
     if (systemCodeOf(error) === 'ENOENT') return false
@@ -138,10 +127,4 @@ async function clockThere(client: SftpClient, folder: ByteName): Promise<number>
   const { mtime = 0 } = await client.stat(path)
   await client.remove(path).catch(() => {})
   return mtime
-}
-
-/** What agents write, too: the host, its boot, the process, when it started; then what tells two of this process apart. */
-function ownText(id: string): Buffer {
-  const { host, boot, pid, start } = thisProcess()
-  return Buffer.from(`${encodeName(byteName(host))} ${boot === '' ? '-' : boot} ${pid} ${start === '' ? '-' : start} ${id}\n`)
 }

@@ -1,6 +1,7 @@
 import { TransferError } from '../../errors.js'
 import { formatBytes } from '../../units.js'
 import { type ByteName, byteName, insideName, readableName } from '../../util/byte-names.js'
+import { holderOfLine } from '../local/lock-line.js'
 import type { Manifest } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
 import type { Arrived, Committed, Found, Opened, OpenInput, Place } from '../place.js'
@@ -58,7 +59,7 @@ export class ShellPlace implements Place {
     const talk = await ShellTalk.start(this.#reached.pooled, signal)
     this.#talk = talk
     try {
-      return await this.#doOpen(talk, input)
+      return await this.#doOpen(talk, input, signal)
     } catch (error) {
       await this.abandon({ keep: input.policy.resume })
       throw error
@@ -67,7 +68,7 @@ export class ShellPlace implements Place {
     }
   }
 
-  async #doOpen(talk: ShellTalk, input: OpenInput): Promise<Opened> {
+  async #doOpen(talk: ShellTalk, input: OpenInput, signal: AbortSignal | undefined): Promise<Opened> {
     const { manifest, policy, partsId } = input
     const tools = await findTools(talk)
     const directory = await enter(talk, input.directory, policy.create)
@@ -77,7 +78,7 @@ export class ShellPlace implements Place {
     let parts: ByteName | undefined
     if (isNeeded) {
       parts = `${directory === '/' ? '' : directory}/.cahier-${partsId}`
-      await this.#take(talk, directory, parts)
+      await this.#take(talk, directory, parts, signal)
       await this.#tidy(talk, `.cahier-${partsId}`, input, found)
       await checkRoom(talk, directory, manifest, found)
     }
@@ -127,14 +128,14 @@ export class ShellPlace implements Place {
     await talk?.[Symbol.asyncDispose]()
   }
 
-  async #take(talk: ShellTalk, directory: ByteName, parts: ByteName): Promise<void> {
-    const lock = new ShellLock(parts)
+  async #take(talk: ShellTalk, directory: ByteName, parts: ByteName, signal: AbortSignal | undefined): Promise<void> {
+    const lock = new ShellLock(parts, this.#reached.pooled)
     // Set before the answer: who gives up meanwhile has to let go of what is being made there.
     this.#lock = lock
-    const { text, exitCode } = await lock.take(talk)
+    const { text, exitCode } = await lock.take(talk, signal)
     if (exitCode === 0) return
     this.#lock = undefined
-    throw exitCode === 7 ? busy(directory) : faultError(`Nothing can be written into ${readableName(directory)}`, text)
+    throw exitCode === 7 ? busy(directory, text) : faultError(`Nothing can be written into ${readableName(directory)}`, text)
   }
 
   /** Keeps what is of use of an earlier transfer, removes everything else. */
@@ -177,8 +178,10 @@ async function enter(talk: ShellTalk, directory: string, create: boolean, isByte
   throw faultError(`${directory} cannot be used on ${talk.host}`, text)
 }
 
-function busy(directory: ByteName): TransferError {
-  return new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${readableName(directory)} is under way`, {
+/** @param line - the lock of who has it */
+function busy(directory: ByteName, line = ''): TransferError {
+  const who = holderOfLine(line)
+  return new TransferError('E_TARGET_BUSY', `Another transfer of the same files into ${readableName(directory)} is under way${who}`, {
     suggestions: ['Wait until it has ended'],
   })
 }
