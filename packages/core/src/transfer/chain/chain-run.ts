@@ -81,7 +81,7 @@ export class ChainRun {
       patienceMs: settings.patienceMs,
       linkMs: settings.over === 'ssh' ? SSH_LINK_MS : TCP_LINK_MS,
       heads: settings.over === 'ssh' ? [OWN] : [HEAD, OWN],
-      isPaced: pace.bytesPerSecond !== undefined,
+      pace: pace.bytesPerSecond,
     })
   }
 
@@ -180,7 +180,7 @@ export class ChainRun {
       seat.sha256 = first
       this.#plan.whole(host)
       seat.member.onHave(this.#context.source.total)
-    } else if (name === 'up') this.#plan.up(Number(first), now)
+    } else if (name === 'up') this.#plan.up(Number(first), Number(second), now)
     else if (name === 'down') this.#down(Number(first), faultOf(second), decodeName(third))
     else if (name === 'bad') this.#plan.bad(Number(first))
     else if (name === 'fail') seat.done.reject(agentError(first, second === '' ? '%' : second))
@@ -281,8 +281,8 @@ export class ChainRun {
         source,
         pace,
         signal: controller.signal,
-        onUp: () => {
-          this.#plan.up(epoch, this.#now())
+        onUp: (offset) => {
+          this.#plan.up(epoch, offset, this.#now())
           this.#soon()
         },
         onSent: (offset) => this.#plan.sent(epoch, offset),

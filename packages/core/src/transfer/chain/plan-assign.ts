@@ -1,5 +1,5 @@
 import type { Line } from './plan-line.js'
-import { type Member, restMs } from './plan-member.js'
+import { isUseless, type Member, restMs } from './plan-member.js'
 import { HOSTS_TRIED, LONG_REST_MS, RETRY_MS, STAY_MS } from './plan-numbers.js'
 import type { Giver, Order } from './plan-terms.js'
 
@@ -30,11 +30,16 @@ function chooseHost(line: Line, member: Member, free: readonly Member[], now: nu
 }
 
 function mayGive(line: Line, giver: Member, member: Member, now: number): boolean {
-  if (giver.isMuted || giver.strikes.size >= HOSTS_TRIED || giver.floor > member.have || member.bans.has(giver.host)) return false
+  if (isUseless(giver) || giver.floor > member.have || member.bans.has(giver.host)) return false
   if ([...member.bans.keys()].filter((one) => one >= 0).length >= HOSTS_TRIED) return false
   // Who is done is not kept for one that needs long, or for ever, when this machine has nothing else to do.
-  const isLong = member.stalls > 0 || restMs(member, line.settings.total, now) > LONG_REST_MS
-  return !(line.isComplete(giver) && isLong && headFor(line, member) !== undefined)
+  return !(line.isComplete(giver) && needsLong(line, member, now) && headFor(line, member) !== undefined)
+}
+
+/** Behind a giver that itself waits for more, its rate tells nothing. */
+function needsLong(line: Line, { stalls, isLong, link, taken, have }: Member, now: number): boolean {
+  if (stalls > 0 || isLong) return true
+  return link !== undefined && link.from < 0 && restMs({ taken, have }, line.settings.total, now) > LONG_REST_MS
 }
 
 /** Whom hosts could not send to is not torn from a link that works, but for another try from time to time: it costs all the others. */

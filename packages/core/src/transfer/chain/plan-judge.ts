@@ -9,13 +9,14 @@ export function judge(line: Line, member: Member, now: number): Order[] {
   if (member.isWhole) return []
   const orders: Order[] = []
   const { link } = member
-  if (link !== undefined && !link.isUp) judgeHandshake(line, member, link, now)
+  if (link !== undefined && link.offset === undefined) judgeHandshake(line, member, link, now)
   else if (link !== undefined) {
     if (line.offered(member) <= member.have) excuse(member, now)
     orders.push(...judgeFlow(line, member, link, now))
     judgeSpeed(line, member, now)
   }
   if (member.askedAt === undefined && now - member.heardAt > QUIET_MS) orders.push(ask(member, now))
+  if (!member.isMuted && member.askedAt !== undefined && now - member.askedAt > STALL_MS) mute(line, member)
   const why = reasonToDrop(line, member, now)
   if (why === undefined) return orders
   line.leave(member.host)
@@ -25,6 +26,12 @@ export function judge(line: Line, member: Member, now: number): Order[] {
 function ask(member: Member, now: number): Order {
   member.askedAt ??= now
   return { kind: 'ask', host: member.host }
+}
+
+/** Whoever is behind it has all that it has, perhaps, and would wait with it. */
+function mute(line: Line, member: Member): void {
+  member.isMuted = true
+  line.toTail(member)
 }
 
 function judgeHandshake(line: Line, member: Member, link: PlanLink, now: number): void {
@@ -50,13 +57,14 @@ function judgeFlow(line: Line, member: Member, link: PlanLink, now: number): Ord
   member.lastFault = 'stalled'
   const wasHeard = ({ heardAt }: Member): boolean => heardAt >= member.idleAt
   if (giver !== undefined && !wasHeard(giver) && member.heardAt > member.idleAt) {
-    giver.isMuted = true
     giver.stalls += 1
-    line.toTail(giver)
+    mute(line, giver)
   } else {
     member.stalls += 1
     if (!wasHeard(member)) member.isMuted = true
-    line.count(member, link.from, 'stalled')
+    // It is well, and got nothing from there at all: as if there were no link.
+    if (wasHeard(member) && !link.isUsed) line.ban(member, link.from, 'stalled')
+    else line.count(member, link.from, 'stalled')
     line.toTail(member)
   }
   return orders

@@ -1,4 +1,4 @@
-import { isLast, type Member, makeMember, startWaiting } from './plan-member.js'
+import { isLast, isUseless, type Member, makeMember, startWaiting } from './plan-member.js'
 import { STALLED_TRIES, TRIES } from './plan-numbers.js'
 import type { Giver, LinkFault, Order, PlanSettings } from './plan-terms.js'
 
@@ -64,9 +64,12 @@ export class Line {
     }
   }
 
+  /** Behind all but those who give nothing: somebody would have to do without a giver. */
   toTail(member: Member): void {
     member.slowSince = undefined
-    this.#members = [...this.#members.filter((other) => other !== member), member]
+    const others = this.#members.filter((other) => other !== member)
+    const at = isUseless(member) ? others.length : others.findLastIndex((other) => !isUseless(other)) + 1
+    this.#members = others.toSpliced(at, 0, member)
   }
 
   // Signs of life.
@@ -105,7 +108,7 @@ export class Line {
     this.sever(member)
     this.#epoch += 1
     const epoch = this.#epoch
-    member.link = { epoch, from, since: now, isUp: false, isUsed: false }
+    member.link = { epoch, from, since: now, offset: undefined, isUsed: false }
     startWaiting(member, now)
     member.taken.clear()
     this.#pairs.set(epoch, { from, to: member.host })
@@ -154,8 +157,15 @@ export class Line {
     member.bans.set(giver, fault)
     member.troubles += 1
     if (giver < 0) return
-    this.#byHost.get(giver)?.strikes.add(member.host)
+    this.#strike(member, giver)
     this.toTail(member)
+  }
+
+  /** It got nothing from there. Whoever has given nothing to several is at fault itself. */
+  #strike(member: Member, giver: Giver): void {
+    const struck = this.#byHost.get(giver)
+    struck?.strikes.add(member.host)
+    if (struck !== undefined && isUseless(struck)) this.toTail(struck)
   }
 
   /** All givers of which it is not known that they bring what does not fit. */

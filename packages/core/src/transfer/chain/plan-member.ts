@@ -1,4 +1,4 @@
-import { SHORTEST_STALL_MS, SILENT_MS, STALL_MS, WINDOW_MS } from './plan-numbers.js'
+import { HOSTS_TRIED, SHORTEST_STALL_MS, SILENT_MS, STALL_MS, STALL_PART, WINDOW_MS } from './plan-numbers.js'
 import type { Giver, LinkFault, PlanSettings } from './plan-terms.js'
 import { RateWindow } from './rate-window.js'
 
@@ -7,7 +7,8 @@ export interface PlanLink {
   readonly epoch: number
   readonly from: Giver
   since: number
-  isUp: boolean
+  /** From there on the stream was asked for; undefined as long as the link does not stand. */
+  offset: number | undefined
   /** It brought something. */
   isUsed: boolean
 }
@@ -42,6 +43,9 @@ export interface Member {
   slow: { readonly from: Giver; readonly rate: number } | undefined
   slowSince: number | undefined
 
+  /** It needed long from one that was done: none is kept for it any more. */
+  isLong: boolean
+
   /** Givers that it cannot be linked to. */
   readonly bans: Map<Giver, LinkFault>
   /** Times that links of a giver broke without having brought anything, or brought what does not fit. */
@@ -74,6 +78,7 @@ export function makeMember(host: number, have: number, now: number): Member {
     taken: new RateWindow(WINDOW_MS),
     slow: undefined,
     slowSince: undefined,
+    isLong: false,
     bans: new Map(),
     faults: new Map(),
     strikes: new Set(),
@@ -89,12 +94,17 @@ export function isLast({ stalls, slow, isMuted }: Member): boolean {
   return stalls > 0 || slow !== undefined || isMuted
 }
 
+/** It gives to nobody, or nobody could get anything from it. */
+export function isUseless({ isMuted, strikes }: Member): boolean {
+  return isMuted || strikes.size >= HOSTS_TRIED
+}
+
 export function isSilent({ askedAt }: Member, now: number): boolean {
   return askedAt !== undefined && now - askedAt > SILENT_MS
 }
 
 /** Until it has all, at its rate; 0 when that is not known. */
-export function restMs({ taken, have }: Member, total: number, now: number): number {
+export function restMs({ taken, have }: Pick<Member, 'taken' | 'have'>, total: number, now: number): number {
   const rate = taken.rate(now)
   return rate === undefined ? 0 : ((total - have) / Math.max(1, rate)) * 1000
 }
@@ -104,7 +114,7 @@ export function stallMs({ taken, stalls }: Member, { chunk, patienceMs }: PlanSe
   const rate = taken.rate(now)
   const perChunk = rate === undefined || rate === 0 ? STALL_MS : (chunk / rate) * 1000
   const once = Math.min(STALL_MS, Math.max(SHORTEST_STALL_MS, 10 * perChunk))
-  return Math.min(patienceMs, once * 2 ** stalls)
+  return Math.min(patienceMs * STALL_PART, once * 2 ** stalls)
 }
 
 /** Nothing is held against it for the time in which it waited for nobody's fault but its own lack of more, or began anew. */

@@ -17,6 +17,8 @@ export const OWN_LINK_MS = 5000
 export const STALL_MS = 2000
 /** The same where ten chunks would have come sooner. */
 export const SHORTEST_STALL_MS = 1000
+/** Each time it stalls again it gets twice as long, but no more than this part of the patience: others are to be tried, too. */
+export const STALL_PART = 0.25
 /** So many times a giver closes a link that has brought nothing, or brings what does not fit, before another is taken. */
 export const TRIES = 3
 /** The same for links that stall: each costs seconds. */

@@ -29,6 +29,6 @@ export interface PlanSettings {
   readonly linkMs: number
   /** How this machine may send, best first. */
   readonly heads: readonly Giver[]
-  /** What this machine sends is limited on purpose, and tells nothing about the host that takes it. */
-  readonly isPaced: boolean
+  /** Bytes per second to which it is limited on purpose what this machine sends. */
+  readonly pace: number | undefined
 }

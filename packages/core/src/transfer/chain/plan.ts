@@ -18,9 +18,10 @@ import type { Giver, LinkFault, Order, PlanSettings } from './plan-terms.js'
  * - Who breaks, stalls or is slow goes to the tail, where nobody waits for it.
  * - Who is not heard of gives to nobody.
  * - Who is given up, or has left, is part of no order any more.
- * - A host is given up only when it has taken nothing for the whole patience, is the only silence that is left, or is given nothing
- *   that fits by anybody. So every host that lives and can be reached by somebody gets everything.
- * - When nothing happens any more, nothing is ordered any more.
+ * - Who is given up has taken nothing for the whole patience, or was silent when nobody else wanted anything, or was given nothing that
+ *   fits by anybody. So every host that lives and can be reached by somebody gets everything.
+ * - What befalls one host costs the others seconds at most.
+ * - Links are changed a few times for each thing that happens, and then no more.
  *
  * Each has a property in plan.prop.test.ts that is named after it.
  */
@@ -63,15 +64,19 @@ export class ChainPlan {
     const member = this.#line.find(host)
     if (member === undefined) return
     this.#line.hear(member, now)
-    member.taken.add(now, bytes)
+    const { link } = member
+    // What came before, and is told late, says nothing about this link.
+    const offset = link?.offset ?? Number.POSITIVE_INFINITY
+    if (bytes >= offset) member.taken.add(now, bytes)
     // It began anew, and had everything from this transfer.
     if (bytes < member.have) member.floor = 0
     if (bytes > member.have) {
       excuse(member, now)
-      if (member.link?.isUp === true) {
-        member.link.isUsed = true
-        member.faults.delete(`closed ${member.link.from}`)
-        member.faults.delete(`stalled ${member.link.from}`)
+      if (link !== undefined && bytes > offset) {
+        link.isUsed = true
+        member.faults.delete(`closed ${link.from}`)
+        member.faults.delete(`stalled ${link.from}`)
+        this.#line.find(link.from)?.strikes.delete(host)
       }
     }
     member.have = bytes
@@ -93,10 +98,11 @@ export class ChainPlan {
     this.#line.sent(epoch, offset)
   }
 
-  up(epoch: number, now: number): void {
+  /** The link stands, and is to bring the stream from there on. */
+  up(epoch: number, offset: number, now: number): void {
     const member = this.#line.linked(epoch)
     if (member?.link === undefined) return
-    member.link.isUp = true
+    member.link.offset = offset
     member.idleAt = now
   }
 
@@ -108,7 +114,7 @@ export class ChainPlan {
     member.link = undefined
     member.lastFault = detail === '' ? fault : `${fault}: ${detail}`
     // What broke after it had brought something is made again: who died is known by its agent.
-    if (!link.isUp) this.#line.ban(member, link.from, fault)
+    if (link.offset === undefined) this.#line.ban(member, link.from, fault)
     else if (!link.isUsed) this.#line.count(member, link.from, 'closed')
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ChainPlan } from '../../../src/transfer/chain/plan.js'
 import { HEAD, type Order, OWN } from '../../../src/transfer/chain/plan-terms.js'
+import { type SimulatedHost, Simulation, type SimulationSettings } from './simulated-hosts.js'
 
 const TOTAL = 10_000_000
 const PATIENCE_MS = 30_000
@@ -17,7 +18,7 @@ function run(
     patienceMs: PATIENCE_MS,
     linkMs: 2500,
     heads: [HEAD, OWN],
-    isPaced: false,
+    pace: undefined,
   })
   for (const host of [1, 2, 3]) plan.join(host, 0, 0)
   const orders: (Order & { at: number })[] = []
@@ -25,7 +26,7 @@ function run(
     tell(plan, now)
     for (const order of plan.decide(now)) {
       orders.push({ ...order, at: now })
-      if (order.kind === 'link' && answers(order.to, now)) plan.up(order.epoch, now)
+      if (order.kind === 'link' && answers(order.to, now)) plan.up(order.epoch, 0, now)
       if (order.kind === 'ask' && answers(order.host, now)) plan.hear(order.host, now)
       if (order.kind === 'link' && order.from < 0) plan.sent(order.epoch, TOTAL)
     }
@@ -90,5 +91,78 @@ describe('ChainPlan, of a host that is not heard of any more', () => {
       back,
     )
     expect(drops(orders)).toEqual([])
+  })
+})
+
+/** What random searches have found. */
+describe('ChainPlan, in histories that once went badly', () => {
+  const many = (count: number, one: (index: number) => SimulatedHost): SimulatedHost[] => Array.from({ length: count }, (_, i) => one(i))
+  /** When the last of those ended who are well, and how many links were ordered for each host. */
+  const play = (hosts: readonly SimulatedHost[], settings: Partial<SimulationSettings> = {}) => {
+    const simulation = new Simulation(hosts, { total: 50e6, patienceMs: PATIENCE_MS, ...settings })
+    const outcomes = simulation.run(400_000)
+    const endedAt = Math.max(...outcomes.map(({ doneAt = 0 }) => doneAt))
+    const links = simulation.orders.filter(({ kind }) => kind === 'link').length / hosts.length
+    return { endedAt, links, dropped: outcomes.flatMap(({ dropped }, host) => (dropped === undefined ? [] : [host])) }
+  }
+
+  it('does not go to and fro between this machine and a host that is done, and gives slowly', () => {
+    const { endedAt, links } = play([{}, { givesAt: 167 }, {}], { headRate: 5000, lagMs: 50 })
+    expect(endedAt).toBeLessThan(21_000)
+    expect(links).toBeLessThan(4)
+  })
+
+  it('finds a link that does not come to stand, whatever is still told of the one before', () => {
+    const { endedAt, links } = play(
+      many(8, (index) => (index === 2 ? { joinsAt: 164, refuses: [0, 2, 3, 4, 5, 7], isSilent: true } : { joinsAt: 40 * index })),
+      { lagMs: 300 },
+    )
+    expect(endedAt).toBeLessThan(8000)
+    expect(links).toBeLessThan(4)
+  })
+
+  it('changes a first host that is slow also when this machine is told to send slowly', () => {
+    const hosts = many(5, (index) => (index === 0 ? { rate: 500 } : { joinsAt: 100 }))
+    const simulation = new Simulation(hosts, { total: 50e6, headRate: 5000, pace: 5e6, lagMs: 300 })
+    const others = simulation.run(400_000).slice(1)
+    expect(Math.max(...others.map(({ doneAt = Number.POSITIVE_INFINITY }) => doneAt))).toBeLessThan(25_000)
+  })
+
+  it('leaves the first host alone that takes as much as this machine is told to send', () => {
+    expect(
+      play(
+        many(5, () => ({})),
+        { headRate: 2500, pace: 2.5e6 },
+      ).links,
+    ).toBe(1)
+  })
+
+  it('lets nobody wait behind a host that hangs before its own link stands', () => {
+    const joins = [313, 171, 315, 918, 930, 107]
+    const hosts = many(6, (index) => ({ joinsAt: joins[index] as number, ...(index === 0 ? { frozen: [1203, 1e9] as const } : {}) }))
+    const { endedAt, dropped } = play(hosts)
+    expect(endedAt).toBeLessThan(7000)
+    expect(dropped).toEqual([0])
+  })
+
+  it('finds out after two hosts who brings nothing to anybody', () => {
+    const hosts = many(12, (index) => (index === 0 ? {} : { joinsAt: 10 * index, starvedBy: [0] }))
+    const { endedAt, dropped } = play(hosts, { lagMs: 300 })
+    expect(endedAt).toBeLessThan(9000)
+    expect(dropped).toEqual([])
+  })
+
+  it('finds out after two hosts who gives slowly to everybody', () => {
+    const { endedAt } = play(
+      many(11, (index) => (index === 1 ? { givesAt: 167 } : {})),
+      { headRate: 5000, lagMs: 150 },
+    )
+    expect(endedAt).toBeLessThan(15_000)
+  })
+
+  it('gives up no host that gets nothing from others, as long as this machine can send to it', () => {
+    expect(play([{}, { rate: 4000, starvedBy: [0, 2] }, {}]).dropped).toEqual([])
+    const hosts = [{ rate: 1000 }, { rate: 4000, frozen: [996, 4996] as const, starvedBy: [4] }, {}, { joinsAt: 1511 }, {}]
+    expect(play(hosts, { lagMs: 200, headRate: 25_000 }).dropped).toEqual([])
   })
 })

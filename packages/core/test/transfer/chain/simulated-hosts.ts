@@ -21,6 +21,8 @@ export interface SimulatedHost {
   readonly refuses?: readonly Giver[]
   /** Links to it and from it that are not made get no answer at all. */
   readonly isSilent?: boolean
+  /** Givers whose links stand, and bring nothing. */
+  readonly starvedBy?: readonly Giver[]
   /** So many times what a giver brings does not fit. */
   readonly corrupt?: ReadonlyMap<Giver, number>
 }
@@ -40,11 +42,21 @@ interface State {
   link: Link | undefined
   hasJoined: boolean
   isGone: boolean
+  /** The plan was told. */
+  isKnownGone: boolean
   isDropped: boolean
   /** It answers as soon as it can. */
   isAsked: boolean
   doneAt: number | undefined
   corrupt: Map<Giver, number>
+}
+
+export interface SimulationSettings extends Partial<PlanSettings> {
+  readonly total: number
+  /** Bytes per millisecond that this machine sends. */
+  readonly headRate?: number
+  /** Between what happens and that the plan is told, and between an order and what comes of it. */
+  readonly lagMs?: number
 }
 
 export interface Outcome {
@@ -53,21 +65,24 @@ export interface Outcome {
   readonly have: number
 }
 
-/** Hosts, links and time, in which a plan gives the orders. Throws when an order cannot be meant. */
+/** Hosts, links and time, in which a plan gives the orders. Throws when an order cannot be meant, and when there is no end. */
 export class Simulation {
   readonly plan: ChainPlan
   readonly orders: (Order & { readonly at: number })[] = []
   readonly #total: number
   readonly #headRate: number
+  readonly #lagMs: number
   readonly #states: State[]
+  /** What is on its way, in its order. */
+  readonly #late: { readonly at: number; readonly happen: () => void }[] = []
   #now = 0
-  #epoch = 0
 
-  constructor(hosts: readonly SimulatedHost[], settings: Partial<PlanSettings> & { readonly total: number; readonly headRate?: number }) {
-    const { headRate = 25_000, ...rest } = settings
+  constructor(hosts: readonly SimulatedHost[], settings: SimulationSettings) {
+    const { headRate = 25_000, lagMs = 0, ...rest } = settings
     this.#total = settings.total
     this.#headRate = headRate
-    this.plan = new ChainPlan({ chunk: 131_072, patienceMs: 10_000, linkMs: 2500, heads: [HEAD, OWN], isPaced: false, ...rest })
+    this.#lagMs = lagMs
+    this.plan = new ChainPlan({ chunk: 131_072, patienceMs: 10_000, linkMs: 2500, heads: [HEAD, OWN], pace: undefined, ...rest })
     this.#states = hosts.map((spec) => ({
       spec,
       have: spec.have ?? 0,
@@ -76,6 +91,7 @@ export class Simulation {
       link: undefined,
       hasJoined: false,
       isGone: false,
+      isKnownGone: false,
       isDropped: false,
       isAsked: false,
       doneAt: undefined,
@@ -114,7 +130,13 @@ export class Simulation {
     return state !== undefined && !state.isGone && !this.#isFrozen(host)
   }
 
+  #later(happen: () => void): void {
+    if (this.#lagMs === 0) happen()
+    else this.#late.push({ at: this.#now + this.#lagMs, happen })
+  }
+
   #step(): void {
+    while ((this.#late[0]?.at ?? Number.POSITIVE_INFINITY) <= this.#now) this.#late.shift()?.happen()
     this.#states.forEach((state, host) => {
       if (!state.hasJoined && !state.isGone && this.#now >= (state.spec.joinsAt ?? 0)) {
         state.hasJoined = true
@@ -123,20 +145,27 @@ export class Simulation {
       if (!state.isGone && this.#now >= (state.spec.diesAt ?? Number.POSITIVE_INFINITY)) {
         state.isGone = true
         state.link = undefined
-        this.plan.leave(host)
+        this.#later(() => {
+          state.isKnownGone = true
+          this.plan.leave(host)
+        })
       }
     })
     this.#links()
     this.#flow()
     this.#report()
-    for (const order of this.plan.decide(this.#now)) this.#follow(order)
+    for (const order of this.plan.decide(this.#now)) {
+      this.orders.push({ ...order, at: this.#now })
+      this.#check(order)
+      this.#later(() => this.#follow(order))
+    }
   }
 
   #down(state: State, reason: 'refused' | 'closed' | 'denied'): void {
     const epoch = state.link?.epoch as number
     state.link = undefined
     // What the giver says is heard when it can say it.
-    this.plan.down(epoch, reason, '')
+    this.#later(() => this.plan.down(epoch, reason, ''))
   }
 
   #links(): void {
@@ -153,7 +182,8 @@ export class Simulation {
           this.#down(state, 'denied')
         } else {
           link.isUp = true
-          this.plan.up(link.epoch, this.#now)
+          const { have } = state
+          this.#later(() => this.plan.up(link.epoch, have, this.#now))
         }
       }
     })
@@ -170,15 +200,19 @@ export class Simulation {
         state.spec.rate ?? this.#headRate,
         giver === undefined ? this.#headRate / fedByHead : (giver.spec.givesAt ?? 1e9),
       )
-      const more = Math.max(0, Math.min(rate * TICK_MS, offered - state.have))
+      const isStarved = state.spec.starvedBy?.includes(link.from) === true
+      const more = isStarved ? 0 : Math.max(0, Math.min(rate * TICK_MS, offered - state.have))
+      // What the system holds in between is handed over as well.
       if (link.from < 0) this.plan.sent(link.epoch, Math.min(this.#total, state.have + more + 1))
       if (more === 0) return
       const left = state.corrupt.get(link.from) ?? 0
       if (left > 0) {
         state.corrupt.set(link.from, left - 1)
         state.link = undefined
-        this.plan.bad(link.epoch)
-        this.plan.down(link.epoch, 'closed', '')
+        this.#later(() => {
+          this.plan.bad(link.epoch)
+          this.plan.down(link.epoch, 'closed', '')
+        })
         return
       }
       state.have = Math.min(this.#total, state.have + more)
@@ -188,28 +222,48 @@ export class Simulation {
   #report(): void {
     this.#states.forEach((state, host) => {
       if (!state.hasJoined || !this.#isThere(host) || state.isDropped) return
-      if (state.isAsked) this.plan.hear(host, this.#now)
+      if (state.isAsked) this.#later(() => this.plan.hear(host, this.#now))
       state.isAsked = false
-      if (state.have === this.#total && state.doneAt === undefined) {
+      const { have } = state
+      if (have === this.#total && state.doneAt === undefined) {
         state.doneAt = this.#now
         state.link = undefined
-        this.plan.have(host, state.have, this.#now)
-        this.plan.whole(host)
-      } else if (state.have !== state.reported && this.#now % REPORT_MS === 0) {
-        state.reported = state.have
-        this.plan.have(host, state.have, this.#now)
+        this.#later(() => {
+          this.plan.have(host, have, this.#now)
+          this.plan.whole(host)
+        })
+      } else if (have !== state.reported && this.#now % REPORT_MS === 0) {
+        state.reported = have
+        this.#later(() => this.plan.have(host, have, this.#now))
       }
     })
   }
 
+  /** Every order can be meant, by what the plan knows. */
+  #check(order: Order): void {
+    if (order.kind === 'drop' && this.#states[order.host]?.isKnownGone === true)
+      throw new Error(`host ${order.host} is gone, and was dropped`)
+    if (order.kind !== 'link') return
+    const { from, to } = order
+    const [floor, have] = [this.#states[from]?.floor ?? 0, this.#states[to]?.have ?? 0]
+    if (floor > have) throw new Error(`host ${from} has nothing of what ${to} needs: it began with ${floor}, that one has ${have}`)
+    for (const [name, one] of [['giver', this.#states[from]] as const, ['receiver', this.#states[to]] as const]) {
+      if (one?.isKnownGone === true || one?.isDropped === true) throw new Error(`the ${name} of link ${from} to ${to} is gone`)
+    }
+    // Around in a circle nothing would come.
+    const seen = new Set<number>([to])
+    for (let at: Giver | undefined = from; at !== undefined && at >= 0; at = this.plan.giverOf(at)) {
+      if (seen.has(at)) throw new Error(`a circle: ${[...seen].join(' ')}`)
+      seen.add(at)
+    }
+  }
+
   #follow(order: Order): void {
-    this.orders.push({ ...order, at: this.#now })
     if (order.kind === 'ask') {
       const state = this.#states[order.host] as State
       state.isAsked = true
     } else if (order.kind === 'drop') {
       const state = this.#states[order.host] as State
-      if (state.isGone) throw new Error(`host ${order.host} is gone, and was dropped`)
       state.isDropped = true
       state.link = undefined
     } else if (order.kind === 'unlink') {
@@ -219,23 +273,11 @@ export class Simulation {
   }
 
   #link({ epoch, from, to }: Extract<Order, { kind: 'link' }>): void {
-    if (epoch <= this.#epoch) throw new Error(`epoch ${epoch} after ${this.#epoch}`)
-    this.#epoch = epoch
     const state = this.#states[to] as State
-    const giver = this.#states[from]
-    for (const [name, one] of [['giver', giver] as const, ['receiver', state] as const]) {
-      if (one !== undefined && (one.isGone || one.isDropped)) throw new Error(`the ${name} of link ${from} to ${to} is gone`)
-    }
-    if (from === to) throw new Error(`host ${from} is to send to itself`)
+    // An agent makes one link, and closes the one before.
     for (const [host, other] of this.#states.entries()) {
       if (host !== to && from >= 0 && other.link?.from === from) other.link = undefined
     }
-    state.link = { epoch, from, since: this.#now, isUp: false }
-    // Around in a circle nothing would come.
-    const seen = new Set<number>([to])
-    for (let at: Giver | undefined = from; at !== undefined && at >= 0; at = this.plan.giverOf(at)) {
-      if (seen.has(at)) throw new Error(`a circle: ${[...seen].join(' ')}`)
-      seen.add(at)
-    }
+    if (!state.isGone && !state.isDropped) state.link = { epoch, from, since: this.#now, isUp: false }
   }
 }
