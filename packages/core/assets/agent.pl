@@ -5,7 +5,7 @@
 #   perl agent.pl token
 #
 # Names are bytes all the way: no layer that knows of characters is ever used. Comment lines and indentation are stripped before the
-# program is sent.
+# program is sent. It comes in parts, each of which begins at a line `# ---- part <name>` and is compiled when one of its subs is called first.
 use strict;
 
 our ($token) = @ARGV;
@@ -24,13 +24,44 @@ sub unword {
   return $word;
 }
 
+# Parts that were not needed so far; none when this file is run as it is.
+our (@later, $AUTOLOAD);
+
+# A sub, when there is one of that name; its part is compiled.
+sub find_sub {
+  my $name = shift;
+  my $known = main->can($name);
+  return $known if $known;
+  my ($part) = grep { index($later[$_], "\nsub $name ") >= 0 } 0 .. $#later;
+  if (defined $part) { eval splice @later, $part, 1; die $@ if $@ }
+  return main->can($name);
+}
+
+sub AUTOLOAD {
+  my ($name) = $AUTOLOAD =~ /(\w+)\z/;
+  my $sub = do { local ($@, $!); find_sub($name) } or die "there is no $name";
+  goto &$sub;
+}
+
+# Most of what a module takes to load is its half in Perl, of which nothing is used here: where the compiled half has all that is tried, it
+# is loaded alone. XSLoader finds it beside the file that asks for it.
+sub load_module {
+  my ($module, $try) = @_;
+  (my $file = "$module.pm") =~ s{::}{/}g;
+  my ($folder) = grep { -f "$_/$file" } @INC;
+  return if $try && defined $folder && eval { require XSLoader; eval qq{package $module;\n#line 1 "$folder/$file"\nXSLoader::load('$module'); 1} } && eval { $try->(); 1 };
+  eval { require $file; 1 } or unfit("perl-without-$file");
+}
+
 # A line end comes first, so that noise without one cannot swallow what follows.
 sub unfit { syswrite STDOUT, "\n$token unfit " . word($_[0]) . "\n"; exit 0 }
 unfit('perl-without-64-bit-numbers') if ~0 <= 0xFFFFFFFF;
 # Debian's perl-base has neither of the first two.
-for my $module (qw(Digest/SHA Time/HiRes Socket Fcntl Errno)) {
-  eval { require "$module.pm"; 1 } or unfit("perl-without-$module");
-}
+load_module('Digest::SHA', sub { Digest::SHA->newSHA(256) });
+load_module('Time::HiRes', sub { Time::HiRes::clock_gettime((Time::HiRes::constant('CLOCK_MONOTONIC'))[1]) });
+load_module('Socket', sub { Socket::inet_aton('127.0.0.1'), Socket::AF_UNIX(), Socket::SO_ERROR(), Socket::TCP_NODELAY() });
+load_module('Fcntl', sub { Fcntl::O_CREAT(), Fcntl::O_NONBLOCK(), Fcntl::F_SETFL() });
+load_module('Errno');
 
 our $LEASE = 60;
 our $PATIENCE = 10;
@@ -74,7 +105,10 @@ our (%link, $up, $down, %listener, $expected);
 $expected = 0;
 our (@listed, %user_pid);
 
-sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+# The module says it also where only its compiled half is there.
+our $MONOTONIC = (Time::HiRes::constant('CLOCK_MONOTONIC'))[1];
+
+sub now { return Time::HiRes::clock_gettime($MONOTONIC) }
 
 sub know_system {
   my $head = '';
@@ -166,7 +200,7 @@ sub read_requests {
     my ($number, $verb, @words) = split / /, $line;
     next unless defined $verb;
     $request = $number;
-    my $action = main->can("on_$verb");
+    my $action = find_sub("on_$verb");
     $busy_told = now();
     next if $action && eval { $action->($payload, @words); 1 };
     my ($code, $message) = $action ? thrown($@) : ('E_ARGUMENT', "the agent does not know $verb");
@@ -220,9 +254,29 @@ sub set_time {
   return defined &Time::HiRes::utime ? Time::HiRes::utime($time, $time, $file) : utime $time, $time, $file;
 }
 
+sub new_sha { return Digest::SHA->can('newSHA') ? Digest::SHA->newSHA(256) : Digest::SHA->new(256) }
+
+sub digest_of {
+  my $path = shift;
+  open my $file, '<:unix', $path or return undef;
+  my $sha = new_sha();
+  my $buffer;
+  while (1) {
+    my $n = sysread $file, $buffer, $PIECE;
+    return undef unless defined $n;
+    last if $n == 0;
+    $sha->add($buffer);
+    still_there();
+  }
+  return $sha->hexdigest;
+}
+
 sub kind_name { return -d _ ? 'a directory' : -f _ ? 'a file' : -p _ ? 'a named pipe' : -S _ ? 'a socket' : 'a device' }
 
-# ---- looking and placing
+# In parts it goes on at the last one.
+if (@later) { eval pop @later; die $@ if $@ }
+
+# ---- part place
 
 sub resolve {
   my $path = shift;
@@ -469,8 +523,6 @@ sub is_fresh {
 
 sub is_mine { return whole_text("$parts/lock") eq own_lock() }
 
-sub touch_lock { utime undef, undef, "$parts/lock" if $made_lock }
-
 sub busy {
   my ($host, undef, $pid, $birth) = split ' ', $_[0];
   my $who = defined $birth ? " (process $pid on " . unword($host) . ')' : '';
@@ -522,22 +574,6 @@ sub outwait {
     still_there();
     fail('E_TARGET_BUSY', 'given up') if $ended;
   }
-}
-
-# Once a second, as long as parts are ours: whether somebody asks for them, and, after a sleep, whether they still are.
-sub look_after_parts {
-  return $asked = 0 unless $made_lock;
-  if ($asked && $heard > $asked) { $asked = 0; unlink "$parts/asked" }
-  my $since = abs(time - $looked);
-  return if $since < 1;
-  $looked = time;
-  if ($since > $SLEPT && defined $total && !$failed && !is_mine()) {
-    event('fail', 'E_TARGET_BUSY', word("another transfer of the same files into $target has taken over its parts"));
-    $failed = 1;
-    drop_link($up) if $up;
-  }
-  if ($asked) { $ended = 1 if now() - $asked > $ANSWER }
-  elsif (-e "$parts/asked") { $asked = now(); event('asked'); flush_out() }
 }
 
 sub open_parts {
@@ -600,14 +636,6 @@ sub is_of_use {
   return @left || grep { $kind[$_] eq 'f' && $found[$_] =~ /^[np]/ && !$final{$_} && -s part_of($_) } @order;
 }
 
-sub close_place {
-  my $keep = shift;
-  drop_links();
-  reset_stream();
-  close_parts($keep);
-  ($target, $parts) = ();
-}
-
 sub on_abandon {
   my (undef, $what) = @_;
   $what eq 'keep' || $what eq 'remove' or fail('E_ARGUMENT', 'keep or remove?');
@@ -615,7 +643,7 @@ sub on_abandon {
   answer();
 }
 
-# ---- commit
+# ---- part commit
 
 sub on_commit {
   my $payload = shift;
@@ -692,21 +720,6 @@ sub check {
   my $is = digest_of($path);
   fail_here('cannot read what came') unless defined $is;
   fail('E_COPY_CORRUPT', 'what came has another SHA-256 than what was sent') if $is ne $digest;
-}
-
-sub digest_of {
-  my $path = shift;
-  open my $file, '<:unix', $path or return undef;
-  my $sha = Digest::SHA->new(256);
-  my $buffer;
-  while (1) {
-    my $n = sysread $file, $buffer, $PIECE;
-    return undef unless defined $n;
-    last if $n == 0;
-    $sha->add($buffer);
-    still_there();
-  }
-  return $sha->hexdigest;
 }
 
 # A new tree is renamed as one. When somebody has made a directory of that name meanwhile, its files go one by one.
@@ -795,18 +808,7 @@ sub fix_mode {
   chmod $mode[$index], at($index) if @is && ($is[2] & 07777) != $mode[$index];
 }
 
-# ---- the stream
-
-sub reset_stream {
-  close_file();
-  ($chunk, $total, $have, $digests, $trusted, $whole, $told, $told_at, $failed) = (0, undef, 0, '', 1, 0, 0, 0, 0);
-  (@order, @start, %streamed, %frame, @frames) = ();
-  $in_memory = 0;
-  ($read_at, $read_file) = (-1, undef);
-  $sha = Digest::SHA->new(256);
-}
-
-sub close_file { close $file if $file; ($file, $writing, $wants) = (undef, 0, 0) }
+# ---- part stream
 
 sub on_stream {
   my ($payload, $size, $bytes) = @_;
@@ -1005,6 +1007,8 @@ sub take_frame {
   $in_memory += length $$frame;
   while ($in_memory > $WINDOW && @frames > 1) { $in_memory -= length delete $frame{shift @frames} }
   $have += $length;
+  # While more is on its way: in the end all hosts commit at once.
+  find_sub('on_commit');
   end_stream() if $have == $total;
 }
 
@@ -1016,14 +1020,6 @@ sub end_stream {
   event('whole', $sha->clone->hexdigest);
 }
 
-sub tell_have {
-  return if $have == $told && !$_[0];
-  my $now = now();
-  return if !$_[0] && $now - $told_at < 0.1;
-  ($told, $told_at) = ($have, $now);
-  event('have', $have);
-}
-
 # What did not fit is forgotten with its link. Where all before it was never checked either, it begins anew.
 sub bad {
   my $l = shift;
@@ -1031,7 +1027,7 @@ sub bad {
   drop_link($l);
   event('bad', $epoch, $offset);
   if (!$trusted) {
-    ($sha, $digests, $have, $trusted) = (Digest::SHA->new(256), '', 0, 1);
+    ($sha, $digests, $have, $trusted) = (new_sha(), '', 0, 1);
     if (!eval { start_writing(0); 1 }) { event('fail', thrown_words($@)); $failed = 1 }
     tell_have(1);
   }
@@ -1047,8 +1043,6 @@ sub random_bytes {
   sysread $random, $bytes, $_[0];
   return $bytes;
 }
-
-sub set_nonblocking { fcntl $_[0], Fcntl::F_SETFL(), (fcntl($_[0], Fcntl::F_GETFL(), 0) || 0) | Fcntl::O_NONBLOCK() }
 
 sub proof { my ($who, $l) = @_; return Digest::SHA::hmac_sha256($who . $l->{nonce_s} . $l->{nonce_c} . pack('N', $l->{epoch}), $key) }
 
@@ -1089,15 +1083,6 @@ sub on_listen {
   answer(word($said) . (defined $told ? ' ' . word($told) : ''));
 }
 
-sub close_listeners {
-  for (values %listener) {
-    my ($socket, $folder) = @$_;
-    close $socket;
-    if (defined $folder) { unlink "$folder/link"; rmdir $folder }
-  }
-  %listener = ();
-}
-
 sub on_expect {
   my (undef, $epoch) = @_;
   $expected = $epoch;
@@ -1110,22 +1095,6 @@ sub new_link {
   set_nonblocking($handle);
   my $l = { handle => $handle, fd => fileno $handle, role => $role, in => '', out => '', at => 0, until => now() + $PATIENCE };
   return $link{$l->{fd}} = $l;
-}
-
-sub drop_link {
-  my $l = shift;
-  delete $link{$l->{fd}};
-  close $l->{handle};
-  if ($l->{errors}) { delete $link{$l->{errors}{fd}}; close $l->{errors}{handle} }
-  kill 'TERM', -$l->{pid} if $l->{pid} && exists $user_pid{$l->{pid}};
-  $up = undef if $up && $up == $l;
-  $down = undef if $down && $down == $l;
-}
-
-# A list of its own: the hash changes meanwhile.
-sub drop_links {
-  my @now = grep { $_->{role} ne 'errors' } values %link;
-  drop_link($_) for @now;
 }
 
 sub take_callers {
@@ -1208,6 +1177,14 @@ sub read_up {
     return;
   }
 }
+
+sub late {
+  my $l = shift;
+  return drop_link($l) if $l->{role} eq 'door';
+  is_down($l, 'timeout', $l->{connecting} ? 'nobody answered' : 'it did not introduce itself');
+}
+
+# ---- part sink
 
 sub on_forward {
   my ($payload, $epoch, $how, @where) = @_;
@@ -1322,8 +1299,6 @@ sub read_down {
   write_down($l);
 }
 
-sub may_send { my $l = shift; return $l->{at} < length $l->{out} || $l->{stands} && !$l->{done} && $trusted && ($l->{next} < $have || $l->{next} == $total) }
-
 sub write_down {
   my $l = shift;
   if ($l->{connecting}) {
@@ -1358,13 +1333,7 @@ sub frame_from_parts {
   return pack('NNN', $length, $offset >> 32, $offset & 0xFFFFFFFF) . tag($offset, $length, substr $digests, int($offset / $chunk) * 32, 32) . $content;
 }
 
-sub late {
-  my $l = shift;
-  return drop_link($l) if $l->{role} eq 'door';
-  is_down($l, 'timeout', $l->{connecting} ? 'nobody answered' : 'it did not introduce itself');
-}
-
-# ---- what is to be sent
+# ---- part listing
 
 sub base_name {
   my $path = shift;
@@ -1486,7 +1455,81 @@ sub on_digests {
   answer('', $text);
 }
 
-# ---- the loop
+# ---- part loop
+
+sub touch_lock { utime undef, undef, "$parts/lock" if $made_lock }
+
+# Once a second, as long as parts are ours: whether somebody asks for them, and, after a sleep, whether they still are.
+sub look_after_parts {
+  return $asked = 0 unless $made_lock;
+  if ($asked && $heard > $asked) { $asked = 0; unlink "$parts/asked" }
+  my $since = abs(time - $looked);
+  return if $since < 1;
+  $looked = time;
+  if ($since > $SLEPT && defined $total && !$failed && !is_mine()) {
+    event('fail', 'E_TARGET_BUSY', word("another transfer of the same files into $target has taken over its parts"));
+    $failed = 1;
+    drop_link($up) if $up;
+  }
+  if ($asked) { $ended = 1 if now() - $asked > $ANSWER }
+  elsif (-e "$parts/asked") { $asked = now(); event('asked'); flush_out() }
+}
+
+sub close_place {
+  my $keep = shift;
+  drop_links();
+  reset_stream();
+  close_parts($keep) if $made_lock;
+  ($target, $parts) = ();
+}
+
+sub reset_stream {
+  close_file();
+  ($chunk, $total, $have, $digests, $trusted, $whole, $told, $told_at, $failed) = (0, undef, 0, '', 1, 0, 0, 0, 0);
+  (@order, @start, %streamed, %frame, @frames) = ();
+  $in_memory = 0;
+  ($read_at, $read_file) = (-1, undef);
+  $sha = new_sha();
+}
+
+sub close_file { close $file if $file; ($file, $writing, $wants) = (undef, 0, 0) }
+
+sub tell_have {
+  return if $have == $told && !$_[0];
+  my $now = now();
+  return if !$_[0] && $now - $told_at < 0.1;
+  ($told, $told_at) = ($have, $now);
+  event('have', $have);
+}
+
+sub set_nonblocking { fcntl $_[0], Fcntl::F_SETFL(), (fcntl($_[0], Fcntl::F_GETFL(), 0) || 0) | Fcntl::O_NONBLOCK() }
+
+sub close_listeners {
+  for (values %listener) {
+    my ($socket, $folder) = @$_;
+    close $socket;
+    if (defined $folder) { unlink "$folder/link"; rmdir $folder }
+  }
+  %listener = ();
+}
+
+sub drop_link {
+  my $l = shift;
+  delete $link{$l->{fd}};
+  close $l->{handle};
+  if ($l->{errors}) { delete $link{$l->{errors}{fd}}; close $l->{errors}{handle} }
+  kill 'TERM', -$l->{pid} if $l->{pid} && exists $user_pid{$l->{pid}};
+  $up = undef if $up && $up == $l;
+  $down = undef if $down && $down == $l;
+}
+
+# A list of its own: the hash changes meanwhile.
+sub drop_links {
+  my @now = grep { $_->{role} ne 'errors' } values %link;
+  drop_link($_) for @now;
+}
+
+sub may_send { my $l = shift; return $l->{at} < length $l->{out} || $l->{stands} && !$l->{done} && $trusted && ($l->{next} < $have || $l->{next} == $total) }
 
 sub clean_up {
   close_place(1);

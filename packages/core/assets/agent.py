@@ -1,6 +1,7 @@
 # The agent for hosts with Python 3.6 or later, as docs/reference/chain.md says. One process, one loop, nothing installed.
 #
-# Only modules that are cheap to load: the start is paid for on every host. Names of files are bytes throughout.
+# The start is paid for on every host: only modules that are cheap to load, and the program comes in parts, each of which begins at a line
+# `# ---- part <name>` and is compiled when it is needed first. Names of files are bytes throughout.
 import sys
 
 if sys.version_info < (3, 6):
@@ -57,6 +58,17 @@ DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 # File systems that keep no modes or times say one of these; the content is right all the same.
 UNABLE = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+# Text by name of the part; none when this file is run as it is.
+LATER = {part.split(None, 4)[3]: part for part in globals().get('PARTS', ())}
+
+
+def need(part):
+    """Compiles a part of this program, unless that was done before."""
+    text = LATER.pop(part, None)
+    if text is not None:
+        exec(text, globals())
 
 
 def encode(name):
@@ -134,6 +146,26 @@ def quietly(action, *args, **named):
         return False
 
 
+def read_small(path):
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b''
+    try:
+        return os.read(fd, 4096)
+    except OSError:
+        return b''
+    finally:
+        os.close(fd)
+
+
+# In parts it goes on at the last one.
+need(b'agent')
+
+
+# ---- part place
+
+
 def set_time(target, micro, **named):
     try:
         os.utime(target, ns=(micro * 1000, micro * 1000), **named)
@@ -165,37 +197,6 @@ def remove_tree(path):
                     os.unlink(entry.path)
     for folder in reversed(folders):
         os.rmdir(folder)
-
-
-def copy_file(path, other):
-    source = os.open(path, os.O_RDONLY)
-    try:
-        target = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            offset = 0
-            while True:
-                piece = os.read(source, PIECE)
-                if not piece:
-                    return
-                write_all(target, memoryview(piece), offset)
-                offset += len(piece)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def read_small(path):
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b''
-    try:
-        return os.read(fd, 4096)
-    except OSError:
-        return b''
-    finally:
-        os.close(fd)
 
 
 def exists(path):
@@ -250,22 +251,6 @@ def start_of(pid):
     return words[19] if len(words) > 19 and words[0] not in (b'Z', b'X') else b''
 
 
-class Key:
-    """HMAC-SHA256 with one key: two copies of running hashes instead of a module."""
-
-    def __init__(self, key):
-        key = key.ljust(64, b'\0')
-        self.inner = sha256(bytes([c ^ 0x36 for c in key]))
-        self.outer = sha256(bytes([c ^ 0x5C for c in key]))
-
-    def sign(self, text):
-        inner = self.inner.copy()
-        inner.update(text)
-        outer = self.outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()
-
-
 def parse_manifest(payload):
     """Entries: kind, name, mode, time, size or target."""
     entries = []
@@ -281,10 +266,6 @@ def parse_manifest(payload):
         elif line:
             raise Fail('E_ARGUMENT', 'a line of the list of files cannot be read: ' + shown(line[:200]))
     return entries
-
-
-def changed(name):
-    return Fail('E_TARGET_KIND', '%s: something else took its place, or that of its directory, while it was copied' % shown(name))
 
 
 def impossible(code, message):
@@ -310,7 +291,7 @@ def digest_of(path):
 
 
 class Place:
-    """The target directory: what is there, where parts go, and how they become files."""
+    """The target directory: what is there, and where parts go."""
 
     def __init__(self, part, flags, directory, payload):
         if not part or part.translate(None, b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'):
@@ -666,11 +647,74 @@ class Place:
                     quietly(os.rename, self.part(index), path)
                 self.paths[index] = path
 
-    def commit(self, arrived, differing, stream):
+    def dress(self, index, path):
+        set_time(path, self.entries[index][3])
+        set_mode(path, self.entries[index][2])
+
+    def taken(self):
+        return Fail('E_TARGET_BUSY', 'another transfer of the same files into %s has taken over its parts' % shown(self.directory))
+
+    def abandon(self, keep):
+        if not self.locked:
+            return
+        self.locked = False
+        # One that could not be written is as good as ours.
+        if read_small(self.parts + b'/lock') not in (b'', own_line()):
+            return
+        if not keep:
+            quietly(remove_tree, self.parts)
+            return
+        quietly(os.unlink, self.parts + b'/lock')
+        # Only when nothing is in it.
+        quietly(os.rmdir, self.tree)
+        quietly(os.rmdir, self.parts)
+
+
+# ---- part commit
+
+
+def changed(name):
+    return Fail('E_TARGET_KIND', '%s: something else took its place, or that of its directory, while it was copied' % shown(name))
+
+
+def copy_file(path, other):
+    source = os.open(path, os.O_RDONLY)
+    try:
+        target = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            offset = 0
+            while True:
+                piece = os.read(source, PIECE)
+                if not piece:
+                    return
+                write_all(target, memoryview(piece), offset)
+                offset += len(piece)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+class Commit:
+    """How parts become files."""
+
+    def __init__(self, place):
+        self.place = place
+        self.entries = place.entries
+        self.state = place.state
+        self.prefix = place.prefix
+        self.parts = place.parts
+        self.paths = place.paths
+        self.trees = place.trees
+        self.tree = place.tree
+        self.linked = place.linked
+        self.final = place.final
+
+    def run(self, arrived, differing, stream):
         """The entries that came become files. Answers with the count, how they were verified, and the failures."""
         entries, state = self.entries, self.state
-        if self.locked and not self.is_mine():
-            raise self.taken()
+        if self.place.locked and not self.place.is_mine():
+            raise self.place.taken()
         failures = {}
         came = {index for index, _ in arrived}
         verified = b'sha256'
@@ -736,8 +780,8 @@ class Place:
                 if state[index] == b'n':
                     failures[index] = fail_of(error, entries[index][1])
         yield
-        if self.locked:
-            self.abandon(b'r' in self.flags and self.is_of_use())
+        if self.place.locked:
+            self.place.abandon(b'r' in self.place.flags and self.is_of_use())
         lines = [b'%d %s\n' % (index, failures[index].words()) for index in sorted(failures)]
         return b'%d %s' % (len(self.final), verified), b''.join(lines)
 
@@ -800,13 +844,13 @@ class Place:
         if self.state[index] == b's':
             raise Fail('E_ARGUMENT', '%s was not needed' % name)
         try:
-            fd = os.open(self.path(index), os.O_RDONLY | os.O_NOFOLLOW)
+            fd = os.open(self.place.path(index), os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise Fail('E_COPY_LOST', 'nothing of %s has come' % name)
         try:
             there = os.fstat(fd)
             if not stat.S_ISREG(there.st_mode) or there.st_size != entry[4]:
-                quietly(os.unlink, self.path(index))
+                quietly(os.unlink, self.place.path(index))
                 raise Fail('E_COPY_CORRUPT', '%d bytes of %s came instead of %d' % (there.st_size, name, entry[4]))
             if digest is not None:
                 running = sha256()
@@ -817,7 +861,7 @@ class Place:
                     running.update(piece)
                     yield
                 if running.hexdigest().encode() != digest:
-                    quietly(os.unlink, self.path(index))
+                    quietly(os.unlink, self.place.path(index))
                     raise Fail('E_COPY_CORRUPT', 'what came of %s is not what was sent' % name)
         finally:
             os.close(fd)
@@ -844,7 +888,7 @@ class Place:
                     if entries[inner][0] == b'l':
                         self.make_link(inner, self.tree + b'/' + entries[inner][1])
                     elif entries[inner][0] == b'f' and inner not in ready:
-                        self.dress(inner, self.paths[inner])
+                        self.place.dress(inner, self.paths[inner])
                 for inner in reversed(content[top]):
                     if entries[inner][0] == b'd':
                         path = self.tree + b'/' + entries[inner][1]
@@ -879,18 +923,14 @@ class Place:
 
     def place_link(self, index, path):
         self.check_folder(self.entries[index][1])
-        self.make_link(index, self.part(index))
-        self.rename(index, self.part(index), path)
-
-    def dress(self, index, path):
-        set_time(path, self.entries[index][3])
-        set_mode(path, self.entries[index][2])
+        self.make_link(index, self.place.part(index))
+        self.rename(index, self.place.part(index), path)
 
     def place_file(self, index, ready):
-        path = self.path(index)
+        path = self.place.path(index)
         self.check_folder(self.entries[index][1])
         if not ready:
-            self.dress(index, path)
+            self.place.dress(index, path)
         self.rename(index, path, self.prefix + self.entries[index][1])
         self.final.add(index)
 
@@ -911,30 +951,31 @@ class Place:
                 self.make_link(index, aside)
             else:
                 copy_file(path, aside)
-                self.dress(index, aside)
+                self.place.dress(index, aside)
             os.rename(aside, final)
         except BaseException:
             quietly(os.unlink, aside)
             raise
         os.unlink(path)
 
-    def taken(self):
-        return Fail('E_TARGET_BUSY', 'another transfer of the same files into %s has taken over its parts' % shown(self.directory))
 
-    def abandon(self, keep):
-        if not self.locked:
-            return
-        self.locked = False
-        # One that could not be written is as good as ours.
-        if read_small(self.parts + b'/lock') not in (b'', own_line()):
-            return
-        if not keep:
-            quietly(remove_tree, self.parts)
-            return
-        quietly(os.unlink, self.parts + b'/lock')
-        # Only when nothing is in it.
-        quietly(os.rmdir, self.tree)
-        quietly(os.rmdir, self.parts)
+# ---- part stream
+
+
+class Key:
+    """HMAC-SHA256 with one key: two copies of running hashes instead of a module."""
+
+    def __init__(self, key):
+        key = key.ljust(64, b'\0')
+        self.inner = sha256(bytes([c ^ 0x36 for c in key]))
+        self.outer = sha256(bytes([c ^ 0x5C for c in key]))
+
+    def sign(self, text):
+        inner = self.inner.copy()
+        inner.update(text)
+        outer = self.outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class Stream:
@@ -1317,6 +1358,8 @@ class Source:
                 agent.set_source(None)
                 stream.end()
             agent.news()
+            # While more is on its way: in the end all hosts commit at once.
+            need(b'commit')
             if stream.whole:
                 return
 
@@ -1324,6 +1367,9 @@ class Source:
         self.agent.unwatch(self.sock.fileno())
         self.sock.close()
         self.agent.stream.clear()
+
+
+# ---- part sink
 
 
 class Sink:
@@ -1577,6 +1623,9 @@ def send_file(sock, fd, offset, length):
         return sock.send(os.pread(fd, length, offset))
 
 
+# ---- part listing
+
+
 SPECIAL = {stat.S_IFSOCK: b'socket', stat.S_IFIFO: b'named pipe'}
 
 
@@ -1821,6 +1870,9 @@ def literal(c):
     return c if c.isalnum() or c == '_' else '\\' + c
 
 
+# ---- part agent
+
+
 class Agent:
     def __init__(self, token):
         self.poll = select.poll()
@@ -1969,6 +2021,8 @@ class Agent:
         try:
             if verb is None:
                 raise Fail('E_ARGUMENT', 'no such request: ' + shown(words[1]))
+            for part in NEEDED.get(words[1], ()):
+                need(part)
             answer = verb(self, words[2:], payload)
         except Exception as error:
             self.refuse(number, error)
@@ -2122,7 +2176,7 @@ class Agent:
                 if not 0 <= int(index) < len(place.entries) or place.entries[int(index)][0] != b'f':
                     raise Fail('E_ARGUMENT', 'there is no file %s' % shown(index))
         self.set_source(None)
-        return place.commit(arrived, differing, self.stream)
+        return Commit(place).run(arrived, differing, self.stream)
 
     def do_abandon(self, words, _payload):
         keep = {b'keep': True, b'remove': False}[words[0]]
@@ -2269,7 +2323,19 @@ VERBS = {
     b'ping': Agent.do_ping,
     b'bye': Agent.do_bye,
 }
+# The parts that have what a request is about.
+NEEDED = {
+    b'key': (b'stream',),
+    b'open': (b'place',),
+    b'commit': (b'commit',),
+    b'list': (b'listing',),
+    b'stream': (b'stream',),
+    b'listen': (b'place', b'stream'),
+    b'forward': (b'sink',),
+}
 UMASK = os.umask(0)
 OWNER = None
 
 Agent(sys.argv[1]).run()
+# Python would tidy up for as long as it took to start.
+os._exit(0)

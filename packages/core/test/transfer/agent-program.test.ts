@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type AgentKind, bootstrapAgent, stripPerl, stripPython } from '../../src/transfer/agent/agent-program.js'
 import { HostAgent } from '../../src/transfer/agent/host-agent.js'
@@ -159,7 +160,7 @@ describe('agents on a host', () => {
     const sleeping = '#!/bin/sh\necho starting; exec /bin/sleep 60\n'
     const host = withoutUsual(hostWith({ python3: sleeping, perl: sleeping }, { connectTimeout: 300 }))
     await expect(HostAgent.start(host)).rejects.toMatchObject({ code: 'E_AGENT', message: expect.stringContaining('no answer in 0.3 s') })
-    expect(await Promise.all(host.channels.map(({ closed }) => closed))).toHaveLength(2)
+    expect(await Promise.all(host.channels.map(({ closed }) => closed))).toHaveLength(3)
   })
 
   it('are given up while they start', async () => {
@@ -182,8 +183,31 @@ describe('programs of agents', () => {
   it('mean the same without what is there for people', () => {
     const python = readFileSync(new URL('agent.py', assets), 'utf8')
     expect(stripPython(python).length).toBeLessThan(python.length)
-    expect(stripPython('# a\nx = 1\n\n  """One line."""\n  y = "#"\n')).toBe('x = 1\n  y = "#"\n')
+    expect(stripPython('# a\nx = 1\n\n    """One line."""\n        y = "#"\n')).toBe('x = 1\n  y = "#"\n')
     expect(stripPerl('use strict;\n# a\n  my $x = 1; # b\n')).toBe('my $x = 1; # b\n')
+  })
+
+  it('come in parts, of which each begins with a form feed', () => {
+    expect(stripPython('x = 1\n\n\n# ---- part two\n\n\ny = 2\n')).toBe('x = 1\n\f# ---- part two\ny = 2\n')
+    expect(stripPerl('$x = 1;\n# ---- a title\n# ---- part two\n  $y = 2;\n')).toBe('$x = 1;\n\f# ---- part two\n$y = 2;\n')
+    for (const kind of ['py', 'pl'] as const) {
+      const parts = bootstrapAgent(kind, 'tok').input.toString('latin1').split('\f')
+      const names = parts.slice(1).map((part) => /^# ---- part (\w+)\n/.exec(part)?.[1])
+      expect(names).toEqual(['place', 'commit', 'stream', 'sink', 'listing', kind === 'py' ? 'agent' : 'loop'])
+    }
+  })
+
+  // What is compiled costs processor time on every host at once, before the first byte comes.
+  it.each(kinds)('compile only what greets before they are asked for anything (%s)', (kind) => {
+    const { input } = bootstrapAgent(kind, 'tok')
+    const parts = input.toString('latin1').split('\f')
+    expect((parts[0] as string).length + (parts.at(-1) as string).length).toBeLessThan(0.45 * input.length)
+  })
+
+  it.each(kinds)('can be run as they are, too (%s)', (kind) => {
+    const path = fileURLToPath(new URL(`agent.${kind}`, assets))
+    const run = spawnSync(kind === 'py' ? 'python3' : 'perl', [path, 'tok'], { input: '1 ping\n2 bye\n', encoding: 'latin1' })
+    expect(run).toMatchObject({ status: 0, stdout: expect.stringMatching(/^\n?tok agent 1 .*\n1 ok\n2 ok\n$/) })
   })
 
   it.skipIf(!kinds.includes('py'))('need no module but those of a minimal Python', () => {

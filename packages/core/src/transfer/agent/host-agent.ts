@@ -8,7 +8,7 @@ import { isAborted, makeDeferred, settlesWithin, startTimer } from '../../util/a
 import { type ByteName, readableName } from '../../util/byte-names.js'
 import { decodeName } from '../manifest.js'
 import type { ReachedHost } from '../mover.js'
-import { AGENT_KINDS, AGENT_PROTOCOL, type AgentKind, bootstrapAgent } from './agent-program.js'
+import { AGENT_KINDS, AGENT_PROGRAMS, AGENT_PROTOCOL, type AgentKind, bootstrapAgent } from './agent-program.js'
 import { AgentReader, type AgentWord } from './agent-reader.js'
 
 export interface AgentAnswer {
@@ -97,9 +97,11 @@ export class HostAgent implements AsyncDisposable {
     const host = formatHost(reached.host)
     const reasons: string[] = []
     for (const kind of kinds) {
-      const started = await startAgent(reached, host, kind, signal)
-      if (typeof started !== 'string') return new HostAgent(started)
-      reasons.push(`${kind === 'py' ? 'python3' : 'perl'}: ${started}`)
+      for (const program of AGENT_PROGRAMS[kind]) {
+        const started = await startAgent(reached, host, kind, program, signal)
+        if (typeof started !== 'string') return new HostAgent(started)
+        reasons.push(`${program}: ${started}`)
+      }
     }
     throw new TransferError('E_AGENT', `No agent could be started on ${host} (${reasons.join('; ')})`, {
       suggestions: ['Install python3 or perl there'],
@@ -234,10 +236,16 @@ interface StartedAgent {
 }
 
 /** @returns why this kind cannot work there */
-async function startAgent(reached: ReachedHost, host: string, kind: AgentKind, signal?: AbortSignal): Promise<StartedAgent | string> {
+async function startAgent(
+  reached: ReachedHost,
+  host: string,
+  kind: AgentKind,
+  program: string,
+  signal?: AbortSignal,
+): Promise<StartedAgent | string> {
   if (isAborted(signal)) throw givenUp(host)
   const token = randomBytes(8).toString('hex')
-  const { command, input } = bootstrapAgent(kind, token)
+  const { command, input } = bootstrapAgent(kind, token, program)
   const channel = await reached.pooled.exec(command, { signal })
   const reader = new AgentReader(token)
   const first = makeDeferred<AgentWord>()
