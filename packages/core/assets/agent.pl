@@ -1057,16 +1057,43 @@ sub address_of {
   return (Socket::AF_INET(), Socket::pack_sockaddr_in($port, $packed));
 }
 
+# In a new folder that only its user can enter, in the first place that has room for it.
+sub private_socket {
+  my $why = 'no usable place for it';
+  # A path of a socket has 107 bytes, and this one stands in a command line.
+  for my $base (grep { defined && m{^/[\w./-]{1,59}\z} } $ENV{TMPDIR}, '/tmp', '/dev/shm', $home) {
+    sweep($base);
+    my $folder = "$base/cahier-" . unpack 'H*', random_bytes(8);
+    socket my $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+    my ($text, $file) = own_lock();
+    return ($socket, $folder)
+      if mkdir($folder, 0700) && open($file, '>:unix', "$folder/lock") && (syswrite($file, $text) || 0) == length $text && bind($socket, Socket::pack_sockaddr_un("$folder/link"));
+    $why = "$!";
+    remove_socket($folder);
+  }
+  fail('E_TRANSFER', "nobody can listen at a socket of this host: $why");
+}
+
+sub remove_socket { unlink "$_[0]/link", "$_[0]/lock"; rmdir $_[0] }
+
+# Removes what agents of this user have left that are known to be dead.
+sub sweep {
+  my $base = shift;
+  opendir my $dir, $base or return;
+  for my $folder (map { "$base/$_" } grep { /^cahier-[0-9a-f]{16}\z/ } readdir $dir) {
+    my @is = lstat $folder;
+    next if !-d _ || $is[4] != $> || $is[2] & 077;
+    my @words = split ' ', whole_text("$folder/lock");
+    remove_socket($folder) if sees(@words) && !runs(@words);
+  }
+}
+
 sub on_listen {
   my (undef, $how, $address) = @_;
   my ($socket, $said, $folder, $told);
   if ($how eq 'unix') {
-    my $base = defined $ENV{TMPDIR} && $ENV{TMPDIR} =~ m{^/[\w./-]{1,60}\z} && -d $ENV{TMPDIR} ? $ENV{TMPDIR} : '/tmp';
-    $folder = "$base/cahier-" . unpack 'H*', random_bytes(12);
-    mkdir $folder, 0700 or fail_here("cannot make $folder");
+    ($socket, $folder) = private_socket();
     $said = "$folder/link";
-    socket $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
-    bind $socket, Socket::pack_sockaddr_un($said) or fail_here("cannot listen at $said");
   } else {
     # Where the one who asks has reached this host.
     $told = $address = (split ' ', $ENV{SSH_CONNECTION} || '')[2] || fail('E_TRANSFER', 'nothing says at which address this host was reached')
@@ -1508,7 +1535,7 @@ sub close_listeners {
   for (values %listener) {
     my ($socket, $folder) = @$_;
     close $socket;
-    if (defined $folder) { unlink "$folder/link"; rmdir $folder }
+    remove_socket($folder) if defined $folder;
   }
   %listener = ();
 }

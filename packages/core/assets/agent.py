@@ -1239,6 +1239,57 @@ class Stream:
         self.read_at = -1
 
 
+def private_socket():
+    """Listens in a new folder that only its user can enter, in the first place that has room for it."""
+    refused = None
+    for base in (os.environ.get('TMPDIR', ''), '/tmp', '/dev/shm', os.fsdecode(HOME)):
+        # A path of a socket has 107 bytes, and this one stands in a command line.
+        if base[:1] != '/' or len(base) > 60 or not os.fsencode(base).translate(None, b'/._-').isalnum():
+            continue
+        sweep(base)
+        folder = '%s/cahier-%s' % (base.rstrip('/'), os.urandom(8).hex())
+        sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
+        try:
+            os.mkdir(folder, 0o700)
+            fd = os.open(folder + '/lock', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(fd, own_line())
+            finally:
+                os.close(fd)
+            sock.bind(folder + '/link')
+            sock.listen(8 * MOST_IN_DOOR)
+            return sock, folder + '/link'
+        except OSError as error:
+            refused = refused or error
+            sock.close()
+            remove_socket(folder)
+    why = os.strerror(refused.errno) if refused else 'no usable place for it'
+    raise Fail('E_TRANSFER', 'nobody can listen at a socket of this host: ' + why)
+
+
+def remove_socket(folder):
+    quietly(os.unlink, folder + '/link')
+    quietly(os.unlink, folder + '/lock')
+    quietly(os.rmdir, folder)
+
+
+def sweep(base):
+    """Removes what agents of this user have left that are known to be dead."""
+    try:
+        with os.scandir(base) as entries:
+            for entry in entries:
+                if entry.name[:7] != 'cahier-' or len(entry.name) != 23:
+                    continue
+                there = entry.stat(follow_symlinks=False)
+                if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o077:
+                    continue
+                words = read_small(entry.path + '/lock').split()
+                if sees(words) and not runs(words):
+                    remove_socket(entry.path)
+    except OSError:
+        pass
+
+
 class Listener:
     def __init__(self, agent, sock, path):
         self.agent = agent
@@ -1261,8 +1312,7 @@ class Listener:
         self.agent.unwatch(self.sock.fileno())
         self.sock.close()
         if self.path is not None:
-            quietly(os.unlink, self.path)
-            quietly(os.rmdir, self.path.rpartition('/')[0])
+            remove_socket(self.path.rpartition('/')[0])
 
 
 class Door:
@@ -2227,14 +2277,9 @@ class Agent:
 
     def do_listen(self, words, _payload):
         if words[0] == b'unix':
-            folder = '/tmp/cahier-' + os.urandom(8).hex()
-            os.mkdir(folder, 0o700)
-            path = folder + '/link'
-            sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
-            sock.bind(path)
-            sock.listen(8 * MOST_IN_DOOR)
+            sock, path = private_socket()
             self.listeners.append(Listener(self, sock, path))
-            return encode(path.encode())
+            return encode(os.fsencode(path))
         address = words[1].decode()
         told = address == '-'
         if told:

@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AgentKind } from '../../src/transfer/agent/agent-program.js'
 import type { HostAgent } from '../../src/transfer/agent/host-agent.js'
 import type { Manifest } from '../../src/transfer/manifest.js'
-import { AgentLab, framesOf, KEY, kindUnavailable, type Receiver, SocketReader } from './agent-lab.js'
+import { AgentLab, framesOf, KEY, kindUnavailable, localHost, type Receiver, SocketReader } from './agent-lab.js'
 
 const CHUNK = 1000
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex')
@@ -412,6 +412,33 @@ for (const kind of ['py', 'pl'] as const) {
       socket.destroy()
       await receiver.agent[Symbol.asyncDispose]()
       expect(existsSync(join(path, '..'))).toBe(false)
+    })
+
+    it('finds another place for its socket where the first has no room, and tidies up after those that were killed', async () => {
+      const place = lab.newFolder()
+      const listen = async (TMPDIR: string) => {
+        const agent = await lab.start(kind, localHost(lab.folder, { env: { TMPDIR } }))
+        const { words } = await agent.request('listen', ['unix'])
+        return { agent, folder: dirname(words[0] as string) }
+      }
+      const killed = await listen(place)
+      const living = await listen(place)
+      expect(dirname(killed.folder)).toBe(place)
+      // Somebody else's, and that of an agent that nobody here can look at.
+      const others = [join(place, 'cahier-0123456789abcdef'), join(place, 'cahier-fedcba9876543210')] as const
+      for (const other of others) mkdirSync(other, { mode: 0o700 })
+      writeFileSync(join(others[1], 'lock'), `elsewhere - ${killed.agent.pid} - - answers\n`)
+      process.kill(killed.agent.pid, 'SIGKILL')
+      await killed.agent.closed
+      const next = await listen(place)
+      expect(readdirSync(place).sort()).toEqual([living.folder, next.folder, ...others].map((path) => basename(path)).sort())
+      // Nobody can make a folder there.
+      const elsewhere = await listen('/proc')
+      expect(existsSync(join(elsewhere.folder, 'link'))).toBe(true)
+      for (const { agent, folder } of [living, next, elsewhere]) {
+        await agent[Symbol.asyncDispose]()
+        expect(existsSync(folder)).toBe(false)
+      }
     })
 
     it('says that nobody can listen at an address of another host', async () => {
