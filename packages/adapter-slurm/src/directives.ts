@@ -24,7 +24,7 @@ const OVERRIDDEN: Readonly<Record<string, string>> = {
 
 /** Options that would make something else of one job. */
 const REFUSED: Readonly<Record<string, string>> = {
-  array: 'the jobs of a campaign are its combinations: make the index a factor, and remove --array',
+  array: 'Cahier makes the arrays, of the combinations of a campaign: make the index a factor of one, and remove --array',
   clusters: 'name the cluster in the site’s options (cluster), so that its queue is asked too',
   'test-only': 'sbatch would submit nothing',
   help: 'sbatch would submit nothing',

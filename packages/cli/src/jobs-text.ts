@@ -13,13 +13,18 @@ function nearPath(path: string): string {
 
 /** What was submitted, and how to go on with it. */
 export function formatSubmitted(job: SubmittedSiteJob, core: Pick<Core, 'shellQuote'>): string {
-  const { nativeId, site, scheduler, directory, siteDirectory, found } = job
+  const { nativeId, site, scheduler, directory, siteDirectory, host, found } = job
   const near = nearPath(directory)
   return [
     `${found ? 'Found' : 'Submitted'} job ${nativeId} on ${site} (scheduler ${scheduler})`,
     `  directory  ${near}`,
     ...(siteDirectory === directory ? [] : [`${`  on ${site}`.padEnd(11)}  ${siteDirectory}`]),
     `  output     cahier jobs logs ${core.shellQuote(near)}`,
+    ...(host === undefined
+      ? []
+      : [
+          `  files      cahier get ${core.shellQuote(`${siteDirectory}/*`)} -w ${core.shellQuote(host)} --site ${core.shellQuote(site)} --to ${core.shellQuote(near)}`,
+        ]),
     `  end it     cahier jobs cancel ${core.shellQuote(near)}`,
   ].join('\n')
 }

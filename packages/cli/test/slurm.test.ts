@@ -11,6 +11,7 @@ interface Submitted {
   readonly nativeId: string
   readonly directory: string
   readonly siteDirectory: string
+  readonly host?: string
 }
 
 /** `near` is the cluster seen from its login node; `far` the same cluster from a machine that shares no files with it. */
@@ -131,6 +132,10 @@ defaultSite: near
     expect(readdirSync(job.siteDirectory)).toEqual(expect.arrayContaining(['stdout', 'exit.json', `bench_${job.nativeId}.out`]))
     expect(site === 'near').toBe(job.siteDirectory === job.directory)
     expect((await run('jobs', 'logs', job.nativeId, '--site', site, '-n', '1')).stdout).toBe('data\n')
+    expect(job.host).toBe(site === 'far' ? 'h1' : undefined)
+    if (job.host === undefined) return
+    await run('get', `${job.siteDirectory}/*`, '-w', job.host, '--site', site, '--to', job.directory)
+    expect(readdirSync(job.directory)).toEqual(expect.arrayContaining(['job.json', 'stdout', 'exit.json', 'input.dat']))
   })
 
   it('lists, holds, releases and cancels, and says what it saw', async () => {

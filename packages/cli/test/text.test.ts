@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
 import { EXIT_CODES, exitCodeOf, exitCodeOfRun } from '../src/exit-codes.js'
 import { gatherUnrun } from '../src/gather-unrun.js'
+import { formatJobs, formatSubmitted } from '../src/jobs-text.js'
 import { toJson } from '../src/json.js'
 import { formatResults } from '../src/results-text.js'
 import { formatCounts, formatItem, formatPlan, formatStatus, formatSummary, notebookText } from '../src/run-text.js'
@@ -351,6 +352,47 @@ describe('formatAsked', () => {
       /others\n {2}ask the site$/,
     )
     expect(formatAsked(undefined, core)).toBe('the queue was not asked: there is no job')
+  })
+})
+
+describe('formatSubmitted', () => {
+  const job = {
+    nativeId: '7',
+    tag: 't',
+    name: 'n',
+    site: 'far',
+    scheduler: 'slurm',
+    directory: '/here/x',
+    siteDirectory: '/here/x',
+    found: false,
+  }
+
+  it('says how the files come home that are not to be seen from here, and nothing of it where they are', () => {
+    expect(formatSubmitted(job, { shellQuote })).not.toContain('cahier get')
+    const away = { ...job, siteDirectory: '/there/x', host: 'a@h1' }
+    expect(formatSubmitted(away, { shellQuote })).toContain("\n  files      cahier get '/there/x/*' -w a@h1 --site far --to /here/x\n")
+  })
+})
+
+describe('formatJobs', () => {
+  it('says below the list what to do about jobs that wait for somebody, once for each trouble', () => {
+    const held = {
+      nativeId: '7',
+      name: 'n',
+      state: 'held' as const,
+      rawState: 'PENDING',
+      reason: 'JobHeldUser',
+      advice: 'let it go',
+      elements: 1,
+    }
+    const { advice: _advice, ...waits } = { ...held, nativeId: '9', state: 'pending' as const, reason: 'Priority' }
+    const jobs = [held, { ...held, nativeId: '8' }, waits]
+    const text = formatJobs([{ site: 'near', scheduler: 'slurm', jobs }], core, { all: true })
+    expect(text.split('\n').slice(-3)).toEqual([
+      expect.stringMatching(/^8 .*JobHeldUser/),
+      expect.stringMatching(/^9 .*Priority/),
+      'JobHeldUser: let it go',
+    ])
   })
 })
 

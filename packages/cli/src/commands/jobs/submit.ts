@@ -17,7 +17,8 @@ export default class JobsSubmit extends CahierCommand {
     `SCRIPT is a batch script with a #! line; its directive lines (#SBATCH …) count, and what the flags say fills in what they leave open.
 Behind two dashes stands a command: one word is text for a shell there ('hostname; date'), several words are a program with its arguments.
 The job starts in a directory of its own, cahier-jobs/NAME_DATE_ID, with the files that --file names beside it; its output is in stdout and stderr there.
-On a site that does not see the files of this machine, the job has the same directory below the work directory of the site.
+On a site that does not see the files of this machine, the job has the same directory below the work directory of the site, and "cahier get" brings its files; what was printed says how.
+Many jobs that differ in a number are a campaign, and go to the scheduler as arrays: see cahier run.
 When the scheduler does not say whether it took the job, the job is looked up by its tag, and never submitted again on suspicion. If that stays open, --continue asks again later.`
   static override usage = 'jobs submit [flags] SCRIPT | jobs submit [flags] -- COMMAND... | jobs submit --continue DIR'
   static override examples = [

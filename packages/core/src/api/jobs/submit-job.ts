@@ -51,6 +51,8 @@ export interface SubmittedSiteJob {
   readonly directory: string
   /** Absolute, on the site: where it runs and leaves its files. */
   readonly siteDirectory: string
+  /** Where that directory is, when it is not to be seen from here. */
+  readonly host?: string
   /** True when nothing was submitted now: the scheduler had it already. */
   readonly found: boolean
 }
@@ -125,14 +127,14 @@ export async function submitTo(access: SiteAccess, request: JobRequest, options:
 export async function continueOn(access: SiteAccess, directory: string, options: SubmitSiteJobOptions): Promise<SubmittedSiteJob> {
   const record = requireRecord(directory)
   const scheduler = await access.scheduler()
-  if (record.nativeId !== undefined) return submitted(directory, record, record.nativeId, true)
+  if (record.nativeId !== undefined) return submitted(access, directory, record, record.nativeId, true)
   const { tag, name } = record
   const place = { directory: record.directory, tag }
   const since = Math.max(0, access.clock.now() - record.createdAt)
   const { settleGraceMs } = timingOf(scheduler)
   const found = await settle(access, scheduler, place, Math.max(0, settleGraceMs - since), options.signal)
   if (found === 'open') throw stillOpen(directory, record)
-  if (found !== 'none') return keep(directory, record, found, true)
+  if (found !== 'none') return keep(access, directory, record, found, true)
   const script = readFileSync(join(directory, SCRIPT_FILE), 'utf8')
   return sendJob(access, scheduler, { ...record.job, tag, name, script, directory: record.directory }, directory, record, options)
 }
@@ -165,7 +167,7 @@ async function sendJob(
     await discard(access, spec, directory)
     throw error
   }
-  if (outcome?.outcome === 'submitted') return keep(directory, record, outcome.handle, false)
+  if (outcome?.outcome === 'submitted') return keep(access, directory, record, outcome.handle, false)
   if (outcome !== undefined && outcome.outcome !== 'uncertain') {
     await discard(access, spec, directory)
     throw refused(spec, access, outcome)
@@ -176,7 +178,7 @@ async function sendJob(
   onUncertain?.(message)
   const found = await settle(access, scheduler, spec, timingOf(scheduler).settleGraceMs, signal)
   if (found === 'open') throw stillOpen(directory, open)
-  if (found !== 'none') return keep(directory, open, found, true)
+  if (found !== 'none') return keep(access, directory, open, found, true)
   throw new SchedulerError('E_SUBMIT_REJECTED', `the job ${spec.name} was not queued on ${record.site}: ${message}`, {
     suggestions: [`Submit it again: cahier jobs submit --continue ${shellQuote(directory)}`],
     data: { directory, tag: spec.tag },
@@ -193,15 +195,37 @@ async function settle(
   return settleJob(scheduler, place, { clock, graceMs, patienceMs: PATIENCE_MS, signal })
 }
 
-async function keep(directory: string, record: JobRecord, { nativeId }: JobHandle, found: boolean): Promise<SubmittedSiteJob> {
+async function keep(
+  access: SiteAccess,
+  directory: string,
+  record: JobRecord,
+  { nativeId }: JobHandle,
+  found: boolean,
+): Promise<SubmittedSiteJob> {
   const { message: _message, ...rest } = record
   await writeJobRecord(directory, { ...rest, state: 'submitted', nativeId })
-  return submitted(directory, record, nativeId, found)
+  return submitted(access, directory, record, nativeId, found)
 }
 
-function submitted(directory: string, record: JobRecord, nativeId: string, found: boolean): SubmittedSiteJob {
+function submitted(
+  { site: { host }, files }: SiteAccess,
+  directory: string,
+  record: JobRecord,
+  nativeId: string,
+  found: boolean,
+): SubmittedSiteJob {
   const { tag, name, site, scheduler, directory: siteDirectory } = record
-  return { nativeId, tag, name, site, scheduler, directory, siteDirectory, found }
+  return {
+    nativeId,
+    tag,
+    name,
+    site,
+    scheduler,
+    directory,
+    siteDirectory,
+    ...(files.isShared || host === undefined ? {} : { host }),
+    found,
+  }
 }
 
 function refused(
