@@ -27,7 +27,8 @@ export interface AgentBootstrap {
 // A buffer of one byte reads exactly what is wanted, in large pieces. @source CPython 3.6 to 3.13, Modules/_io/bufferedio.c, _bufferedreader_read_generic
 const PYTHON_LOADER =
   'import io,sys;n=int(sys.argv.pop(1));p=io.BufferedReader(io.FileIO(0,"rb",False),1).read(n);len(p)<n and sys.exit(3);PARTS=p.split(bytes([12]));exec(PARTS.pop(0))'
-const PERL_LOADER = '$n=shift;while($n>length$p){sysread STDIN,$p,$n-length$p,length$p or exit 3}@later=split chr 12,$p;eval shift@later;die$@if$@'
+const PERL_LOADER =
+  '$n=shift;while($n>length$p){sysread STDIN,$p,$n-length$p,length$p or exit 3}@later=split chr 12,$p;eval shift@later;die$@if$@'
 
 /** @returns the line and the program for one kind of agent, as docs/reference/chain.md says */
 export function bootstrapAgent(kind: AgentKind, token: string, program = AGENT_PROGRAMS[kind][0]): AgentBootstrap {
@@ -60,7 +61,9 @@ const PART = /^# ---- part \w+$/
  * that this changes nothing.
  */
 export function stripPython(text: string): string {
-  return strip(text, (line) => (/^\s*(#|""".*"""$)/.test(line) ? '' : line.replace(/^(?: {4})+/, (spaces) => ' '.repeat(spaces.length / 4))))
+  return strip(text, (line) =>
+    /^\s*(#|""".*"""$)/.test(line) ? '' : line.replace(/^(?: {4})+/, (spaces) => ' '.repeat(spaces.length / 4)),
+  )
 }
 
 /** The same, without indentation, and without `strict`: that is for us, and its file costs a tenth of the start. */
