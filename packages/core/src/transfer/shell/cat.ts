@@ -1,8 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { ProcessError, systemCodeOf, TransferError } from '../../errors.js'
 import { isAborted } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
 import { TAR_END, tarHeader, tarPadding } from '../../util/tar-write.js'
+import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
 import { isSystemError, type MoveFailure, paced, partName, pathOf, sourceFailure, targetFailure } from '../mover-parts.js'
 import { CatReader } from './cat-reader.js'
@@ -109,7 +110,7 @@ async function sendAlone(
 
 async function opened(file: MovedFile, failures: Map<number, MoveFailure>): Promise<FileHandle | undefined> {
   try {
-    return await open(pathOf(file.path), 'r')
+    return await openFile(pathOf(file.path))
   } catch (error) {
     if (!isSystemError(error)) throw error
     failures.set(file.index, sourceFailure(file.path, systemCodeOf(error), error.message))
