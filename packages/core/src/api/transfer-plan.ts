@@ -1,3 +1,4 @@
+import { homedir } from 'node:os'
 import { basename, resolve } from 'node:path'
 import { ConfigError } from '../errors.js'
 import type { Connection } from '../model/connection.js'
@@ -64,7 +65,7 @@ export function planTransfer(input: PlanInput): PlannedRequest[] {
   const requests = new Map<string, PlannedRequest & { readonly positions: (readonly number[])[] }>()
   for (const { host, files: own, directory: to, positions } of copies.values()) {
     const key = JSON.stringify(own.map(textOf))
-    const end = { host: isLocal ? undefined : host, connection, directory: direction === 'get' ? resolve(to) : to }
+    const end = { host: isLocal ? undefined : host, connection, directory: direction === 'get' ? resolve(atHome(to)) : to }
     const known = requests.get(key)
     if (known === undefined) requests.set(key, { request: { files: own, ends: [end], policy }, positions: [positions] })
     else {
@@ -75,7 +76,7 @@ export function planTransfer(input: PlanInput): PlannedRequest[] {
   return [...requests.values()]
 }
 
-function fillFiles({ files, values, policy }: PlanInput): Filled<readonly FilePath[]> {
+function fillFiles({ direction, files, values, policy }: PlanInput): Filled<readonly FilePath[]> {
   const list: readonly FilePath[] = typeof files === 'string' || files instanceof Uint8Array ? [files] : files
   if (!Array.isArray(list) || list.length === 0) {
     throw new ConfigError('E_ARGUMENT', 'there is no file to copy', { suggestions: ['Name at least one file or directory'] })
@@ -88,7 +89,7 @@ function fillFiles({ files, values, policy }: PlanInput): Filled<readonly FilePa
   const filled = list.map((file) =>
     typeof file === 'string' ? fillWord(file, values, `the file name ${JSON.stringify(file)}`) : () => file,
   )
-  return (host, index) => filled.map((fill) => checkPath(fill(host, index), 'a file name'))
+  return (host, index) => filled.map((fill) => checkFile(fill(host, index), direction))
 }
 
 function fillDirectory({ direction, to, values, hosts }: PlanInput): Filled<string> {
@@ -103,13 +104,13 @@ function fillDirectory({ direction, to, values, hosts }: PlanInput): Filled<stri
       ],
     })
   }
-  if (typeof given === 'function') return (host, index) => checkPath(given(host, index), 'the target directory')
+  if (typeof given === 'function') return (host, index) => checkDirectory(given(host, index))
   const list = typeof given === 'string' ? [given] : given
   if (!Array.isArray(list) || list.length === 0) {
     throw new ConfigError('E_ARGUMENT', 'the target directory (to) is neither a text, a function, nor a list with something in it')
   }
-  const filled = list.map((text) => fillWord(checkPath(text, 'the target directory'), values, 'the target directory'))
-  return (host, index) => checkPath((filled[index % filled.length] as Filled<string>)(host, index), 'the target directory')
+  const filled = list.map((text) => fillWord(checkPath(text, 'the target directory', DIRECTORY_HINT), values, 'the target directory'))
+  return (host, index) => checkDirectory((filled[index % filled.length] as Filled<string>)(host, index))
 }
 
 function fillWord(text: string, values: TransferOptions['values'], what: string): Filled<string> {
@@ -118,10 +119,39 @@ function fillWord(text: string, values: TransferOptions['values'], what: string)
   return parseWord(text, values ?? {}, what)
 }
 
-function checkPath<T extends FilePath>(path: T, what: string): T {
+const DIRECTORY_HINT = "Write '.' for the home directory, or for the current one of a get"
+
+/** `~` is the home directory of whoever has the file: of this machine for a put. */
+function checkFile(file: FilePath, direction: TransferDirection): FilePath {
+  const path = checkPath(file, 'a file name', 'Name a file or a directory')
+  if (typeof path !== 'string') return path
+  refuseHomeOf(path, /^~[^/]+(?=\/)/)
+  return direction === 'put' && path.startsWith('~/') ? atHome(path) : path
+}
+
+function checkDirectory(directory: string): string {
+  const path = checkPath(directory, 'the target directory', DIRECTORY_HINT)
+  refuseHomeOf(path, /^~[^/]+/)
+  return path
+}
+
+/** No shell looks at it, so that nobody would know where the home directory of another user is. */
+function refuseHomeOf(path: string, home: RegExp): void {
+  const [user] = home.exec(path) ?? []
+  if (user === undefined) return
+  throw new ConfigError('E_ARGUMENT', `${path}: only ~ by itself stands for a home directory, not ${user}`, {
+    suggestions: [`Write the absolute path, or ./${path} when that is really its name`],
+  })
+}
+
+function atHome(path: string): string {
+  return path === '~' || path.startsWith('~/') ? `${homedir()}${path.slice(1)}` : path
+}
+
+function checkPath<T extends FilePath>(path: T, what: string, hint: string): T {
   const isPath = typeof path === 'string' || (path as unknown) instanceof Uint8Array
   if (!isPath) throw new ConfigError('E_ARGUMENT', `${what} is ${JSON.stringify(path) ?? String(path)}, not a text`)
-  if (path.length === 0) throw new ConfigError('E_ARGUMENT', `${what} is empty`, { suggestions: ["Write '.' for the home directory"] })
+  if (path.length === 0) throw new ConfigError('E_ARGUMENT', `${what} is empty`, { suggestions: [hint] })
   if (typeof path === 'string' ? path.includes('\0') : path.includes(0)) throw new ConfigError('E_ARGUMENT', `${what} holds a NUL byte`)
   return path
 }
@@ -131,7 +161,7 @@ function refuseClashes({ direction, policy, isLocal }: PlanInput, copies: readon
   const owners = new Map<string, { readonly host: Host; readonly file: FilePath }>()
   for (const { host, files, directory } of copies) {
     // Of a get, all directories are on one machine: this one.
-    const place = direction === 'get' ? resolve(directory) : `${isLocal ? '' : keyOf(host)} ${trimmed(directory)}`
+    const place = direction === 'get' ? resolve(atHome(directory)) : `${isLocal ? '' : keyOf(host)} ${trimmed(directory)}`
     for (const file of files) {
       const name = policy.as === undefined ? baseOf(file) : byteName(policy.as)
       const key = JSON.stringify([place, name])
@@ -148,14 +178,16 @@ function refuseClashes({ direction, policy, isLocal }: PlanInput, copies: readon
         throw new ConfigError('E_ARGUMENT', `${one} is to be copied twice into ${where}`, { suggestions: ['Name it once'] })
       throw new ConfigError('E_ARGUMENT', `${one} and ${other} would both become ${readableName(name)} in ${where}`, {
         suggestions: several
-          ? [
-              "Write to: '{{host}}' for a directory of each host",
-              "Or, in code, give each host a name of its own: to: '{{name}}', values: { name: […] }",
-            ]
+          ? [`Write to: '${ofEachHost(directory)}' (--to '${ofEachHost(directory)}') for a directory of each host`]
           : ['Copy one of them into another directory, or under another name (as)'],
       })
     }
   }
+}
+
+function ofEachHost(directory: string): string {
+  const base = trimmed(directory)
+  return base === '.' ? '{{host}}' : base === '/' ? '/{{host}}' : `${base}/{{host}}`
 }
 
 /** Of a path that ends in `.` or `..`, the whole: its name is only known where it is. */

@@ -11,6 +11,7 @@ import type { TransferContext } from '../transfer/context.js'
 import { makeTransfer } from '../transfer/drivers.js'
 import { targetError } from '../transfer/local/file-faults.js'
 import { connectionPool, PROGRAM_LOGGER } from './connections.js'
+import { adviseTarget } from './transfer-advice.js'
 import { isBuiltIn, nameOfVia, type TransferOptions } from './transfer-options.js'
 import type { PlannedRequest, TransferDirection } from './transfer-plan.js'
 
@@ -66,18 +67,20 @@ async function runRequest(direction: TransferDirection, planned: PlannedRequest,
     for (const position of positions.flat()) input.onResult(position, neverBegun(input))
     return
   }
+  const tell = (result: TransferResult, index: number): void => {
+    const told = direction === 'put' ? adviseTarget(result, request, request.ends[index]?.directory) : result
+    for (const position of positions[index] ?? []) input.onResult(position, told)
+  }
   const results = await transfer[direction](request, {
     signal: input.signal,
     onProgress: ({ index, phase, bytes, total, result }) => {
+      if (result !== undefined) tell(result, index)
       for (const position of positions[index] ?? []) {
-        if (result !== undefined) input.onResult(position, result)
         input.onProgress(position, { phase, bytes, total })
       }
     },
   })
-  results.forEach((result, index) => {
-    for (const position of positions[index] ?? []) input.onResult(position, result)
-  })
+  results.forEach(tell)
 }
 
 function neverBegun({ options, signal }: RunInput): TransferResult {

@@ -58,14 +58,15 @@ export interface TransferResult {
   readonly directory?: string
 }
 
-const bytesPerSecond = z.union([z.number().positive(), z.string()]).transform((value, context) => {
-  if (typeof value === 'number') return value
+const bytesPerSecond = z.union([z.number(), z.string()]).transform((value, context) => {
   try {
-    return parseSize(value.replace(/\/s$/, ''))
+    const bytes = typeof value === 'number' ? value : parseSize(value.replace(/\/s$/, ''))
+    if (bytes > 0) return bytes
+    context.addIssue({ code: 'custom', message: `expected more than 0 bytes per second, not ${JSON.stringify(value)}` })
   } catch (error) {
     context.addIssue({ code: 'custom', message: `${(error as Error).message}: expected bytes per second, as 20MB/s` })
-    return z.NEVER
   }
+  return z.NEVER
 })
 
 /** How files are copied, whatever moves them. */

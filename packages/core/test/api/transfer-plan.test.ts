@@ -1,3 +1,5 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { connectionOf } from '../../src/api/connections.js'
 import { hosts } from '../../src/api/hosts.js'
@@ -78,6 +80,20 @@ describe('planTransfer', () => {
     ])
   })
 
+  it('knows the home directory of this machine, and leaves that of hosts to them', () => {
+    expect(shown({ files: '~/a', to: '~/t', hosts: 'n1' })).toEqual([[[join(homedir(), 'a')], ['n1:~/t'], [[0]]]])
+    expect(shown({ direction: 'get', files: '~/a', to: '~/t', hosts: 'n1' })).toEqual([[['~/a'], [`n1:${join(homedir(), 't')}`], [[0]]]])
+    expect(shown({ files: '~lock', to: './~jo', hosts: 'n1' })).toEqual([[['~lock'], ['n1:./~jo'], [[0]]]])
+  })
+
+  it.each<[string, string]>([
+    ['d', "Write to: 'd/{{host}}' (--to 'd/{{host}}') for a directory of each host"],
+    ['/d/', "Write to: '/d/{{host}}' (--to '/d/{{host}}') for a directory of each host"],
+    ['.', "Write to: '{{host}}' (--to '{{host}}') for a directory of each host"],
+  ])('says what to write instead of %s for files of several hosts', (to, tip) => {
+    expect(() => plan({ direction: 'get', to })).toThrow(expect.objectContaining({ suggestions: [tip] }))
+  })
+
   it('keeps names that are no UTF-8', () => {
     const name = Uint8Array.of(0x61, 0xff)
     expect(plan({ files: [name], hosts: 'n1' })[0]?.request.files).toEqual([name])
@@ -91,6 +107,8 @@ describe('planTransfer', () => {
 
   it.each<[string, Given, RegExp]>([
     ['no host', { hosts: [] }, /no host/],
+    ['the home of another user', { to: '~jo/x' }, /^~jo\/x: only ~ by itself stands for a home directory, not ~jo$/],
+    ['files at the home of another user', { direction: 'get', files: '~jo/x', to: 'd' }, /not ~jo$/],
     ['no file', { files: [] }, /no file/],
     ['an empty file name', { files: ['a', ''] }, /file name is empty/],
     ['a name with NUL', { files: 'a\0b' }, /NUL/],

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { withTransferDefaults } from '../../src/api/transfer-options.js'
 import {
@@ -68,6 +68,21 @@ describe('Put', () => {
     expect(put).toMatchObject({ ok: false, finishedOk: false, errorReason: undefined })
     expect(filterBadHosts(put, 'n[1-3],dead1').join(' ')).toBe('n1 n3')
     expect(put.resultOf(1)?.error?.code).toBe('E_TARGET_FULL')
+  })
+
+  it.each<[string, string, string, number]>([
+    ['E_TARGET_KIND', 'etc/app', 'a.conf', 1],
+    ['E_TARGET_MISSING', 'etc/b.conf', 'a.conf', 1],
+    ['E_TARGET_MISSING', '/etc/a', 'x/a', 1],
+    ['E_TARGET_MISSING', 'etc/app', 'a.conf', 0],
+    ['E_TARGET_MISSING', 'etc/a.conf/', 'a.conf', 0],
+    ['E_TARGET_FULL', 'etc/a.conf', 'a.conf', 0],
+  ])('of %s says how a file gets a name, when %s may be one of %s', async (code, to, file, tips) => {
+    const via = new TellingTransfer(() => failure(code))
+    const { results } = await new Put(file, 'n1', { to, via }).run()
+    const told = results[0]?.error?.suggestions?.filter((tip) => tip.includes(`--as ${basename(to)}`)) ?? []
+    expect(told).toHaveLength(tips)
+    if (tips > 0) expect(told[0]).toContain(`to: '${dirname(to)}'`)
   })
 
   it('tells of results as hosts end, to several readers', async () => {
@@ -207,6 +222,8 @@ describe('Put', () => {
     ['an unknown option', ['a', 'n1', { to: '/t', conurrency: 3 }], 'E_ARGUMENT', /no option conurrency/],
     ['a wrong policy', ['a', 'n1', { to: '/t', links: 'folow' }], 'E_ARGUMENT', /links/],
     ['a limit without a unit', ['a', 'n1', { to: '/t', limit: 'fast' }], 'E_ARGUMENT', /limit/],
+    ['a limit of nothing', ['a', 'n1', { to: '/t', limit: '0MB/s' }], 'E_ARGUMENT', /limit: expected more than 0 .*not "0MB\/s"/],
+    ['a limit below nothing', ['a', 'n1', { to: '/t', limit: -1 }], 'E_ARGUMENT', /limit: expected more than 0/],
     ['a name with a slash', ['a', 'n1', { to: '/t', as: 'x/y' }], 'E_ARGUMENT', /as/],
     ['no options at all', ['a', 'n1'], 'E_ARGUMENT', /\(to\) is missing/],
     ['no host', ['a', [], { to: '/t' }], 'E_ARGUMENT', /no host/],
