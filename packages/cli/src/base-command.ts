@@ -3,6 +3,7 @@ import { formatError, readError } from './error-text.js'
 import { exitCodeOf } from './exit-codes.js'
 import { toJson } from './json.js'
 import { paint } from './style.js'
+import { terminalWidth } from './table.js'
 
 export type Core = typeof import('@cahier/core')
 
@@ -47,7 +48,7 @@ export abstract class CahierCommand extends Command {
       this.logJson(this.toErrorJson(error))
       return
     }
-    const text = formatError(error, { debug: this.argv.includes('--debug') })
+    const text = formatError(error, { debug: this.argv.includes('--debug'), width: terminalWidth(process.stderr) })
     const end = text.indexOf(':')
     process.stderr.write(`${paint('red', text.slice(0, end), process.stderr)}${text.slice(end)}\n`)
   }
@@ -57,9 +58,10 @@ export abstract class CahierCommand extends Command {
     if (!Array.isArray(error.flags)) return
     const { nearestName } = await this.core()
     const known = Object.keys({ ...this.ctor.flags, ...this.ctor.baseFlags, json: true })
-    error.suggestions = error.flags.flatMap((flag: unknown) => {
+    const tips = error.flags.flatMap((flag: unknown) => {
       const near = nearestName(String(flag).replace(/^-+/, ''), known)
       return near === undefined ? [] : [`Write "--${near}" instead of "${String(flag)}"`]
     })
+    error.suggestions = [...(error.suggestions ?? []), ...tips]
   }
 }

@@ -1,3 +1,5 @@
+import { wrapLine } from './table.js'
+
 /** What is shown of a thrown value. */
 export interface ShownError {
   /** `undefined` for an error that Cahier does not know. */
@@ -25,10 +27,17 @@ export function readError(error: unknown): ShownError {
   }
 }
 
+export interface ErrorTextOptions {
+  readonly debug?: boolean
+  /** Columns of the terminal; default: lines as long as they are. */
+  readonly width?: number | undefined
+}
+
 /** The lines of an error for a person; the causes only when asked for. */
-export function formatError(error: unknown, { debug = false } = {}): string {
+export function formatError(error: unknown, { debug = false, width }: ErrorTextOptions = {}): string {
   const { code, message, suggestions, causes } = readError(error)
-  const lines = [`Error${code === undefined ? '' : ` ${code}`}: ${message}`, ...suggestions.map((tip) => `  Try: ${tip}`)]
+  const said = `Error${code === undefined ? '' : ` ${code}`}: ${message}`.split('\n')
+  const lines = [...said, ...suggestions.map((tip) => `  Try: ${tip}`)].map((line) => wrapLine(line, width))
   if (debug) {
     lines.push(...causes.map((cause) => `  Cause: ${cause}`))
     if (error instanceof Error && error.stack !== undefined) lines.push(error.stack)

@@ -31,13 +31,13 @@ export function hostFlags({ greedy }: FlagStyle) {
 
 /** How they are reached. */
 export function connectionFlags({ greedy }: FlagStyle) {
-  return {
+  const flags = {
     'connect-timeout': Flags.string({
       description: 'Time limit of connection and login of each host. Default: 15s.',
       helpValue: 'DURATION',
     }),
-    user: Flags.string({ char: 'l', description: 'User on the hosts.' }),
-    port: Flags.integer({ char: 'p', description: 'Port of the ssh servers.', min: 1, max: 65_535 }),
+    user: Flags.string({ char: 'l', description: 'User on the hosts.', helpValue: 'USER' }),
+    port: Flags.integer({ char: 'p', description: 'Port of the ssh servers.', min: 1, max: 65_535, helpValue: 'PORT' }),
     key: Flags.string({
       char: 'i',
       description: 'Private key file. May be given again.',
@@ -56,8 +56,10 @@ export function connectionFlags({ greedy }: FlagStyle) {
       description: 'Take down the key of a host that is not known yet; a changed key is refused all the same.',
     }),
     'ssh-config': Flags.string({ char: 'F', description: 'ssh configuration file, instead of the usual ones.', helpValue: 'FILE' }),
-    site: Flags.string({ description: 'Site of cahier.config whose connection options are used.' }),
+    site: Flags.string({ description: 'Site of cahier.config whose connection options are used.', helpValue: 'NAME' }),
   }
+  for (const flag of Object.values(flags)) flag.helpGroup = 'CONNECTION'
+  return flags
 }
 
 /** What these flags were given. */
@@ -100,7 +102,9 @@ export async function requireReadable(flags: Pick<GivenConnection, 'key' | 'ssh-
     try {
       await access(file, constants.R_OK)
     } catch (cause) {
-      throw new ConfigError('E_ARGUMENT', `the file ${file} cannot be read: ${(cause as Error).message}`, { cause })
+      const { code, message } = cause as NodeJS.ErrnoException
+      const why = code === 'ENOENT' ? 'there is none' : code === 'EACCES' ? 'it may not be read' : message
+      throw new ConfigError('E_ARGUMENT', `the file ${file} cannot be read: ${why}`, { cause })
     }
   }
 }

@@ -15,6 +15,12 @@ export class LiveLine {
     this.#terminal = stream.isTTY === true && environment['TERM'] !== 'dumb' ? stream : undefined
   }
 
+  /** Shows this text at once, where nothing else can for a while. */
+  begin(text: string): void {
+    this.#text = text
+    this.#show()
+  }
+
   /** Shows this text a moment later, or what the function gives then. */
   set(text: string | (() => string)): void {
     if (this.#terminal === undefined) return
@@ -35,6 +41,7 @@ export class LiveLine {
   /** Takes the line away for good. */
   close(): void {
     clearTimeout(this.#timer)
+    this.#timer = undefined
     if (this.#shown) this.#terminal?.write(ERASE)
     this.#shown = false
     this.#text = ''

@@ -59,14 +59,25 @@ export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): numb
   return stream.isTTY === true && stream.columns > 0 ? stream.columns : undefined
 }
 
-/** Breaks a text at blanks so that its lines fit beside what stands before it. */
+/** Breaks a text at blanks, and host sets behind commas, so that its lines fit beside what stands before it. */
 export function wrapText(text: string, indent: number, width: number | undefined): string {
   if (width === undefined || width - indent < 20) return text
+  const room = width - indent
   const lines: string[] = ['']
   for (const word of text.split(' ')) {
-    const line = lines.at(-1) as string
-    if (line !== '' && line.length + 1 + word.length > width - indent) lines.push(word)
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+    const pieces = word.length > room ? word.split(/(?<=,)/) : [word]
+    for (const [at, piece] of pieces.entries()) {
+      const line = lines.at(-1) as string
+      const gap = line === '' || at > 0 ? '' : ' '
+      if (line !== '' && line.length + gap.length + piece.length > room) lines.push(piece)
+      else lines[lines.length - 1] = `${line}${gap}${piece}`
+    }
   }
   return lines.join(`\n${' '.repeat(indent)}`)
+}
+
+/** Breaks a line of a message for a terminal: what goes on stands below its text. */
+export function wrapLine(line: string, width: number | undefined): string {
+  const [start = ''] = /^ +(?:\w+: )?/.exec(line) ?? []
+  return `${start}${wrapText(line.slice(start.length), start.length === 0 ? 2 : start.length, width)}`
 }

@@ -7,8 +7,9 @@ import { EXIT_CODES } from './exit-codes.js'
 import { chooseHosts, connectionFlags, connectionOptions, type GivenConnection, hostFlags, requireReadable } from './host-flags.js'
 import { readOptions } from './job-flags.js'
 import { LiveLine } from './live-line.js'
+import { suggestUsage, usageExample } from './scp-words.js'
 import { listenForStop } from './stop-signals.js'
-import { terminalWidth } from './table.js'
+import { terminalWidth, wrapLine } from './table.js'
 import { TransferMeter } from './transfer-meter.js'
 import {
   countResults,
@@ -26,13 +27,14 @@ type Core = typeof import('@cahier/core/hosts')
 const REFRESH_MS = 1_000
 const STYLE = { greedy: false }
 
+export function viaFlag(names: string) {
+  return Flags.string({ description: `What moves the files: ${names}, or an adapter as taktuk. Default: auto.`, helpValue: 'NAME' })
+}
+
 /** What all copies of files can be told. */
 export const transferFlags = {
   ...hostFlags(STYLE),
-  via: Flags.string({
-    description: 'What moves the files: auto, scp, sftp, rsync, cat, chain, local, or an adapter as taktuk. Default: auto.',
-    helpValue: 'NAME',
-  }),
+  via: viaFlag('auto, scp, sftp, rsync, cat, chain, local'),
   option: Flags.string({
     char: 'o',
     description: 'Option of the adapter that moves the files, as topology=flat. May be given again.',
@@ -53,7 +55,12 @@ export const transferFlags = {
   checksum: Flags.boolean({ description: 'Tell by SHA-256 what is there already, not by size and time.' }),
   'no-resume': Flags.boolean({ description: 'Begin anew what an interrupted copy has left.' }),
   limit: Flags.string({ description: 'What this machine sends or receives at most, as 20MB/s.', helpValue: 'RATE' }),
-  fanout: Flags.integer({ char: 'f', description: 'Hosts at a time, of what serves each by itself. Default: 16.', min: 1 }),
+  fanout: Flags.integer({
+    char: 'f',
+    description: 'Hosts at a time, of what serves each by itself. Default: 16.',
+    min: 1,
+    helpValue: 'N',
+  }),
   timeout: Flags.string({ char: 't', description: 'Time limit of the whole, as 30s or 5min.', helpValue: 'DURATION' }),
   ...connectionFlags(STYLE),
 }
@@ -63,6 +70,19 @@ export const overFlag = Flags.string({
     'How hosts of a chain pass files on: over connections of their own (tcp, default), or over ssh when they may not open ports.',
   options: ['tcp', 'ssh'],
 })
+
+/** The lines of the help. @param good - what 0 means @param local - what else may be wrong before a host is asked */
+export function exitCodes(good: string, local: string): string {
+  return [
+    'The exit code is the largest of all hosts:',
+    `- 0: ${good}`,
+    '- 1: files of a host could not be copied',
+    `- 2: the command line, ${local} or cahier.config is wrong; no host was asked`,
+    '- 124: the time limit has passed',
+    '- 130: Ctrl-C',
+    '- 255: a host was not reached',
+  ].join('\n')
+}
 
 export interface GivenTransfer extends GivenConnection {
   readonly hosts: readonly string[]
@@ -92,15 +112,30 @@ export abstract class TransferCommand extends CahierCommand {
   protected async copy(kind: 'Put' | 'Get' | 'Broadcast', files: readonly string[], flags: GivenTransfer): Promise<TransferSummary> {
     if (files.length === 0) {
       throw new ConfigError('E_ARGUMENT', 'there is no file to copy', {
-        suggestions: [`Write it as in: cahier ${kind.toLowerCase()} data.tar -w 'node[1-4]'${kind === 'Get' ? '' : ' --to /scratch'}`],
+        suggestions: [usageExample(kind.toLowerCase())],
       })
     }
     await requireReadable(flags)
+    this.#tellFullOutput()
+    const live = new LiveLine(process.stderr)
+    // What follows is loaded first, and then asks hosts.
+    live.begin('starting')
+    try {
+      return await this.#copyShown(kind, files, flags, live)
+    } finally {
+      live.close()
+    }
+  }
+
+  async #copyShown(
+    kind: 'Put' | 'Get' | 'Broadcast',
+    files: readonly string[],
+    flags: GivenTransfer,
+    live: LiveLine,
+  ): Promise<TransferSummary> {
     // Not the whole core: what a command of a tenth of a second loads is felt.
     const core = await import('@cahier/core/hosts')
     await core.useConfiguration(flags.site === undefined ? {} : { site: flags.site })
-    const live = new LiveLine(process.stderr)
-    const resume = !flags['no-resume']
     using stop = listenForStop(
       (text) => live.write(process.stderr, `${text}\n`),
       () => {
@@ -117,22 +152,29 @@ export abstract class TransferCommand extends CahierCommand {
     }
     const options = { ...(await this.optionsOf(core, flags)), onProgress: show, signal: stop.signal }
     const action: TransferAction = new core[kind](files, hosts, options as TransferOptions & { to: string })
+    const begun = performance.now()
     action.start()
+    show()
     // A rate falls also while nothing comes.
     const refresh = setInterval(() => show(), REFRESH_MS)
-    for await (const result of action) {
-      if (action.errorReason !== undefined) break
-      this.#begun = true
-      if (this.jsonEnabled()) this.logJson({ ...result, seconds: Math.round(result.seconds * 1000) / 1000 })
+    try {
+      for await (const result of action) {
+        if (action.errorReason !== undefined) break
+        this.#begun = true
+        if (this.jsonEnabled()) this.logJson({ ...result, seconds: Math.round(result.seconds * 1000) / 1000 })
+      }
+      await action.wait()
+    } finally {
+      clearInterval(refresh)
+      live.close()
     }
-    await action.wait()
-    clearInterval(refresh)
-    live.close()
+    const seconds = (performance.now() - begun) / 1000
     if (action.errorReason !== undefined) throw action.errorReason
     const counts = countResults(action.results)
     const exitCode = stop.signal.aborted ? EXIT_CODES.detached.code : exitCodeOfTransfer(counts, action.timedOut)
-    if (!this.jsonEnabled()) this.tell(action, counts, core, resume)
-    this.endWith(exitCode)
+    if (!this.jsonEnabled()) this.tell(action, { seconds, resume: !flags['no-resume'] }, core)
+    // It is 1 already when output could not be written.
+    this.endWith(Math.max(exitCode, Number(process.exitCode ?? 0)))
     await core.closeConnections()
     const { choices } = action
     return { ...counts, ...(choices.length === 0 ? {} : { choices }), exitCode }
@@ -144,7 +186,9 @@ export abstract class TransferCommand extends CahierCommand {
   }
 
   /** Before the first host was asked, every error is one of the command line. */
-  protected override async catch(error: Error & { readonly code?: string }): Promise<void> {
+  protected override async catch(error: Error & { readonly code?: string; suggestions?: readonly string[] }): Promise<void> {
+    const tip = suggestUsage(this.id ?? 'put', this.argv, error)
+    if (tip !== undefined) error.suggestions = [...(error.suggestions ?? []), tip]
     await super.catch(error)
     if (!this.#begun && process.exitCode === EXIT_CODES.error.code) process.exitCode = EXIT_CODES.usage.code
   }
@@ -172,16 +216,26 @@ export abstract class TransferCommand extends CahierCommand {
     return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   }
 
-  private tell(action: TransferAction, counts: TransferCounts, core: Core, resume: boolean): void {
+  private tell(action: TransferAction, { seconds, resume }: { readonly seconds: number; readonly resume: boolean }, core: Core): void {
     const explain = (code: string): string => (code in core.ERROR_CODES ? core.ERROR_CODES[code as keyof typeof core.ERROR_CODES] : '')
     const words = { formatBytes: core.formatBytes, foldHosts: core.foldHosts, explain }
-    const { results } = action
+    const { results, choices } = action
+    const say = (line: string): void => this.logToStderr(wrapLine(line, terminalWidth(process.stderr)))
     this.log(formatResults(results, words, terminalWidth()))
     // Of one host there is nothing to choose.
-    for (const { via, why } of counts.hosts > 1 ? action.choices : action.choices.slice(1)) this.logToStderr(`via ${via}: ${why}`)
-    for (const line of [...formatLeftOut(results, words), ...formatTransferFaults(results, words)]) this.logToStderr(line)
-    if (counts.hosts > 1 && counts.failed + counts.unreachable > 0) this.logToStderr(formatTransferEnd(counts))
-    if (resume && results.some(wasCut)) this.logToStderr('What came of unfinished files is kept: the same command goes on from there.')
+    for (const { via, why } of results.length > 1 ? choices : choices.slice(1)) say(`via ${via}: ${why}`)
+    for (const line of [...formatLeftOut(results, words), ...formatTransferFaults(results, words)]) say(line)
+    if (results.length > 1) say(formatTransferEnd(results, seconds, words))
+    if (resume && results.some(wasCut)) say('What came of unfinished files is kept: the same command goes on from there.')
+  }
+
+  /** Nobody reads what is written here: the copies go on all the same. oclif's own listener throws it into the event loop. */
+  #tellFullOutput(): void {
+    process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE' || process.exitCode === EXIT_CODES.error.code) return
+      process.stderr.write(`Error: standard output cannot be written: ${error.message}\n`)
+      process.exitCode = EXIT_CODES.error.code
+    })
   }
 }
 

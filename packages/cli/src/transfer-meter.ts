@@ -13,8 +13,10 @@ export interface Measured {
   /** Bytes per second of the last moments; undefined before anything moved. */
   readonly rate: number | undefined
   readonly secondsLeft: number | undefined
-  /** What those hosts do that are not through. */
-  readonly phase: HostProgress['phase']
+  /** What those hosts do that are not through; `starting` before anything was heard of one. */
+  readonly phase: HostProgress['phase'] | 'starting'
+  /** For so long. */
+  readonly phaseSeconds: number
 }
 
 interface HostState {
@@ -27,9 +29,13 @@ interface HostState {
 }
 
 /** The rate is that of so long a time. */
-const WINDOW_MS = 5_000
+const RATE_MS = 5_000
+/** The time left is told by that of so long a time: it is to be believed more than it is to be new. */
+const LEFT_MS = 30_000
+/** Before, buffers on the way are filled faster than anything is sent, and not all hosts have begun. */
+const LEFT_AFTER_MS = 1_000
 /** What comes within so long a time is one. */
-const SAMPLE_MS = 50
+const SAMPLE_MS = 100
 const PHASES: readonly HostProgress['phase'][] = ['connecting', 'looking', 'moving', 'checking', 'ended']
 const NEW: HostState = { phase: 'connecting', bytes: 0, total: undefined, before: 0, result: undefined }
 
@@ -37,10 +43,17 @@ function movedTo({ bytes, before }: HostState): number {
   return Math.max(0, bytes - before)
 }
 
+interface Sample {
+  readonly at: number
+  readonly moved: number
+}
+
 /** Adds up what the hosts of a transfer tell. */
 export class TransferMeter {
   readonly #hosts: HostState[]
-  #samples: { readonly at: number; readonly moved: number }[] = []
+  #samples: Sample[] = []
+  #phase: { readonly name: Measured['phase']; readonly since: number } | undefined
+  #isHeard = false
   /** Of all hosts: bytes that came since the beginning. */
   #moved = 0
 
@@ -50,6 +63,7 @@ export class TransferMeter {
 
   /** @param at - milliseconds of the monotonic clock */
   take({ index, phase, bytes, total, result }: Pick<HostProgress, 'index' | 'phase' | 'bytes' | 'total' | 'result'>, at: number): void {
+    this.#isHeard = true
     const known = this.#hosts[index] ?? NEW
     // What is there when the moving begins was there before.
     const before = known.phase === 'connecting' || known.phase === 'looking' ? bytes : known.before
@@ -62,7 +76,7 @@ export class TransferMeter {
     if (last !== undefined && at - last.at < SAMPLE_MS) this.#samples[this.#samples.length - 1] = { at: last.at, moved: this.#moved }
     else this.#samples.push({ at, moved: this.#moved })
     // One sample before the window stays: the rate begins there.
-    while (this.#samples.length > 2 && (this.#samples[1] as { at: number }).at < at - WINDOW_MS) this.#samples.shift()
+    while (this.#samples.length > 2 && (this.#samples[1] as Sample).at < at - LEFT_MS) this.#samples.shift()
   }
 
   measure(at: number): Measured {
@@ -70,8 +84,10 @@ export class TransferMeter {
       this.#hosts.filter(({ result }) => result !== undefined && fits(result)).length
     const bytes = this.#sum((host) => host.bytes)
     const total = this.#total()
-    const rate = this.#rate(at)
-    const phases = this.#hosts.filter(({ result }) => result === undefined).map(({ phase }) => PHASES.indexOf(phase))
+    const began = this.#samples[0]?.at ?? at
+    const slow = at - began < LEFT_AFTER_MS ? undefined : this.#rate(at, LEFT_MS)
+    const phase = this.#phaseNow()
+    if (this.#phase?.name !== phase) this.#phase = { name: phase, since: at }
     return {
       hosts: this.#hosts.length,
       good: count(({ outcome }) => outcome === 'done' || outcome === 'skipped-same'),
@@ -79,10 +95,17 @@ export class TransferMeter {
       unreachable: count(({ outcome }) => outcome === 'unreachable'),
       bytes,
       total,
-      rate,
-      secondsLeft: total === undefined || rate === undefined || rate <= 0 ? undefined : Math.max(0, total - bytes) / rate,
-      phase: phases.includes(2) ? 'moving' : (PHASES[Math.max(0, ...phases)] ?? 'connecting'),
+      rate: this.#rate(at, RATE_MS),
+      secondsLeft: total === undefined || slow === undefined || slow <= 0 ? undefined : Math.max(0, total - bytes) / slow,
+      phase,
+      phaseSeconds: (at - this.#phase.since) / 1000,
     }
+  }
+
+  #phaseNow(): Measured['phase'] {
+    if (!this.#isHeard) return 'starting'
+    const open = this.#hosts.flatMap(({ phase, result }) => (result === undefined ? [PHASES.indexOf(phase)] : []))
+    return open.includes(PHASES.indexOf('moving')) ? 'moving' : (PHASES[Math.max(0, ...open)] ?? 'connecting')
   }
 
   /** A host that has failed is through: nothing more comes there. */
@@ -91,9 +114,10 @@ export class TransferMeter {
     return known < 0 ? undefined : this.#sum(({ result, bytes, total }) => (result === undefined ? (total ?? known) : bytes))
   }
 
-  #rate(at: number): number | undefined {
-    const [first] = this.#samples
+  #rate(at: number, windowMs: number): number | undefined {
     const last = this.#samples.at(-1)
+    const inside = this.#samples.findIndex((sample) => sample.at >= at - windowMs)
+    const first = inside < 0 ? last : this.#samples[Math.max(0, inside - 1)]
     if (first === undefined || last === undefined || last.moved === 0 || at <= first.at) return undefined
     return ((last.moved - first.moved) / (at - first.at)) * 1000
   }

@@ -27,8 +27,21 @@ export interface NumberWords {
   formatBytes(bytes: number): string
 }
 
-const BAR = 20
-const PHASES = { connecting: 'connecting', looking: 'looking', moving: '', checking: 'checking', ended: '' } as const
+/** The bar takes the room that is left, within these. */
+const LONGEST_BAR = 20
+const SHORTEST_BAR = 8
+const PHASES = {
+  starting: 'looking at the files here',
+  connecting: 'connecting',
+  looking: 'looking what is there',
+  moving: 'moving',
+  checking: 'checking',
+  ended: '',
+} as const
+/** What stands there is as wide as this, or the line would tremble. */
+const AMOUNT = '999 MB'.length
+const RATE = '999 MB/s'.length
+const LEFT = '99 min left'.length
 
 /**
  * The line that is always up to date. On a narrow terminal the less important parts are left out.
@@ -36,31 +49,45 @@ const PHASES = { connecting: 'connecting', looking: 'looking', moving: '', check
  * @param width - columns that may be used
  */
 export function formatMeasured(measured: Measured, { formatBytes }: NumberWords, width: number): string {
-  const { hosts, good, failed, unreachable, bytes, total, rate, secondsLeft, phase } = measured
+  const { hosts, good, failed, unreachable, bytes, total, rate, secondsLeft, phase, phaseSeconds } = measured
   const part = total === undefined || total === 0 ? undefined : Math.min(1, bytes / total)
   const faults = [failed > 0 ? `, ${failed} failed` : '', unreachable > 0 ? `, ${unreachable} not reached` : ''].join('')
   const isMoving = phase === 'moving' && rate !== undefined
+  const left = isMoving && secondsLeft !== undefined ? `${formatLeft(secondsLeft)} left` : ''
   // In the order of the line, with their importance: 1 stays longest.
   const parts: readonly (readonly [number, string])[] = [
-    [6, part === undefined ? '' : `${'█'.repeat(Math.round(part * BAR))}${'░'.repeat(BAR - Math.round(part * BAR))}`],
     [2, part === undefined ? '' : `${String(Math.floor(part * 100)).padStart(3)} %`],
-    [5, total === undefined ? '' : `${formatBytes(bytes)} of ${formatBytes(total)}`],
-    [4, isMoving ? `${formatBytes(rate)}/s` : PHASES[phase]],
-    [3, isMoving && secondsLeft !== undefined ? `${formatLeft(secondsLeft)} left` : ''],
+    [5, total === undefined ? '' : `${formatBytes(bytes).padStart(AMOUNT)} of ${formatBytes(total)}`],
+    [4, isMoving ? `${formatBytes(rate)}/s`.padStart(RATE) : `${PHASES[phase]}${formatSince(phase === 'ended' ? 0 : phaseSeconds)}`],
+    [3, isMoving ? left.padStart(LEFT) : ''],
     [1, `${good + failed + unreachable}/${hosts} ${hosts === 1 ? 'host' : 'hosts'}${faults}`],
   ]
-  for (let least = 6; least > 1; least--) {
+  for (let least = 5; least > 1; least--) {
     const line = joined(parts, least)
-    if (line.length <= width) return line
+    if (line.length > width) continue
+    const room = Math.min(LONGEST_BAR, width - line.length - GAP.length)
+    return least < 5 || part === undefined || room < SHORTEST_BAR ? line : `${formatBar(part, room)}${GAP}${line}`
   }
   return joined(parts, 1)
 }
+
+function formatBar(part: number, width: number): string {
+  const full = Math.round(part * width)
+  return `${'█'.repeat(full)}${'░'.repeat(width - full)}`
+}
+
+const GAP = '  '
 
 function joined(parts: readonly (readonly [number, string])[], least: number): string {
   return parts
     .filter(([importance, text]) => importance <= least && text !== '')
     .map(([, text]) => text)
-    .join('  ')
+    .join(GAP)
+}
+
+/** So long nothing is to be seen of what goes on: it goes on. */
+function formatSince(seconds: number): string {
+  return seconds < 3 ? '' : `, ${formatLeft(Math.floor(seconds))}`
 }
 
 function formatLeft(seconds: number): string {
@@ -75,11 +102,15 @@ const DISPENSABLE: readonly (typeof HEADS)[number][] = ['reason', 'verified', 'r
 const OUTCOMES = { done: 'done', 'skipped-same': 'same', failed: 'failed', unreachable: 'not reached' } as const
 /** More are folded when they went alike. */
 const MOST_ROWS = 10
+/** Columns of a folded host set that are always shown. */
+const NARROWEST_NAMES = 16
 
 /** The table at the end. @param width - of the terminal; undefined: as wide as it takes */
 export function formatResults(results: readonly TransferResult[], words: NumberWords & FaultWords, width: number | undefined): string {
   const groups = results.length > MOST_ROWS ? alike(results) : results.map((result) => [result])
-  const rows = groups.map((group) => rowOf(group, words))
+  // Names of many hosts are said again below where something went wrong, and may not take the place of everything else.
+  const most = width === undefined ? Number.POSITIVE_INFINITY : Math.max(NARROWEST_NAMES, Math.floor(width / 3))
+  const rows = groups.map((group) => rowOf(group, words, most))
   const left = [...HEADS]
   for (const dispensable of ['', ...DISPENSABLE]) {
     const at = left.indexOf(dispensable as (typeof HEADS)[number])
@@ -93,12 +124,12 @@ export function formatResults(results: readonly TransferResult[], words: NumberW
   return ''
 }
 
-/** Hosts on which the same happened, in the order of the first of each. */
+/** Hosts on which the same happened, in the order of the first of each. How much it was may differ. */
 function alike(results: readonly TransferResult[]): readonly (readonly TransferResult[])[] {
   const groups = new Map<string, TransferResult[]>()
   for (const result of results) {
-    const { outcome, bytes, files, same, verified, via, error } = result
-    const key = JSON.stringify([outcome, bytes, files, same, verified, via, error?.code])
+    const { outcome, bytes, files, verified, via, error } = result
+    const key = JSON.stringify([outcome, bytes > 0, files > 0, verified, via, error?.code])
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [result])
     else group.push(result)
@@ -106,28 +137,37 @@ function alike(results: readonly TransferResult[]): readonly (readonly TransferR
   return [...groups.values()]
 }
 
-function rowOf(group: readonly TransferResult[], words: NumberWords & FaultWords): string[] {
+function rowOf(group: readonly TransferResult[], words: NumberWords & FaultWords, mostOfNames: number): string[] {
   const [first] = group as readonly [TransferResult]
-  const { outcome, files, same, bytes, verified, error } = first
+  const { outcome, verified, error } = first
   const hosts = foldNames(
     group.map(({ host }) => host ?? ''),
     words,
   )
   const isGood = outcome === 'done' || outcome === 'skipped-same'
-  const rates = group.flatMap((one) => (one.bytes > 0 && one.seconds > 0 ? [one.bytes / one.seconds] : []))
-  return [
-    group.length === 1 ? hosts : `${hosts} (${group.length})`,
-    OUTCOMES[outcome],
-    isGood || files > 0 ? `${files}${same > 0 ? ` + ${same} same` : ''}` : '',
-    isGood || bytes > 0 ? words.formatBytes(bytes) : '',
+  const all = (of: 'files' | 'same' | 'bytes' | 'seconds', format: (value: number) => string): string =>
     between(
-      group.map(({ seconds }) => seconds),
-      (seconds) => seconds.toFixed(1),
-    ),
+      group.map((one) => one[of]),
+      format,
+    )
+  const rates = group.flatMap((one) => (one.bytes > 0 && one.seconds > 0 ? [one.bytes / one.seconds] : []))
+  const same = group.some((one) => one.same > 0) ? ` + ${all('same', String)} same` : ''
+  return [
+    group.length === 1 ? hosts : shortened(hosts, `(${group.length})`, mostOfNames),
+    OUTCOMES[outcome],
+    isGood || first.files > 0 ? `${all('files', String)}${same}` : '',
+    isGood || first.bytes > 0 ? all('bytes', words.formatBytes) : '',
+    all('seconds', (seconds) => seconds.toFixed(1)),
     rates.length === 0 ? '' : between(rates, (rate) => `${words.formatBytes(rate)}/s`),
     verified === 'none' ? '' : verified,
     error?.code ?? '',
   ]
+}
+
+/** Names that are too many are cut in front of their number. */
+function shortened(hosts: string, count: string, most: number): string {
+  const room = most - count.length - 1
+  return `${hosts.length <= room ? hosts : `${hosts.slice(0, room - 1)}…`} ${count}`
 }
 
 /** The least and the largest, with the unit once. */
@@ -184,12 +224,15 @@ export function formatLeftOut(results: readonly TransferResult[], words: Pick<Fa
   return [...groups].map(([text, hosts]) => `${isEverywhere ? '' : `${foldNames(hosts, words)}: `}left out: ${text}`)
 }
 
-/** The last line, when something went wrong. */
-export function formatTransferEnd({ hosts, done, same, failed, unreachable }: TransferCounts): string {
+/** The last line: what came of all hosts. @param seconds - of the whole transfer */
+export function formatTransferEnd(results: readonly TransferResult[], seconds: number, { formatBytes }: NumberWords): string {
+  const { hosts, done, same, failed, unreachable } = countResults(results)
+  const bytes = results.reduce((sum, one) => sum + one.bytes, 0)
   const parts = [
     `${done + same} ok`,
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(unreachable > 0 ? [`${unreachable} not reached`] : []),
+    ...(bytes > 0 && seconds > 0 ? [`${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`] : []),
   ]
   return `${hosts} ${hosts === 1 ? 'host' : 'hosts'}: ${parts.join(', ')}`
 }

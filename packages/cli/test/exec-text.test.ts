@@ -154,6 +154,15 @@ describe('LiveLine', () => {
     expect(written.at(-1)).toBe('\r\u001b[K')
   })
 
+  it('begins at once when asked to, and is gone at the end', () => {
+    const { stream, written } = terminal(true)
+    const live = new LiveLine(stream, {})
+    live.begin('starting')
+    expect(written).toEqual(['\r\u001b[Kstarting'])
+    live.close()
+    expect(written.at(-1)).toBe('\r\u001b[K')
+  })
+
   it('is never broken over two lines', async () => {
     const { stream, written } = terminal(true)
     const live = new LiveLine(stream, {})

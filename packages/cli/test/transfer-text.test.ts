@@ -1,5 +1,7 @@
 import { foldHosts, formatBytes, type HostProgress, type TransferResult } from '@cahier/core/hosts'
 import { describe, expect, it } from 'vitest'
+import { suggestUsage } from '../src/scp-words.js'
+import { wrapLine } from '../src/table.js'
 import { type Measured, TransferMeter } from '../src/transfer-meter.js'
 import {
   countResults,
@@ -44,9 +46,12 @@ describe('TransferMeter', () => {
       total: undefined,
       rate: undefined,
       secondsLeft: undefined,
-      phase: 'connecting',
+      phase: 'starting',
+      phaseSeconds: 0,
     })
     meter.take(tell(0, 'looking', 0, undefined), 0)
+    expect(meter.measure(500)).toMatchObject({ phase: 'looking', phaseSeconds: 0 })
+    expect(meter.measure(4500)).toMatchObject({ phase: 'looking', phaseSeconds: 4 })
     meter.take(tell(0, 'moving', 0), 1000)
     meter.take(tell(1, 'moving', 0), 1000)
     meter.take(tell(0, 'moving', 20), 2000)
@@ -54,9 +59,22 @@ describe('TransferMeter', () => {
     expect(meter.measure(3000)).toMatchObject({ bytes: 40, total: 200, phase: 'moving', rate: 20, secondsLeft: 8 })
     meter.take(tell(0, 'moving', 90), 9_000)
     meter.take(tell(1, 'moving', 90), 10_000)
-    // From the last sample before the window on.
+    // From the last sample before the window on; what is left is told by all that is known.
     expect(meter.measure(10_000)).toMatchObject({ rate: 20, secondsLeft: 1 })
-    expect(meter.measure(40_000).rate).toBeLessThan(5)
+    expect(meter.measure(40_000)).toMatchObject({ rate: 0 })
+  })
+
+  it('tells the time left by more than the last moments, and not before it knows something', () => {
+    const meter = new TransferMeter(1)
+    meter.take(tell(0, 'moving', 0, 1000), 0)
+    meter.take(tell(0, 'moving', 100, 1000), 500)
+    expect(meter.measure(500)).toMatchObject({ rate: 200, secondsLeft: undefined })
+    for (let at = 1000; at <= 20_000; at += 1000) meter.take(tell(0, 'moving', 100 + at / 100, 1000), at)
+    // 10 a second for a long time, and 100 all at once.
+    meter.take(tell(0, 'moving', 400, 1000), 20_100)
+    const { rate, secondsLeft } = meter.measure(20_100)
+    expect(rate).toBeCloseTo(150 / 5.1, 0)
+    expect(secondsLeft).toBeCloseTo((600 * 20.1) / 400, 0)
   })
 
   it('does not count as moved what was there before', () => {
@@ -74,7 +92,7 @@ describe('TransferMeter', () => {
     meter.take({ ...tell(1, 'ended', 10), result: bad('b', 'E_TARGET_FULL') }, 1000)
     expect(meter.measure(1000)).toMatchObject({ failed: 1, total: 110, bytes: 20 })
     meter.take({ ...tell(0, 'ended', 100), result: done('a') }, 2000)
-    expect(meter.measure(2000)).toMatchObject({ good: 1, total: 110, bytes: 110, secondsLeft: 0 })
+    expect(meter.measure(2000)).toMatchObject({ good: 1, total: 110, bytes: 110, secondsLeft: 0, phase: 'connecting' })
   })
 })
 
@@ -89,18 +107,20 @@ describe('formatMeasured', () => {
     rate: 112e6,
     secondsLeft: 3.5,
     phase: 'moving',
+    phaseSeconds: 7,
   }
 
   it('shows all of it where there is room', () => {
     expect(formatMeasured(measured, words, 120)).toBe(
-      '██████████░░░░░░░░░░   51 %  412 MB of 800 MB  112 MB/s  4 s left  4/8 hosts, 1 failed, 1 not reached',
+      '██████████░░░░░░░░░░   51 %  412 MB of 800 MB  112 MB/s     4 s left  4/8 hosts, 1 failed, 1 not reached',
     )
   })
 
   it.each([
-    [90, ' 51 %  412 MB of 800 MB  112 MB/s  4 s left  4/8 hosts, 1 failed, 1 not reached'],
-    [75, ' 51 %  112 MB/s  4 s left  4/8 hosts, 1 failed, 1 not reached'],
-    [55, ' 51 %  4 s left  4/8 hosts, 1 failed, 1 not reached'],
+    [95, '██████░░░░░   51 %  412 MB of 800 MB  112 MB/s     4 s left  4/8 hosts, 1 failed, 1 not reached'],
+    [90, ' 51 %  412 MB of 800 MB  112 MB/s     4 s left  4/8 hosts, 1 failed, 1 not reached'],
+    [75, ' 51 %  112 MB/s     4 s left  4/8 hosts, 1 failed, 1 not reached'],
+    [58, ' 51 %     4 s left  4/8 hosts, 1 failed, 1 not reached'],
     [44, ' 51 %  4/8 hosts, 1 failed, 1 not reached'],
     [20, '4/8 hosts, 1 failed, 1 not reached'],
   ])('leaves out what matters less in %d columns', (width, line) => {
@@ -108,11 +128,16 @@ describe('formatMeasured', () => {
   })
 
   it.each<[Partial<Measured>, string]>([
-    [{ bytes: 0, total: undefined, rate: undefined, secondsLeft: undefined, phase: 'connecting', good: 0 }, 'connecting  0/1 host'],
-    [{ bytes: 800e6, phase: 'checking', good: 0 }, '████████████████████  100 %  800 MB of 800 MB  checking  0/1 host'],
-    [{ bytes: 0, total: 0, rate: undefined, phase: 'checking' }, '0 B of 0 B  checking  1/1 host'],
-    [{ bytes: 0, secondsLeft: 6000 }, '░░░░░░░░░░░░░░░░░░░░    0 %  0 B of 800 MB  112 MB/s  2 h left  1/1 host'],
-    [{ bytes: 0, secondsLeft: 600 }, '░░░░░░░░░░░░░░░░░░░░    0 %  0 B of 800 MB  112 MB/s  10 min left  1/1 host'],
+    [
+      { bytes: 0, total: undefined, rate: undefined, secondsLeft: undefined, phase: 'starting', good: 0 },
+      'looking at the files here, 7 s  0/1 host',
+    ],
+    [{ bytes: 0, total: undefined, rate: undefined, phase: 'connecting', good: 0, phaseSeconds: 2 }, 'connecting  0/1 host'],
+    [{ bytes: 0, rate: undefined, good: 0, phaseSeconds: 1 }, '░░░░░░░░░░░░░░░░░░░░    0 %     0 B of 800 MB  moving  0/1 host'],
+    [{ bytes: 800e6, phase: 'checking', good: 0 }, '████████████████████  100 %  800 MB of 800 MB  checking, 7 s  0/1 host'],
+    [{ bytes: 0, total: 0, rate: undefined, phase: 'checking', phaseSeconds: 0 }, '   0 B of 0 B  checking  1/1 host'],
+    [{ bytes: 9e6, secondsLeft: 6000 }, '░░░░░░░░░░░░░░░░░░░░    1 %    9 MB of 800 MB  112 MB/s     2 h left  1/1 host'],
+    [{ bytes: 0, secondsLeft: 600 }, '░░░░░░░░░░░░░░░░░░░░    0 %     0 B of 800 MB  112 MB/s  10 min left  1/1 host'],
   ])('of %j is %s', (more, line) => {
     expect(formatMeasured({ ...measured, hosts: 1, good: 1, failed: 0, unreachable: 0, ...more }, words, 200)).toBe(line)
   })
@@ -142,6 +167,25 @@ describe('formatResults', () => {
       'n[1-4,6-20] (19)  done         2      100 MB  2.0-4.0  25-50 MB/s  sha256',
       'n5                not reached                 4.0                            E_HOST_TIMEOUT',
     ])
+  })
+
+  it('folds also hosts whose files are not of one size, and says of what size', () => {
+    const results = Array.from({ length: 12 }, (_, index) =>
+      done(`n${index + 1}`, { bytes: 1e6 * (index + 1), files: index + 2, seconds: 1 }),
+    )
+    expect(formatResults(results, words, undefined).split('\n')[1]).toBe(
+      'n[1-12] (12)  done     2-13   1-12 MB  1.0      1-12 MB/s  sha256',
+    )
+  })
+
+  it('cuts the names of many hosts before it drops a column, and never their number', () => {
+    const results = Array.from({ length: 200 }, (_, index) => (index % 2 === 0 ? unreachable(`n${index}`) : done(`n${index}`)))
+    expect(formatResults(results, words, 100).split('\n')).toEqual([
+      'host                               outcome      files  bytes   seconds  rate     verified',
+      'n[0,2,4,6,8,10,12,14,16,18… (100)  not reached                 4.0',
+      'n[1,3,5,7,9,11,13,15,17,19… (100)  done         2      100 MB  4.0      25 MB/s  sha256',
+    ])
+    expect(formatResults(results, words, undefined)).toContain(',199] (100)')
   })
 
   it.each([
@@ -199,12 +243,48 @@ describe('formatLeftOut', () => {
 
 describe('the end of a transfer', () => {
   it.each<[TransferResult[], boolean, number, string]>([
-    [[done('a')], false, 0, '1 host: 1 ok'],
-    [[done('a'), bad('b', 'E_TARGET_FULL')], false, 1, '2 hosts: 1 ok, 1 failed'],
+    [[done('a')], false, 0, '1 host: 1 ok, 100 MB in 4.0 s (25 MB/s)'],
+    [[done('a'), done('b', { outcome: 'skipped-same', bytes: 0 })], false, 0, '2 hosts: 2 ok, 100 MB in 4.0 s (25 MB/s)'],
+    [[done('a'), bad('b', 'E_TARGET_FULL')], false, 1, '2 hosts: 1 ok, 1 failed, 100 MB in 4.0 s (25 MB/s)'],
     [[bad('b', 'E_ABORTED')], true, 124, '1 host: 0 ok, 1 failed'],
     [[bad('b', 'E_ABORTED'), unreachable('c')], true, 255, '2 hosts: 0 ok, 1 failed, 1 not reached'],
   ])('of %j is the largest code', (results, timedOut, code, line) => {
-    const counts = countResults(results)
-    expect([exitCodeOfTransfer(counts, timedOut), formatTransferEnd(counts)]).toEqual([code, line])
+    expect([exitCodeOfTransfer(countResults(results), timedOut), formatTransferEnd(results, 4, words)]).toEqual([code, line])
+  })
+})
+
+describe('wrapLine', () => {
+  it.each([
+    ['a short line', 40, 'a short line'],
+    ['a line that is a little too long for this', 30, 'a line that is a little too\n  long for this'],
+    ['  Try: look whether the name is written right', 30, '  Try: look whether the name\n       is written right'],
+    ['n[1,3,5,7,9,11,13,15,17,19,21]: not reached', 24, 'n[1,3,5,7,9,11,13,15,\n  17,19,21]: not reached'],
+    ['a line that goes to a file, and is never broken', undefined, 'a line that goes to a file, and is never broken'],
+    ['x'.repeat(50), 30, 'x'.repeat(50)],
+  ])('breaks %j for %j columns between words', (line, width, lines) => {
+    expect(wrapLine(line, width)).toBe(lines)
+  })
+})
+
+describe('suggestUsage', () => {
+  const missing = { message: 'The following error occurred:\n  Missing required flag hosts' }
+
+  it.each<[string, string[], string]>([
+    ['put', ['data', 'n1:dir'], 'Write: cahier put data -w n1 --to dir'],
+    ['put', ['data', 'root@n1:'], 'Write: cahier put data -w root@n1 --to .'],
+    ['put', ['n1:data', '.'], 'Write: cahier get data -w n1 --to .'],
+    ['get', ['n1:/var/log/a b', 'n1:c'], "Write: cahier get '/var/log/a b' c -w n1"],
+    ['get', ['data', 'n1:/tmp'], 'Write: cahier put data -w n1 --to /tmp'],
+    ['broadcast', ["it's", 'n[1-8]:/tmp', '-f', '4'], "Write: cahier broadcast 'it'\\''s' -w 'n[1-8]' --to /tmp"],
+    ['get', ['n1:a', 'n2:b', '.'], "Write it as in: cahier get data.tar -w 'node[1-4]'"],
+    ['put', ['C:\\data', 'x'], "Write it as in: cahier put data.tar -w 'node[1-4]' --to /scratch"],
+    ['put', [], "Write it as in: cahier put data.tar -w 'node[1-4]' --to /scratch"],
+  ])('knows what %s %j means', (verb, args, tip) => {
+    expect(suggestUsage(verb, args, missing)).toBe(tip)
+  })
+
+  it('says nothing of errors that it does not know', () => {
+    expect(suggestUsage('put', ['data', 'n1:dir'], { message: 'no room' })).toBeUndefined()
+    expect(suggestUsage('put', ['-nothing-here'], { message: 'Nonexistent flag: -n', flags: ['-n'] })).toBeUndefined()
   })
 })

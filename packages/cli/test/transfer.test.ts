@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type SshHosts, sshHostsUnavailable, startSshHosts } from '../../../test/testbed/ssh-hosts.mjs'
-import { makeFolder, start } from './cahier.js'
+import { BIN, cleanEnvironment, makeFolder, start } from './cahier.js'
 
 const reason = sshHostsUnavailable()
 
@@ -40,7 +43,14 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
       ['host', 'outcome', 'files', 'bytes', 'seconds', 'rate', 'verified'],
       ...['h1', 'h2', 'h3'].map((host) => [host, 'done', '2', '8 B', expect.any(String), expect.any(String), 'sha256']),
     ])
-    expect([first.code, first.stderr]).toEqual([0, 'via sftp: 8 B to 3 hosts, too little for a chain to be faster\n'])
+    expect([first.code, first.stderr.split('\n')]).toEqual([
+      0,
+      [
+        'via sftp: 8 B to 3 hosts, too little for a chain to be faster',
+        expect.stringMatching(/^3 hosts: 3 ok, 24 B in \d+\.\d s \(\d+ k?B\/s\)$/),
+        '',
+      ],
+    ])
     for (const host of ['h1', 'h2', 'h3']) {
       expect(readFileSync(join(home(host), 'in', host, 'tree/link'), 'utf8')).toBe('two\n')
       expect(readdirSync(join(home(host), 'in', host))).toEqual(['a', 'tree'])
@@ -112,7 +122,7 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
       expect.stringMatching(/^h2: E_TARGET_MISSING: .*there/),
       expect.stringMatching(/^h3: not reached, E_HOST_REFUSED: .*h3/),
       expect.stringMatching(/^nowhere\.invalid: not reached, E_HOST_NAME: /),
-      '4 hosts: 1 ok, 1 failed, 2 not reached',
+      expect.stringMatching(/^4 hosts: 1 ok, 1 failed, 2 not reached, 4 B in /),
       '',
     ])
     expect(stderr).toMatch(/ {2}Try: .*--create/)
@@ -135,6 +145,9 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
   })
 
   it.concurrent.each<[string, string[], RegExp]>([
+    ['words as scp takes them', ['put', 'a', 'h1:dir'], /Try: Write: cahier put a -w h1 --to dir/],
+    ['a limit of nothing', ['put', 'a', '-w', 'h1', '--to', '.', '--limit', '0MB/s'], /limit: .*more than 0/],
+    ['a home of another user', ['put', 'a', '-w', 'h1', '--to', '~jo/x'], /E_ARGUMENT[\s\S]*absolute/],
     ['an unknown flag', ['put', 'a', '-w', 'h1', '--to', '.', '--crate'], /--create/],
     ['no directory', ['put', 'a', '-w', 'h1'], /Missing required flag to/],
     ['no file', ['put', '-w', 'h1', '--to', '.'], /no file to copy/],
@@ -164,6 +177,26 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
     const { code, stdout, stderr } = await cahier(...args)
     expect([code, stdout, stderr]).toEqual([2, '', expect.stringMatching(message)])
     expect(bed.logins()).toBe(logins)
+  })
+
+  it('go on where nobody can take the table, and say so', async () => {
+    const child = spawn(
+      'sh',
+      ['-c', `exec "$0" "$@" >/dev/full`, process.execPath, BIN, 'put', 'a', '-w', 'h1', '--to', 'full', '--create'],
+      {
+        cwd: folder,
+        env: cleanEnvironment(join(folder, '.home')),
+      },
+    )
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'close')])
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^Error: standard output cannot be written: ENOSPC.*\n$/)])
+    expect(readFileSync(join(home('h1'), 'full/a'), 'utf8')).toBe('one\n')
+  })
+
+  it('say how the name of a file is given, to who writes it as the directory', async () => {
+    writeFileSync(join(home('h1'), 'settled.conf'), '')
+    const put = await cahier('put', 'a', '-w', 'h1', '--to', 'settled.conf')
+    expect([put.code, put.stderr]).toEqual([1, expect.stringContaining('--to . --as settled.conf')])
   })
 
   it('write an error as JSON when asked to', async () => {

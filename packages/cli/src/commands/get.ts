@@ -1,14 +1,15 @@
 import { Flags } from '@oclif/core'
-import { TransferCommand, type TransferSummary, transferFlags } from '../transfer-command.js'
+import { exitCodes, TransferCommand, type TransferSummary, transferFlags, viaFlag } from '../transfer-command.js'
 
 export default class Get extends TransferCommand {
   static override summary = 'Copy files of many hosts to this machine.'
-  static override description =
-    `Names are absolute or from the home directory there; *, ? and […] are patterns, in quotes so that the shell here leaves them alone.
-Without --to, the files of several hosts come into a directory for each, which is made: node1, node2…; those of one host into the current one.
-A host that fails or is down never stops the others. Ctrl-C ends the copies and keeps what came; twice: leave now.
-The exit code is 0 when everything of all hosts is here, else the largest one: 1 for a host that failed, 124 for the time limit, 255 for a
-host that was not reached; 130 after Ctrl-C. 2: the command line, a directory here or cahier.config is wrong; no host was asked.`
+  static override description = [
+    'Names are absolute or from the home directory there; *, ? and […] are patterns, in quotes so that the shell here leaves them alone.',
+    'Without --to, the files of several hosts come into a directory for each, which is made: node1, node2…; those of one host into the current one.',
+    'A file appears here when it is whole and verified. A host that fails or is down never stops the others.',
+    'Ctrl-C ends the copies and keeps what came; twice: leave now.',
+    exitCodes('everything of all hosts is here', 'a directory here'),
+  ].join('\n')
   static override usage = 'get FILES... -w HOSTS [--to DIR] [flags]'
   static override examples = [
     { description: 'The logs of 8 hosts into node1/, node2/…', command: `<%= config.bin %> get '/var/log/app/*.log' -w 'node[1-8]'` },
@@ -21,6 +22,7 @@ host that was not reached; 130 after Ctrl-C. 2: the command line, a directory he
   static override strict = false
   static override flags = {
     ...transferFlags,
+    via: viaFlag('auto, scp, sftp, rsync, cat, local'),
     to: Flags.string({
       description: 'Directory here; {{host}} is the address of the host. Default: {{host}} for several hosts, . for one.',
       helpValue: 'DIR',
