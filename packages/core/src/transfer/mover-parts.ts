@@ -1,7 +1,8 @@
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { systemCodeOf } from '../errors.js'
 import { type ByteName, readableName } from '../util/byte-names.js'
+import { isLeased, openFileSync, whenReleased } from './local/local-open.js'
 import type { MoveFailures } from './mover.js'
 
 /** What movers have in common: names of parts, words for what went wrong, small files, a bounded number of things at a time. */
@@ -70,14 +71,23 @@ export async function eachAtOnce<T>(items: Iterable<T>, atOnce: number, work: (i
 export const SMALL_BYTES = 32 << 10
 
 /**
- * The beginning of a small file, read into a buffer.
+ * The beginning of a small file, read into a buffer; at once, unless somebody has to let go of it first.
  *
  * @returns how many bytes there were; at most `length`
  * @throws the error of the system
  */
-export function readSmall(path: ByteName, into: Buffer, offset: number, length: number): number {
-  // What has become a pipe since must not make us wait for somebody who writes into it.
-  const descriptor = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
+export function readSmall(path: ByteName, into: Buffer, offset: number, length: number): number | Promise<number> {
+  const read = (): number => readNow(path, into, offset, length)
+  try {
+    return read()
+  } catch (error) {
+    if (!isLeased(error)) throw error
+    return whenReleased(read)
+  }
+}
+
+function readNow(path: ByteName, into: Buffer, offset: number, length: number): number {
+  const descriptor = openFileSync(pathOf(path))
   try {
     let read = 0
     for (let bytes = -1; bytes !== 0 && read < length; read += bytes) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { lastWords, readComplaints, unescapeName } from '../../src/transfer/rsync/rsync-messages.js'
+import { lastWords, readComplaint, unescapeName } from '../../src/transfer/rsync/rsync-messages.js'
 
-describe('readComplaints', () => {
+describe('readComplaint', () => {
   // rsync 3.5.0 of Debian 12, LC_ALL=C
   it.each([
     ['rsync: [sender] link_stat "/x/7" failed: No such file or directory (2)', '/x/7', true, 'ENOENT'],
@@ -12,19 +12,19 @@ describe('readComplaints', () => {
     ['rsync: write failed on "/p/3": Disk quota exceeded (122)', '/p/3', false, 'EDQUOT'],
     ['rsync: [generator] recv_generator: failed to stat "/p/\\#0123": Input/output error (5)', '/p/\n3', false, undefined],
     ['file has vanished: "/x/7"', '/x/7', true, 'ENOENT'],
+    ['symlink has no referent: "/x/7"', '/x/7', true, 'ENOENT'],
+    ['rsync: [sender] symlink has no referent: "/x/\\#0117"', '/x/\t7', true, 'ENOENT'],
   ])('reads %s', (line, path, isSource, systemCode) => {
-    expect(readComplaints(`something before\n${line}\nrsync error: some files were not transferred (code 23)\n`)).toEqual([
-      { path, isSource, systemCode, why: expect.any(String) },
-    ])
+    expect(readComplaint(line)).toEqual({ path, isSource, systemCode, why: expect.any(String) })
   })
 
   it.each([
     '',
-    'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394) [sender=3.5.0]\n',
-    'Welcome to "h1": no files today\n',
-    'rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n',
+    'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1394) [sender=3.5.0]',
+    'Welcome to "h1": no files today',
+    'rsync: connection unexpectedly closed (0 bytes received so far) [sender]',
   ])('reads no file in %j', (text) => {
-    expect(readComplaints(text)).toEqual([])
+    expect(readComplaint(text)).toBeUndefined()
   })
 })
 

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { disksUnavailable, mountDisk } from '../../../../test/testbed/disks.mjs'
+import { childrenOf, commandLine, isAlive } from '../../../../test/testbed/proc.mjs'
 import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import { Pace } from '../../src/transfer/pace.js'
 import { RsyncMover, rsyncThere } from '../../src/transfer/rsync/rsync.js'
@@ -223,6 +224,107 @@ describe.skipIf(reason !== undefined)(`RsyncMover on real hosts${why}`, () => {
     }
     expect(leftHere()).toEqual([])
   })
+
+  it('says that the rsync here, or that of a host, is none that understands it', async () => {
+    const host = await lab.reach('h1')
+    const bin = lab.newFolder()
+    const usage =
+      '#!/bin/sh\necho "openrsync: unrecognized option" >&2\necho "usage: openrsync [-aDgloprtv] source ... directory" >&2\nexit 1\n'
+    writeFileSync(join(bin, 'rsync'), usage, { mode: 0o755 })
+    const from = lab.newFolder()
+    writeFileSync(join(from, 'a'), 'a')
+    const moving = () => mover.send(host, [movedFile(0, join(from, 'a'), 1)], lab.newFolder(), moveOptions())
+    const before = process.env['PATH']
+    process.env['PATH'] = `${bin}:${before}`
+    try {
+      await expect(moving()).rejects.toMatchObject({ code: 'E_NOT_SUPPORTED', message: expect.stringMatching(/this machine.*usage/) })
+    } finally {
+      process.env['PATH'] = before
+    }
+    const there = join(lab.bed.hosts[0]!.directory, 'bin/rsync')
+    writeFileSync(there, usage, { mode: 0o755 })
+    try {
+      await expect(moving()).rejects.toMatchObject({ code: 'E_NOT_SUPPORTED', message: expect.stringMatching(/rsync on .*usage/) })
+    } finally {
+      rmSync(there)
+    }
+    await expect(mover.send(host, [movedFile(0, join(from, 'a'), 1)], join(from, 'no such folder'), moveOptions())).rejects.toMatchObject({
+      code: 'E_TRANSFER',
+      message: expect.stringContaining('no such folder'),
+    })
+    expect(leftHere()).toEqual([])
+  })
+
+  it('brings a file that is asked for under two names, and what is not above a folder that is gone', async () => {
+    const host = await lab.reach('h1')
+    const [from, back] = [lab.newFolder(), lab.newFolder()]
+    mkdirSync(join(from, 'sub'))
+    writeFileSync(join(from, 'sub/file'), 'twice')
+    writeFileSync(join(back, '4'), 'older')
+    const files = [
+      movedFile(1, join(from, 'sub/file'), 5),
+      movedFile(2, `${from}/gone/../sub/file`, 5),
+      movedFile(3, `${from}/sub/../sub/file`, 5),
+      movedFile(4, join(from, 'sub/file'), 5),
+      movedFile(5, join(from, 'absent'), 5),
+      movedFile(6, join(from, 'absent'), 5),
+    ]
+    const failures = await mover.receive(host, files, back, moveOptions())
+    expect([...failures].sort(([a], [b]) => a - b)).toMatchObject([
+      [2, { code: 'E_SOURCE_CHANGED' }],
+      [5, { code: 'E_SOURCE_CHANGED' }],
+      [6, { code: 'E_SOURCE_CHANGED' }],
+    ])
+    expect(readdirSync(back).sort()).toEqual(['1', '3', '4'])
+    for (const name of ['1', '3', '4']) expect(readBytes(join(back, name)).toString()).toBe('twice')
+  })
+
+  it('makes links once for hosts that get the same files, and apart for others', async () => {
+    const hosts = [await lab.reach('h1'), await lab.reach('h2')] as const
+    const from = lab.newFolder()
+    for (const name of ['a', 'b', 'c']) writeFileSync(join(from, name), noise(400_000, name.charCodeAt(0)))
+    const file = (index: number, name: string) => movedFile(index, join(from, name), 400_000)
+    const most = { folders: 0 }
+    const send = async (host: (typeof hosts)[number], files: readonly ReturnType<typeof file>[]): Promise<void> => {
+      const there = lab.newFolder()
+      const options = moveOptions({ pace: new Pace(2_000_000), onBytes: () => (most.folders = Math.max(most.folders, leftHere().length)) })
+      expect(await mover.send(host, files, there, options)).toEqual(new Map())
+      for (const { index, path } of files) expect(readBytes(join(there, `${index}`)).equals(readFileSync(path))).toBe(true)
+    }
+    await Promise.all([send(hosts[0], [file(0, 'a'), file(1, 'b')]), send(hosts[1], [file(1, 'b'), file(2, 'c')])])
+    expect(most.folders).toBe(1)
+    await Promise.all([send(hosts[0], [file(0, 'a')]), send(hosts[1], [file(0, 'b')])])
+    expect(most.folders).toBe(2)
+    expect(leftHere()).toEqual([])
+  })
+
+  it.each(['here', 'there'] as const)(
+    'ends when rsync is killed %s, and keeps what came',
+    async (where) => {
+      const host = await lab.reach('h1')
+      const [from, parts] = [lab.newFolder(), lab.newFolder()]
+      writeFileSync(join(from, 'large'), noise(8_000_000))
+      const ours: number[] = []
+      const options = moveOptions({
+        pace: new Pace(4_000_000),
+        onBytes: () => {
+          if (ours.length > 0 || !existsSync(join(parts, '0'))) return
+          ours.push(...childrenOf(process.pid).filter((pid) => commandLine(pid).startsWith('rsync --blocking-io')))
+          if (where === 'here') process.kill(ours[0]!, 'SIGKILL')
+          else expect(lab.bed.killProcesses('h1', /^rsync --server/)).not.toEqual([])
+        },
+      })
+      const moving = mover.send(host, [movedFile(0, join(from, 'large'), 8_000_000)], parts, options)
+      await expect(moving).rejects.toMatchObject({ code: 'E_TRANSFER', message: expect.stringContaining('rsync with h1') })
+      expect(ours).toHaveLength(1)
+      expect(ours.filter(isAlive)).toEqual([])
+      expect(readdirSync(parts)).toEqual(['0'])
+      await expect.poll(() => host.pooled.openSessions).toBe(0)
+      expect(lab.bed.processes('h1').filter(({ command }) => command.startsWith('rsync'))).toEqual([])
+      expect(leftHere()).toEqual([])
+    },
+    20_000,
+  )
 
   it('hears that the connection is lost', async () => {
     await lab.newPool()

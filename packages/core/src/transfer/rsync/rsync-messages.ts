@@ -24,24 +24,21 @@ const SYSTEM_CODES: Readonly<Record<string, string>> = {
 const OF_SOURCE = /\[sender\]|link_stat|send_files|read errors mapping/i
 
 /**
- * Reads which files rsync could not bring, and why.
+ * Reads from a line which file rsync could not bring, and why.
  *
- * @param stderr - in the language C; one character per byte
+ * @param line - in the language C; one character per byte
+ * @returns undefined when it is about no file
  * @source rsync 3.5.0 (Debian 12): `rsync: [sender] link_stat "/x/7" failed: No such file or directory (2)`; 3.1 the same without the
- * bracket; `file has vanished: "/x/7"`
+ * bracket; `file has vanished: "/x/7"`, and of a link `symlink has no referent: "/x/7"`
  */
-export function readComplaints(stderr: string): RsyncComplaint[] {
-  return stderr.split('\n').flatMap((line) => {
-    const vanished = /^(?:rsync: (?:\[\w+\] )?)?file has vanished: "(.*)"/.exec(line)
-    if (vanished !== null) {
-      return [{ path: unescapeName(vanished[1] as string), isSource: true, systemCode: 'ENOENT', why: 'it has vanished' }]
-    }
-    const failed = /^rsync: .*?"(.*)"(?: failed)?: (.*) \(\d+\)\s*$/.exec(line)
-    if (failed === null) return []
-    const why = failed[2] as string
-    const isSource = OF_SOURCE.test(line.slice(0, line.indexOf('"')))
-    return [{ path: unescapeName(failed[1] as string), isSource, systemCode: SYSTEM_CODES[why], why }]
-  })
+export function readComplaint(line: string): RsyncComplaint | undefined {
+  const vanished = /^(?:rsync: (?:\[\w+\] )?)?(?:file has vanished|symlink has no referent): "(.*)"/.exec(line)
+  if (vanished !== null) return { path: unescapeName(vanished[1] as string), isSource: true, systemCode: 'ENOENT', why: 'it has vanished' }
+  const failed = /^rsync: .*?"(.*)"(?: failed)?: (.*) \(\d+\)\s*$/.exec(line)
+  if (failed === null) return undefined
+  const why = failed[2] as string
+  const isSource = OF_SOURCE.test(line.slice(0, line.indexOf('"')))
+  return { path: unescapeName(failed[1] as string), isSource, systemCode: SYSTEM_CODES[why], why }
 }
 
 /** A name in a message or in a log: what cannot be shown is `\#` and three octal digits. @source rsync(1) 3.2.7, -8 */

@@ -1,5 +1,4 @@
-import { TransferError } from '../../errors.js'
-import { type ByteName, readableName } from '../../util/byte-names.js'
+import type { ByteName } from '../../util/byte-names.js'
 import type { ReachedHost } from '../mover.js'
 import { ShellSession, shellWord } from '../shell/shell-session.js'
 
@@ -15,8 +14,13 @@ export function cleanPath(path: ByteName): ByteName {
  * The same paths without `..`, which rsync does not take: the directories that it leads to are asked there.
  *
  * @param paths - absolute, clean
+ * @returns for each, undefined when such a directory is gone
  */
-export async function resolvePaths(host: ReachedHost, paths: readonly ByteName[], signal: AbortSignal): Promise<readonly ByteName[]> {
+export async function resolvePaths(
+  host: ReachedHost,
+  paths: readonly ByteName[],
+  signal: AbortSignal,
+): Promise<readonly (ByteName | undefined)[]> {
   const prefixes = [...new Set(paths.flatMap((path) => prefixOf(path) ?? []))]
   if (prefixes.length === 0) return paths
   const program = prefixes.map((prefix) => `cd -P -- ${shellWord(prefix)} && pwd -P; printf '\\0'`).join('\n')
@@ -31,10 +35,7 @@ export async function resolvePaths(host: ReachedHost, paths: readonly ByteName[]
     const prefix = prefixOf(path)
     if (prefix === undefined) return path
     const directory = resolved.get(prefix)
-    if (directory === undefined || !directory.startsWith('/')) {
-      throw new TransferError('E_SOURCE_CHANGED', `${readableName(prefix)} was there on ${host.host.address}, and is gone`)
-    }
-    return cleanPath(`${directory}${path.slice(prefix.length)}`)
+    return directory?.startsWith('/') === true ? cleanPath(`${directory}${path.slice(prefix.length)}`) : undefined
   })
 }
 

@@ -1,23 +1,44 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { Duplex } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import { systemCodeOf, TransferError } from '../../errors.js'
-import { makeDeferred } from '../../util/async.js'
+import { makeDeferred, settlesWithin } from '../../util/async.js'
 import { lastWords } from './rsync-messages.js'
 
 /**
  * What rsync takes for ssh: it hands over the words of the command that is to run there, and then carries bytes. Descriptor 4 leads to us,
- * descriptor 3 from us. No apostrophe may stand in it.
+ * descriptor 3 from us. No apostrophe may stand in it. How it went on the other side is not for it to say.
  *
  * @source rsync(1) 3.2.7, -e: split at spaces, what stands between apostrophes is one word; --blocking-io: else its standard output does
  * not block, and cat ends with EAGAIN
  */
-const BRIDGE = 'exec 5<&0; printf "%s\\n" $# >&4; printf "%s\\0" "$@" >&4; cat <&5 >&4 & cat <&3; kill $! 2>/dev/null'
-/** What rsync says is kept up to so many characters: each line is one file that failed. */
-const MOST_STDERR = 4 << 20
+const BRIDGE = 'exec 5<&0; printf "%s\\n" $# >&4; printf "%s\\0" "$@" >&4; cat <&5 >&4 & cat <&3; kill $! 2>/dev/null; exit 0'
+/** Of what it says that is about no file, for whoever asks why. */
+const MOST_KEPT = 4_000
+/** A line that is longer is cut. */
+const MOST_LINE = 64 << 10
+/** It ends when it is told to; else it is ended, and nobody waits for what the kernel does not end. */
+const TERM_MS = 2_000
+const KILL_MS = 2_000
+/** @source rsync(1) 3.2.7, EXIT VALUES: syntax or usage error, protocol incompatibility, requested action not supported */
+const UNFIT = new Set([1, 2, 4])
 
 export interface RsyncEnd {
+  /** Undefined when it was ended. */
   readonly exitCode: number | undefined
+  /** The last that it said. */
   readonly stderr: string
+}
+
+export interface RsyncProgramInput {
+  /** Without the program and its `-e`. */
+  readonly words: readonly string[]
+  /** What `--files-from=-` is to read, one character per byte. */
+  readonly names: Iterable<string>
+  /** Its working directory. */
+  readonly cwd: string | undefined
+  /** Lines of its standard output and its standard error, one character per byte. */
+  onLine(line: string): void
+  onComplaint(line: string): void
 }
 
 /** The rsync of this machine, told that it talks to another one: what it sends there comes to us, and what we hand it comes from there. */
@@ -32,14 +53,10 @@ export class RsyncProgram {
   /** What came before anybody listened. */
   #before: Buffer = Buffer.alloc(0)
   #hasCommand = false
+  /** Nobody is left who could write to us. */
+  #isClosed = false
 
-  /**
-   * @param words - without the program and its `-e`
-   * @param names - what `--files-from=-` is to read, one character per byte
-   * @param onLine - its standard output
-   * @param cwd - its working directory
-   */
-  constructor(words: readonly string[], names: Iterable<string>, onLine: (line: string) => void, cwd?: string) {
+  constructor({ words, names, cwd, onLine, onComplaint }: RsyncProgramInput) {
     // A group of its own: Ctrl-C is for us, and all of it can be ended.
     // What cat writes to must not be in a hurry.
     this.#child = spawn('rsync', ['--blocking-io', '-e', `sh -c '${BRIDGE}' bridge`, ...words], {
@@ -53,22 +70,28 @@ export class RsyncProgram {
     this.#fromIt = stdio[4] as Duplex
     // That it reads no more is seen by its end.
     for (const stream of [stdin, this.#toIt, this.#fromIt]) stream?.on('error', () => undefined)
-    stdin?.end(Buffer.from([...names].map((name) => `${name}\0`).join(''), 'latin1'))
-    readLines(stdout as NodeJS.ReadableStream, onLine)
+    if (stdin !== null) Readable.from(inPieces(names)).pipe(stdin)
     let said = ''
-    stderr?.on('data', (chunk: Buffer) => {
-      if (said.length < MOST_STDERR) said += chunk.toString('latin1')
+    readLines(stdout as NodeJS.ReadableStream, onLine)
+    readLines(stderr as NodeJS.ReadableStream, (line) => {
+      said = `${said}${line}\n`.slice(-MOST_KEPT)
+      onComplaint(line)
     })
     const ended = makeDeferred<RsyncEnd>()
     this.#child.once('error', (error) => ended.reject(systemCodeOf(error) === 'ENOENT' ? notHere() : error))
-    this.#child.once('close', (code) => ended.resolve({ exitCode: code ?? undefined, stderr: said }))
+    // It waits for its bridge. One that is left stands for nobody, and would hold up the other side.
+    this.#child.once('exit', () => this.#signal('SIGKILL'))
+    this.#child.once('close', (code) => {
+      this.#isClosed = true
+      ended.resolve({ exitCode: code ?? undefined, stderr: said })
+    })
     this.ended = ended.promise
     this.ended.catch(() => undefined)
     const command = makeDeferred<readonly string[]>()
     this.command = command.promise
     this.command.catch(() => undefined)
     void this.ended.then(
-      ({ stderr }) => command.reject(new TransferError('E_TRANSFER', `rsync could not begin: ${lastWords(stderr)}`)),
+      (end) => command.reject(notBegun(end)),
       (error: unknown) => command.reject(error),
     )
     this.#fromIt.on('data', (chunk: Buffer) => this.#take(chunk, command.resolve))
@@ -124,15 +147,23 @@ export class RsyncProgram {
     this.#fromIt.resume()
   }
 
-  /** Ends it, if it still runs. */
-  kill(): void {
+  /** Ends it, if it still runs. Resolves when it has ended, or will not. */
+  async stop(): Promise<void> {
     this.#forget()
-    const { pid, exitCode, signalCode } = this.#child
-    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    this.#signal('SIGTERM')
+    if (await settlesWithin(this.ended, TERM_MS)) return
+    this.#signal('SIGKILL')
+    await settlesWithin(this.ended, KILL_MS)
+  }
+
+  /** To all of its group, also when it has ended itself. */
+  #signal(signal: NodeJS.Signals): void {
+    const { pid } = this.#child
+    if (pid === undefined || this.#isClosed) return
     try {
-      process.kill(-pid, 'SIGTERM')
+      process.kill(-pid, signal)
     } catch {
-      // It has just ended.
+      // All have just ended.
     }
   }
 
@@ -171,15 +202,36 @@ function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void
   let rest = ''
   stream.on('data', (chunk: Buffer) => {
     const lines = (rest + chunk.toString('latin1')).split('\n')
-    rest = lines.pop() as string
+    rest = (lines.pop() as string).slice(0, MOST_LINE)
     for (const line of lines) onLine(line)
   })
+  // What it was about to say when it was ended.
+  stream.on('end', () => rest !== '' && onLine(rest))
+}
+
+function* inPieces(names: Iterable<string>): Iterable<Buffer> {
+  let piece = ''
+  for (const name of names) {
+    piece += `${name}\0`
+    if (piece.length < MOST_LINE) continue
+    yield Buffer.from(piece, 'latin1')
+    piece = ''
+  }
+  if (piece !== '') yield Buffer.from(piece, 'latin1')
 }
 
 /** What the user has set for rsync is not meant for us. */
 function environment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('RSYNC_'))
   return { ...Object.fromEntries(kept), LC_ALL: 'C' }
+}
+
+function notBegun({ exitCode, stderr }: RsyncEnd): TransferError {
+  const why = lastWords(stderr)
+  if (!UNFIT.has(exitCode ?? 0)) return new TransferError('E_TRANSFER', `rsync could not begin: ${why}`)
+  return new TransferError('E_NOT_SUPPORTED', `The rsync of this machine does not know what it is asked: ${why}`, {
+    suggestions: ['Install rsync 3.1 or newer (openrsync is another program), or take another way to copy: via scp, sftp or chain'],
+  })
 }
 
 function notHere(): TransferError {

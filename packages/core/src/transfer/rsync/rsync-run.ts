@@ -1,11 +1,10 @@
 import { TransferError } from '../../errors.js'
 import type { ChannelEnd } from '../../ssh/connection.js'
-import { isAborted } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
 import type { MovedFile, MoveOptions, ReachedHost } from '../mover.js'
 import { type MoveFailure, sourceFailure, targetFailure } from '../mover-parts.js'
 import { ShellSession, shellWord } from '../shell/shell-session.js'
-import { lastWords, readComplaints, unescapeName } from './rsync-messages.js'
+import { lastWords, readComplaint, unescapeName } from './rsync-messages.js'
 import { type RsyncEnd, RsyncProgram } from './rsync-program.js'
 
 /**
@@ -16,6 +15,10 @@ import { type RsyncEnd, RsyncProgram } from './rsync-program.js'
  */
 const WORDS = ['-LIps', '--inplace', '--chmod=Fu=rw,Fgo=', '--files-from=-', '--from0', '-8', '--out-format=%b %n']
 const NOT_FOUND = 127
+/** Nothing of rsync ends with it. */
+const NO_FOLDER = 99
+/** Syntax or usage error, protocol incompatibility, requested action not supported. @source rsync(1) 3.2.7, EXIT VALUES */
+const UNFIT = new Set<number | undefined>([1, 2, 4])
 /** Some files did not come, or vanished: the others did. @source rsync(1) 3.2.7, EXIT VALUES */
 const PARTIAL = new Set([0, 11, 23, 24])
 
@@ -33,6 +36,7 @@ export interface RsyncRunInput {
 export class RsyncRun {
   readonly #input: RsyncRunInput
   readonly #done = new Set<number>()
+  readonly #failures = new Map<number, MoveFailure>()
   /** Content that nobody was told of yet. What else is said between the two is not content. */
   #left = 0
   #toHost: Promise<void> = Promise.resolve()
@@ -54,24 +58,31 @@ export class RsyncRun {
     const { host, names, options } = this.#input
     const { signal } = options
     signal.throwIfAborted()
-    const program = new RsyncProgram([...WORDS, ...words], names.keys(), (line) => this.#log(line), directories.here)
-    const onAbort = (): void => program.kill()
+    const program = new RsyncProgram({
+      words: [...WORDS, ...words],
+      names: names.keys(),
+      cwd: directories.here,
+      onLine: (line) => this.#log(line),
+      onComplaint: (line) => this.#complain(line),
+    })
+    const onAbort = (): void => void program.stop()
     signal.addEventListener('abort', onAbort, { once: true })
     let session: ShellSession | undefined
     try {
       const command = await program.command
       const script = `command -v rsync >/dev/null 2>&1 || exit ${NOT_FOUND}
-cd ${shellWord(directories.there)} && exec ${command.map(shellWord).join(' ')}`
+cd ${shellWord(directories.there)} || exit ${NO_FOLDER}
+exec ${command.map(shellWord).join(' ')}`
       session = await ShellSession.start(host.pooled, script, (chunk) => this.#carryHere(chunk, program, session), { signal })
       this.#carryThere(program, session)
       const there = await session.closed
       await this.#fromHost
       program.end()
+      signal.throwIfAborted()
       const here = await program.ended
       return this.#conclude(here, there, session.stderr)
     } catch (error) {
-      program.kill()
-      await program.ended.catch(() => undefined)
+      await program.stop()
       signal.throwIfAborted()
       throw error
     } finally {
@@ -130,35 +141,33 @@ cd ${shellWord(directories.there)} && exec ${command.map(shellWord).join(' ')}`
     this.#input.options.onFile(file.index)
   }
 
+  #complain(line: string): void {
+    const complaint = readComplaint(line)
+    const file = complaint === undefined ? undefined : this.#find(complaint.path)
+    if (complaint === undefined || file === undefined || this.#failures.has(file.index)) return
+    const { path, isSource, systemCode, why } = complaint
+    this.#failures.set(file.index, isSource ? sourceFailure(file.path, systemCode, why) : targetFailure(path, systemCode, why))
+  }
+
   #conclude(here: RsyncEnd, there: ChannelEnd, saidThere: string): ReadonlyMap<number, MoveFailure> {
-    const { host, names, options } = this.#input
-    if (isAborted(options.signal)) options.signal.throwIfAborted()
+    const { host, names } = this.#input
+    const failures = this.#failures
     if (there.lost !== undefined) throw there.lost
     if (there.exitCode === NOT_FOUND) throw notThere(host.host.address)
+    for (const line of saidThere.split('\n')) this.#complain(line)
     const said = `${here.stderr}\n${saidThere}`
+    if (UNFIT.has(there.exitCode) && this.#done.size === 0) throw unfitThere(host.host.address, lastWords(said))
     const code = here.exitCode === 0 ? there.exitCode : here.exitCode
-    const failures = this.#readFailures(said)
     if (code === undefined || (!PARTIAL.has(code) && failures.size === 0)) {
-      throw new TransferError('E_TRANSFER', `rsync with ${host.host.address} ended with code ${code ?? 'unknown'}: ${lastWords(said)}`, {
+      const how = code === undefined ? 'was ended' : `ended with code ${code}`
+      throw new TransferError('E_TRANSFER', `rsync with ${host.host.address} ${how}: ${lastWords(said)}`, {
         data: { exitCode: code ?? null, stderr: said.slice(-4000) },
       })
     }
     if (code === 0) return failures
     const isFull = [...failures.values()].find((failure) => failure.code === 'E_TARGET_FULL')
-    for (const { index } of names.values()) {
-      if (this.#done.has(index) || failures.has(index)) continue
-      failures.set(index, isFull ?? { code: 'E_TRANSFER', message: `rsync did not bring it: ${lastWords(said)}` })
-    }
-    return failures
-  }
-
-  #readFailures(said: string): Map<number, MoveFailure> {
-    const failures = new Map<number, MoveFailure>()
-    for (const { path, isSource, systemCode, why } of readComplaints(said)) {
-      const file = this.#find(path)
-      if (file === undefined || failures.has(file.index)) continue
-      failures.set(file.index, isSource ? sourceFailure(file.path, systemCode, why) : targetFailure(path, systemCode, why))
-    }
+    const otherwise: MoveFailure = isFull ?? { code: 'E_TRANSFER', message: `rsync did not bring it: ${lastWords(said)}` }
+    for (const { index } of names.values()) if (!this.#done.has(index) && !failures.has(index)) failures.set(index, otherwise)
     return failures
   }
 
@@ -173,6 +182,12 @@ cd ${shellWord(directories.there)} && exec ${command.map(shellWord).join(' ')}`
     }
     return undefined
   }
+}
+
+function unfitThere(host: string, why: string): TransferError {
+  return new TransferError('E_NOT_SUPPORTED', `The rsync on ${host} does not know what it is asked: ${why}`, {
+    suggestions: ['Install rsync 3.1 or newer there (openrsync is another program), or take another way to copy: via scp, sftp or chain'],
+  })
 }
 
 function notThere(host: string): TransferError {

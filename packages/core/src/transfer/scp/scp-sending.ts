@@ -1,7 +1,8 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import { type Deferred, makeDeferred } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
+import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveOptions } from '../mover.js'
 import {
   isSystemError,
@@ -86,7 +87,7 @@ export class ScpSending {
         if (isSmall) await this.#makeRoom(file)
         else await this.#settleAll()
         at += 1
-        if (isSmall) this.#add(file)
+        if (isSmall) await this.#add(file)
         else await this.#sendLarge(file)
         if (this.#end !== undefined) break
       }
@@ -106,12 +107,12 @@ export class ScpSending {
     if (this.#used > 0 && this.#used + size + AROUND_BYTES > most) await this.#flush()
   }
 
-  #add(file: MovedFile): void {
+  async #add(file: MovedFile): Promise<void> {
     this.#bundle ??= Buffer.allocUnsafeSlow(BUNDLE_BYTES)
     const head = this.#bundle.write(announce(file), this.#used, 'latin1')
     const begin = this.#used + head
     try {
-      const read = readSmall(file.path, this.#bundle, begin, file.size)
+      const read = await readSmall(file.path, this.#bundle, begin, file.size)
       // The place finds that it became shorter.
       this.#bundle.fill(0, begin + read, begin + file.size + 1)
       this.#used = begin + file.size + 1
@@ -178,7 +179,7 @@ export class ScpSending {
   async #sendLarge(file: MovedFile): Promise<void> {
     let handle: FileHandle
     try {
-      handle = await open(pathOf(file.path), 'r')
+      handle = await openFile(pathOf(file.path))
     } catch (error) {
       this.#failSource(file, error)
       return

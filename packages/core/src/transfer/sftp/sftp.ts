@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import type { ByteName } from '../../util/byte-names.js'
+import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
 import {
   eachAtOnce,
@@ -89,7 +90,7 @@ function isSmall({ size, offset }: MovedFile, { pace }: MoveOptions): boolean {
 async function sendSmall(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
   await inFlow(flow, file.size, options, async () => {
     const content = Buffer.allocUnsafe(file.size)
-    const read = readSmall(file.path, content, 0, file.size)
+    const read = await readSmall(file.path, content, 0, file.size)
     const to = await client.open(part, ['write', 'create', 'empty'], 0o600)
     const written = read === 0 ? undefined : client.write(to, 0, content.subarray(0, read))
     const [first, closed] = await Promise.allSettled([written, client.close(to)])
@@ -126,7 +127,7 @@ async function inFlow<T>(flow: SftpFlow, bytes: number, { pace, signal }: MoveOp
 }
 
 async function sendLarge(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
-  const from = await open(pathOf(file.path), 'r')
+  const from = await openFile(pathOf(file.path))
   try {
     const to = await client.open(part, file.offset === 0 ? ['write', 'create', 'empty'] : ['write'], 0o600)
     try {
