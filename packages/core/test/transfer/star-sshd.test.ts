@@ -313,6 +313,39 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     }
   })
 
+  it.each(['py', 'pl', 'sh'] as const)(
+    'what looks after the files (%s) is tried once more when it was killed, and not twice',
+    async (kind) => {
+      await lab.newPool()
+      const { path, content } = bigFile()
+      const transfer = new StarTransfer(lab.context, { name: 'sftp', mover: new SftpMover(), kinds: [kind] })
+      for (const most of kind === 'pl' ? [1, 2] : [1]) {
+        const end = lab.end('h1', lab.newFolder())
+        const before = lab.bed.logins('h1')
+        const killed = new Set<string>()
+        // Its lock names it.
+        const onProgress = ({ bytes, phase }: TransferProgress): void => {
+          if (killed.size === most || phase !== 'moving' || bytes < SIZE / 4) return
+          const parts = readdirSync(end.directory).find((name) => name.startsWith('.cahier-')) ?? ''
+          const [, , pid = ''] = readBytes(join(end.directory, parts, 'lock'))
+            .toString()
+            .split(' ')
+          if (!killed.has(pid)) process.kill(Number(pid), 'SIGKILL')
+          killed.add(pid)
+        }
+        const [result] = await put(transfer, [path], [end], { limit: '5MB/s' }, { onProgress })
+        expect(killed.size).toBe(most)
+        expect(lab.bed.logins('h1') - before).toBeLessThanOrEqual(1)
+        if (most === 1) {
+          expect(result).toMatchObject({ outcome: 'done', files: 1, verified: 'sha256' })
+          expect(result?.bytes).toBeLessThan(SIZE * 1.5)
+          expect(readBytes(join(end.directory, 'big')).equals(content)).toBe(true)
+          expect(readdirSync(end.directory)).toEqual(['big'])
+        } else expect(result).toMatchObject({ outcome: 'failed', error: { code: 'E_COPY_LOST' } })
+      }
+    },
+  )
+
   it('a host that is cut in the middle is unreachable, and holds up nobody', async () => {
     await lab.newPool()
     const { path, content } = bigFile()

@@ -60,7 +60,7 @@ while IFS= read -r l; do case $l in "$k") eval "$p" 2>&1 </dev/null; printf '\\n
     for (const chunk of early) talk.#receive(chunk)
     void session.closed.then(({ lost, exitCode }) => {
       const said = session.stderr === '' ? `exit code ${exitCode ?? 'unknown'}` : session.stderr.slice(0, 500)
-      talk.#end(lost ?? new TransferError('E_TRANSFER', `The shell on ${talk.host} ended in the middle of its work: ${said}`))
+      talk.#end(lost ?? new TransferError('E_COPY_LOST', `The shell on ${talk.host} ended in the middle of its work: ${said}`))
     })
     return talk
   }

@@ -7,7 +7,7 @@ import type { StarWatch } from './star-watch.js'
 
 /** Failures of files that stand in a result. */
 const MOST_FAILURES = 1_000
-/** An agent that has lost us ends by then, and with it what it held. */
+/** An agent that has lost us has ended by then, whatever it was doing, and with it what it held. */
 const BUSY_MS = 75_000
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 4_000
@@ -17,17 +17,19 @@ const LONGEST_PAUSE_MS = 4_000
  * there; once from the beginning for files that came wrong.
  *
  * @param once - one try, with the policy that is good for it
+ * @param isWorthAnother - whether what ended the first try may not end a second one; default: a lost connection
  */
 export async function inRounds(
   policy: CopyPolicy,
   clock: Clock,
   watch: StarWatch,
   once: (policy: CopyPolicy) => Promise<Copied>,
+  isWorthAnother = isLost,
 ): Promise<Copied> {
-  const first = await withReconnect(policy, clock, watch, once)
+  const first = await withReconnect(policy, clock, watch, once, isWorthAnother)
   if (!first.failures.some(({ code }) => code === 'E_COPY_CORRUPT')) return first
   // Parts that were there already may be what was wrong.
-  const second = await withReconnect({ ...policy, resume: false }, clock, watch, once)
+  const second = await withReconnect({ ...policy, resume: false }, clock, watch, once, isWorthAnother)
   return { ...second, isSame: false, same: first.same, files: second.same + second.files - first.same }
 }
 
@@ -36,11 +38,12 @@ async function withReconnect(
   clock: Clock,
   watch: StarWatch,
   once: (policy: CopyPolicy) => Promise<Copied>,
+  isWorthAnother: (error: unknown) => boolean,
 ): Promise<Copied> {
   try {
     return await once(policy)
   } catch (error) {
-    if (!isLost(error) || watch.signal.aborted) throw error
+    if (!isWorthAnother(error) || watch.signal.aborted) throw error
   }
   const until = clock.monotonic() + BUSY_MS
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
@@ -58,6 +61,11 @@ async function withReconnect(
 
 function isLost(error: unknown): boolean {
   return isCampaignError(error) && error.code === 'E_CONNECTION_LOST'
+}
+
+/** Also when what looks after the files there was killed: the host is there, and has all that came. */
+export function isLostOrKilled(error: unknown): boolean {
+  return isLost(error) || (isCampaignError(error) && error.code === 'E_COPY_LOST')
 }
 
 /** What is the same in all results of a host. */

@@ -16,7 +16,7 @@ import { Pace } from '../pace.js'
 import { nameOfEnd, reach } from '../reach.js'
 import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
 import { type Copied, copyOnce, forgetParts, hasChanged } from './star-copy.js'
-import { copiedResult, failedResult, inRounds } from './star-host.js'
+import { copiedResult, failedResult, inRounds, isLostOrKilled } from './star-host.js'
 import { StarWatch } from './star-watch.js'
 import { withSecondSession } from './two-sessions.js'
 
@@ -141,7 +141,7 @@ export class StarTransfer implements Transfer {
     const { end, watch } = work
     const input = { manifest, directory: end.directory, partsId: partsId(manifest, nameOfEnd(end) ?? '') }
     work.leftOut = leftOut
-    const copied = await inRounds(work.policy, this.#context.clock, watch, (policy) =>
+    const once = (policy: CopyPolicy) =>
       this.#withFarSide(work, (reached, far) =>
         copyOnce(
           {
@@ -156,8 +156,8 @@ export class StarTransfer implements Transfer {
           },
           watch,
         ),
-      ),
-    )
+      )
+    const copied = await inRounds(work.policy, this.#context.clock, watch, once, isLostOrKilled)
     if (hasChanged(copied)) {
       // When that fails, too, something useless stays there: no reason to call anything else a failure.
       const forget = (_: ReachedHost, far: FarSide) => forgetParts(far.place, { ...input, policy: work.policy }, watch.signal)
@@ -168,7 +168,7 @@ export class StarTransfer implements Transfer {
 
   #get(work: Work, request: TransferRequest): Promise<Copied> {
     const { end, watch } = work
-    return inRounds(work.policy, this.#context.clock, watch, (policy) =>
+    const once = (policy: CopyPolicy) =>
       this.#withFarSide(work, async (reached, far) => {
         watch.phase('looking')
         const { manifest, paths, leftOut } = await far.source.list(request.files, policy, watch.signal)
@@ -193,8 +193,8 @@ export class StarTransfer implements Transfer {
         )
         if (hasChanged(copied)) await forgetParts(new LocalPlace(), { ...input, policy }, watch.signal).catch(() => {})
         return copied
-      }),
-    )
+      })
+    return inRounds(work.policy, this.#context.clock, watch, once, isLostOrKilled)
   }
 
   async #withFarSide<T>(work: Work, use: (reached: ReachedHost, far: FarSide) => Promise<T>): Promise<T> {
