@@ -1,10 +1,13 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { onTestFinished } from 'vitest'
 
 /** A folder of its own for one test. */
 export function makeFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'cahier-adapters-'))
+  const folder = mkdtempSync(join(tmpdir(), 'cahier-adapters-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
 }
 
 export function writeFiles(folder: string, files: Readonly<Record<string, string | object>>): void {

@@ -1,15 +1,21 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { readGitState } from '../../src/system/git.js'
 import { describeMachine } from '../../src/system/machine.js'
 
 const environment = { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' }
 
-function repository() {
+function makeFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'cahier-git-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+function repository() {
+  const folder = makeFolder()
   const git = (...args: string[]) =>
     execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], { cwd: folder, env: environment, encoding: 'utf8' })
   git('init', '-q', '-b', 'main')
@@ -57,7 +63,7 @@ describe('readGitState', () => {
   })
 
   it('says undefined outside a repository and in a folder that is not there', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'cahier-git-'))
+    const folder = makeFolder()
     mkdirSync(join(folder, 'below'))
     await expect(readGitState(join(folder, 'below'))).resolves.toBeUndefined()
     await expect(readGitState(join(folder, 'nowhere'))).resolves.toBeUndefined()

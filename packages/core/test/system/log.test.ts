@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { SchedulerError } from '../../src/errors.js'
 import type { Clock } from '../../src/ports/clock.js'
 import { makeLogger, silentLogger } from '../../src/system/log.js'
@@ -9,8 +9,14 @@ import { makeLogger, silentLogger } from '../../src/system/log.js'
 const at = new Date(2026, 10, 22, 10, 35, 28).getTime()
 const clock: Clock = { now: () => at, monotonic: () => 0, sleep: async () => {} }
 
+function makeFolder() {
+  const folder = mkdtempSync(join(tmpdir(), 'cahier-log-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
 function open(level?: 'debug' | 'info' | 'warn') {
-  const file = join(mkdtempSync(join(tmpdir(), 'cahier-log-')), 'run', 'log.ndjson')
+  const file = join(makeFolder(), 'run', 'log.ndjson')
   const lines: string[] = []
   const log = makeLogger({ file, terminal: { write: (text) => lines.push(text) }, level, clock })
   return {
@@ -81,7 +87,7 @@ describe('makeLogger', () => {
   })
 
   it('goes on when the file cannot be written, and counts', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'cahier-log-'))
+    const folder = makeFolder()
     writeFileSync(join(folder, 'file'), '')
     const log = makeLogger({ file: join(folder, 'file', 'log.ndjson') })
     log.info({}, 'started')
@@ -90,8 +96,7 @@ describe('makeLogger', () => {
   })
 
   it('appends to what an earlier controller wrote', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'cahier-log-'))
-    mkdirSync(folder, { recursive: true })
+    const folder = makeFolder()
     const file = join(folder, 'log.ndjson')
     for (const message of ['first', 'second']) {
       using log = makeLogger({ file })
