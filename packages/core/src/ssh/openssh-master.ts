@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { ProcessError, systemCodeOf } from '../errors.js'
-import { isAborted, settlesWithin, startTimer } from '../util/async.js'
+import { isAborted, settlesWithin } from '../util/async.js'
 import type { Askpass, Questioner } from './askpass.js'
 import type { SshTarget } from './connection.js'
 import { MuxControl } from './mux-control.js'
 import { explainFailure, explainSilence, methodOf, reasonOfForward } from './openssh-messages.js'
+import { PausableTimer } from './pausable-timer.js'
 
 /** A master that nobody holds ends by itself after so long; we hold ours as long as we live. */
 const PERSIST_S = 10
@@ -52,9 +53,8 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
   const log = `${path}.log`
   const readLog = (): string => readText(log)
   const wayMark = way?.master.markLog() ?? 0
-  const limit = makeLimit(target.connectTimeoutMs + EXTRA_MS)
   const questioner = settings.askpass?.open(target.name, {
-    onAsking: limit.pause,
+    onAsking: (isAsking) => (isAsking ? limit.pause() : limit.resume()),
     onSilence: () => child.kill('SIGKILL'),
     mayAskForKey: () => ['publickey', undefined].includes(methodOf(readLog())),
   })
@@ -65,7 +65,7 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
   })
   const onAbort = (): void => void child.kill('SIGKILL')
   signal?.addEventListener('abort', onAbort, { once: true })
-  limit.start(onAbort)
+  const limit = new PausableTimer(target.connectTimeoutMs > 0 ? target.connectTimeoutMs + EXTRA_MS : 0, onAbort)
   try {
     const ended = await new Promise<number | undefined>((resolve, reject) => {
       child.on('error', reject)
@@ -194,48 +194,6 @@ function environmentFor(settings: MasterSettings, questioner: Questioner | undef
   // ssh hands a ProxyCommand to this shell; ours is written for sh.
   if (settings.way !== undefined) env['SHELL'] = '/bin/sh'
   return env
-}
-
-/** A limit that stands still while a person is being asked. */
-function makeLimit(ms: number): { start(action: () => void): void; pause(paused: boolean): void; stop(): void; readonly passed: boolean } {
-  let leftMs = ms
-  let since = 0
-  let asking = 0
-  let cancel: (() => void) | undefined
-  let action = (): void => {}
-  let passed = false
-  const run = (): void => {
-    since = performance.now()
-    cancel = startTimer(leftMs, () => {
-      passed = true
-      action()
-    })
-  }
-  const halt = (): void => {
-    cancel?.()
-    if (cancel !== undefined) leftMs -= performance.now() - since
-    cancel = undefined
-  }
-  return {
-    start: (then) => {
-      action = then
-      if (ms > EXTRA_MS) run()
-    },
-    pause: (paused) => {
-      if (ms <= EXTRA_MS) return
-      asking += paused ? 1 : -1
-      if (paused && asking === 1) halt()
-      else if (asking === 0) run()
-    },
-    stop: () => {
-      halt()
-      action = () => {}
-      asking = 1
-    },
-    get passed() {
-      return passed
-    },
-  }
 }
 
 function givenUp(target: SshTarget): ProcessError {

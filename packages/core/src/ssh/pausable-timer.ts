@@ -1,18 +1,24 @@
 import { startTimer } from '../util/async.js'
 
-/** A time limit that does not run on while somebody is asked. */
+/** A time limit that does not run on while somebody is asked; 0: none. */
 export class PausableTimer {
   readonly #action: () => void
   #left: number
-  #since: number
-  #cancel: () => void
+  #since = 0
+  #cancel = (): void => {}
   #pauses = 0
+  #passed = false
 
   constructor(ms: number, action: () => void) {
     this.#left = ms
     this.#action = action
-    this.#since = performance.now()
-    this.#cancel = startTimer(ms, action)
+    if (ms <= 0) this.#pauses = Number.POSITIVE_INFINITY
+    else this.#run()
+  }
+
+  /** True when the time was over. */
+  get passed(): boolean {
+    return this.#passed
   }
 
   pause(): void {
@@ -24,13 +30,20 @@ export class PausableTimer {
 
   resume(): void {
     this.#pauses -= 1
-    if (this.#pauses > 0) return
-    this.#since = performance.now()
-    this.#cancel = startTimer(this.#left, this.#action)
+    if (this.#pauses === 0) this.#run()
   }
 
   stop(): void {
     this.#pauses = Number.POSITIVE_INFINITY
     this.#cancel()
+  }
+
+  #run(): void {
+    this.#since = performance.now()
+    this.#cancel = startTimer(this.#left, () => {
+      this.#passed = true
+      this.#pauses = Number.POSITIVE_INFINITY
+      this.#action()
+    })
   }
 }
