@@ -212,7 +212,7 @@ for (const kind of ['py', 'pl'] as const) {
       expect(failures).toMatchObject([{ code: 'E_COPY_CORRUPT' }])
       expect(events.count(/^busy$/)).toBeGreaterThanOrEqual(1)
       expect(events.count(/^busy$/)).toBeLessThanOrEqual(most)
-    })
+    }, 60_000)
 
     it('goes on with parts that may not be written, also as an ordinary user', async () => {
       const content = randomBytes(3000)
