@@ -3,7 +3,7 @@ import type { TransferResult } from '../model/transfer.js'
 import type { Transfer, TransferCall, TransferProgress, TransferRequest } from '../ports/transfer.js'
 import { chooseTransfer, type TransferFacts } from './auto.js'
 import { walkSources } from './local/local-walk.js'
-import { contentSize } from './manifest.js'
+import { contentSize, type Manifest } from './manifest.js'
 
 /** What was chosen, in words. */
 export interface DriverChoice {
@@ -42,8 +42,8 @@ export class AutoTransfer implements Transfer {
   async put(request: TransferRequest, call: TransferCall = {}): Promise<readonly TransferResult[]> {
     const hosts = hostsOf(request)
     // How much it is matters only where several hosts get it.
-    const bytes = hosts > 1 ? contentSize((await walkSources(request.files, request.policy)).manifest) : undefined
-    return await this.#go({ direction: 'put', hosts, bytes, broadcast: this.#settings.broadcast }, request, call)
+    const content = hosts > 1 ? contentOf((await walkSources(request.files, request.policy, call.signal)).manifest) : undefined
+    return await this.#go({ direction: 'put', hosts, ...content, broadcast: this.#settings.broadcast }, request, call)
   }
 
   async get(request: TransferRequest, call: TransferCall = {}): Promise<readonly TransferResult[]> {
@@ -105,6 +105,10 @@ function whyNext({ ends }: TransferRequest, results: readonly TransferResult[], 
   const name = host === undefined ? 'this machine' : formatHost(host)
   const others = open.length > 1 ? ` and ${open.length - 1} more` : ''
   return `${name}${others}: ${results[first]?.error?.message ?? 'the way before did not exist there'}`
+}
+
+function contentOf(manifest: Manifest): Pick<TransferFacts, 'bytes' | 'files'> {
+  return { bytes: contentSize(manifest), files: manifest.filter(({ kind }) => kind === 'file').length }
 }
 
 /** Different ones; this machine is none. */
