@@ -2,6 +2,7 @@ import { join, relative } from 'node:path'
 import type {
   CollectedAgain,
   ItemReport,
+  PlannedJob,
   PlannedSubmission,
   RepairReport,
   RunCounts,
@@ -212,17 +213,29 @@ export function formatPlan(plan: RunPlan, core: Pick<Core, 'formatDuration'>): s
     ...plan.warnings.map((warning) => `  warning       ${warning}`),
   ]
   for (const sample of plan.samples) {
-    const { cores, memoryMiB, walltimeMs } = sample.resources
-    const asked = [
-      `${cores} ${cores === 1 ? 'core' : 'cores'}`,
-      ...(memoryMiB === undefined ? [] : [`${memoryMiB} MiB`]),
-      ...(walltimeMs === undefined ? [] : [core.formatDuration(walltimeMs)]),
-    ]
-    lines.push('', `job ${sample.id}  ${formatCombination(sample.combination)}  (${asked.join(', ')})`, `  in ${sample.directory}`)
+    const asked = askedFor(sample.resources, core)
+    lines.push(
+      '',
+      `job ${sample.id}  ${formatCombination(sample.combination)}${asked === '' ? '' : `  (${asked})`}`,
+      `  in ${sample.directory}`,
+    )
     lines.push('--- script ---', sample.script.replace(/\n$/, ''), '--- end ------')
   }
   for (const submission of plan.submissions) lines.push('', ...submissionLines(submission))
   return lines.join('\n')
+}
+
+/** `2 nodes, 8 cores, 1h`; what is not asked for is not named: the site decides it, or the script. */
+function askedFor(resources: PlannedJob['resources'], core: Pick<Core, 'formatDuration'>): string {
+  const { nodes, tasks, cores, gpus, memoryMiB, walltimeMs } = resources
+  const counts = { node: nodes, task: tasks, core: cores, GPU: gpus }
+  return [
+    ...Object.entries(counts).map(([what, count]) => (count === undefined ? '' : `${count} ${what}${count === 1 ? '' : 's'}`)),
+    memoryMiB === undefined ? '' : `${memoryMiB} MiB`,
+    walltimeMs === undefined ? '' : core.formatDuration(walltimeMs),
+  ]
+    .filter((part) => part !== '')
+    .join(', ')
 }
 
 function siteText({ name, scheduler, host }: RunPlan['sites'][number]): string {

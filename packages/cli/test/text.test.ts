@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { ItemReport, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary, SiteReport } from '@cahier/core'
+import type { ItemReport, PlannedJob, RunCounts, RunEvent, RunPlan, RunStatus, RunSummary, SiteReport } from '@cahier/core'
 import { formatDate, formatDuration, formatSpread, formatSubmission, groupRows, shellQuote, statisticsOf } from '@cahier/core'
 import { describe, expect, it } from 'vitest'
 import { formatError, readError } from '../src/error-text.js'
@@ -242,6 +242,10 @@ job 1f3a9c/r1  cores=8  (8 cores, ${formatDuration(3_600_000)})
 #!/bin/sh
 echo  "a"
 --- end ------`)
+    const asking = (resources: PlannedJob['resources']) =>
+      formatPlan({ ...plan, samples: plan.samples.map((sample) => ({ ...sample, resources })) }, core)
+    expect(asking({})).toContain('\njob 1f3a9c/r1  cores=8\n  in ')
+    expect(asking({ nodes: 2, tasks: 1, gpus: 4, memoryMiB: 100 })).toContain('cores=8  (2 nodes, 1 task, 4 GPUs, 100 MiB)\n')
   })
 })
 

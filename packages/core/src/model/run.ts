@@ -1,6 +1,6 @@
 import type { CampaignSpec } from './campaign.js'
 import type { Combination } from './combination.js'
-import type { JobOutcome } from './job.js'
+import type { JobOutcome, JobResources } from './job.js'
 import type { PlannedSubmission } from './site-report.js'
 
 /** A campaign file that was read and checked against the schema. */
@@ -157,7 +157,8 @@ export interface PlannedJob {
   readonly repetition: number
   readonly directory: string
   readonly script: string
-  readonly resources: { readonly cores: number; readonly memoryMiB?: number; readonly walltimeMs?: number }
+  /** What the campaign asks for; nothing: the defaults of site and script. */
+  readonly resources: JobResources
 }
 
 /** What a controller tells while it drives a run; for progress displays. */

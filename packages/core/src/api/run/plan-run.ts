@@ -76,14 +76,13 @@ export async function planRun(options: PlanRunOptions): Promise<RunPlan> {
     if (done.has(index)) continue
     const item = items.at(index)
     const planned = planner.planItem(item, 1)
-    const { cores = 1, memoryMiB, walltimeMs } = planned.resources
     samples.push({
       id: itemId(item),
       combination: item.combination,
       repetition: item.repetition,
       directory: planned.directory,
       script: planned.script,
-      resources: { cores, ...(memoryMiB === undefined ? {} : { memoryMiB }), ...(walltimeMs === undefined ? {} : { walltimeMs }) },
+      resources: planned.resources,
     })
   }
   const toDo = items.size - done.size

@@ -53,6 +53,10 @@ describe('planRun', () => {
     expect(warnings).toEqual([expect.stringContaining('soon')])
   })
 
+  it('says of a job that asks for nothing that it asks for nothing', async () => {
+    expect((await plan(squares({ job: { command: ['true'] } }))).samples[0]?.resources).toEqual({})
+  })
+
   it('shows the first jobs exactly as they are then submitted', async () => {
     const directory = join(scratch(), 'run')
     const campaign = squares({ job: { command: ['expr', '{{ n }}', '*', '{{ n }}'], resources: { cores: 2, walltime: '90s' } } })
