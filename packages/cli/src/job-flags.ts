@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { ConfigError } from '@cahier/core/spi'
-import { Flags } from '@oclif/core'
+import { Args, Flags } from '@oclif/core'
 import type { Core } from './base-command.js'
 
 /** What all commands about jobs of a site have. */
@@ -9,6 +9,14 @@ export const jobFlags = {
   site: Flags.string({ description: 'Site of cahier.config. Default: that of the directories that are named, else the default site.' }),
   dir: Flags.string({ description: 'Folder with cahier.config and cahier-jobs.', default: '.' }),
 }
+
+/** Of those that name jobs of one site and say what they are to do. */
+export const jobArgs = {
+  job: Args.string({ description: 'Ids, or directories that "cahier jobs submit" made; all of one site.', required: true }),
+}
+
+/** How these end. */
+export const ORDER_EXIT_CODE = 'Exit code 1 when a job is not known to the queue, or when it is not seen to be as it was ordered.'
 
 /** @throws ConfigError `E_ARGUMENT` that names the flag */
 export function readDuration(core: Pick<Core, 'parseDuration'>, flag: string, text: string): number {

@@ -1,22 +1,19 @@
 import type { OrderedJob } from '@cahier/core'
-import { Args } from '@oclif/core'
-import { jobFlags } from '../../job-flags.js'
+import { jobArgs, jobFlags, ORDER_EXIT_CODE } from '../../job-flags.js'
 import { OrderCommand } from '../../order-command.js'
 
 export default class JobsCancel extends OrderCommand {
   static override summary = 'End jobs.'
   static override description =
     `Asks for their end, then looks at the queue for up to 10 s and says what it saw: jobs get some seconds to end by themselves.
-Exit code 1 when a job is not known to the queue, or when it is not seen to be as it was ordered.`
+${ORDER_EXIT_CODE}`
   static override usage = 'jobs cancel JOB... [flags]'
   static override examples = [
     { description: 'Two jobs by their ids', command: '<%= config.bin %> jobs cancel 1234 1235' },
     { description: 'By the directory that submit made', command: '<%= config.bin %> jobs cancel cahier-jobs/bench_20261122-101500_1f3a9c' },
   ]
   static override strict = false
-  static override args = {
-    job: Args.string({ description: 'Ids, or directories that "cahier jobs submit" made; all of one site.', required: true }),
-  }
+  static override args = jobArgs
   static override flags = jobFlags
 
   async run(): Promise<readonly OrderedJob[]> {

@@ -1,21 +1,18 @@
 import type { OrderedJob } from '@cahier/core'
-import { Args } from '@oclif/core'
-import { jobFlags } from '../../job-flags.js'
+import { jobArgs, jobFlags, ORDER_EXIT_CODE } from '../../job-flags.js'
 import { OrderCommand } from '../../order-command.js'
 
 export default class JobsHold extends OrderCommand {
   static override summary = 'Hold jobs back that wait.'
   static override description = `They do not start until they are released.
-Exit code 1 when a job is not known to the queue, or when it is not seen to be as it was ordered.`
+${ORDER_EXIT_CODE}`
   static override usage = 'jobs hold JOB... [flags]'
   static override examples = [
     { description: 'One job by its id', command: '<%= config.bin %> jobs hold 1234' },
     { description: 'By the directory that submit made', command: '<%= config.bin %> jobs hold cahier-jobs/bench_20261122-101500_1f3a9c' },
   ]
   static override strict = false
-  static override args = {
-    job: Args.string({ description: 'Ids, or directories that "cahier jobs submit" made; all of one site.', required: true }),
-  }
+  static override args = jobArgs
   static override flags = jobFlags
 
   async run(): Promise<readonly OrderedJob[]> {

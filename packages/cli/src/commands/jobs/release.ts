@@ -1,12 +1,11 @@
 import type { OrderedJob } from '@cahier/core'
-import { Args } from '@oclif/core'
-import { jobFlags } from '../../job-flags.js'
+import { jobArgs, jobFlags, ORDER_EXIT_CODE } from '../../job-flags.js'
 import { OrderCommand } from '../../order-command.js'
 
 export default class JobsRelease extends OrderCommand {
   static override summary = 'Let held jobs go.'
   static override description = `They start when their turn comes.
-Exit code 1 when a job is not known to the queue, or when it is not seen to be as it was ordered.`
+${ORDER_EXIT_CODE}`
   static override usage = 'jobs release JOB... [flags]'
   static override examples = [
     { description: 'One job by its id', command: '<%= config.bin %> jobs release 1234' },
@@ -16,9 +15,7 @@ Exit code 1 when a job is not known to the queue, or when it is not seen to be a
     },
   ]
   static override strict = false
-  static override args = {
-    job: Args.string({ description: 'Ids, or directories that "cahier jobs submit" made; all of one site.', required: true }),
-  }
+  static override args = jobArgs
   static override flags = jobFlags
 
   async run(): Promise<readonly OrderedJob[]> {

@@ -1,12 +1,11 @@
 import type { OrderedJob } from '@cahier/core'
-import { Args } from '@oclif/core'
-import { jobFlags } from '../../job-flags.js'
+import { jobArgs, jobFlags, ORDER_EXIT_CODE } from '../../job-flags.js'
 import { OrderCommand } from '../../order-command.js'
 
 export default class JobsRequeue extends OrderCommand {
   static override summary = 'Put jobs back into the queue.'
   static override description = `A job that runs is ended and waits again, with the same id and the same directory.
-Exit code 1 when a job is not known to the queue, or when it is not seen to be as it was ordered.`
+${ORDER_EXIT_CODE}`
   static override usage = 'jobs requeue JOB... [flags]'
   static override examples = [
     { description: 'One job by its id', command: '<%= config.bin %> jobs requeue 1234' },
@@ -16,9 +15,7 @@ Exit code 1 when a job is not known to the queue, or when it is not seen to be a
     },
   ]
   static override strict = false
-  static override args = {
-    job: Args.string({ description: 'Ids, or directories that "cahier jobs submit" made; all of one site.', required: true }),
-  }
+  static override args = jobArgs
   static override flags = jobFlags
 
   async run(): Promise<readonly OrderedJob[]> {
