@@ -99,7 +99,10 @@ export class ConnectionPool implements AsyncDisposable {
   async connect(host: HostSpec, connection: Connection, options: ConnectOptions = {}): Promise<PooledConnection> {
     this.#checkOpen(host.address, options.signal)
     const resolve = this.#options.resolve ?? (await import('./resolve-target.js')).resolveTarget
-    const resolved = await resolve(host, connection, { signal: options.signal })
+    const resolving = resolve(host, connection, { signal: options.signal })
+    // Loaded while ssh is asked: nearly all hosts are reached with it. Whoever takes it hears what is wrong.
+    if (connection.connector !== 'openssh') Promise.resolve(this.#connector('ssh2')).catch(() => undefined)
+    const resolved = await resolving
     this.#checkOpen(host.address, options.signal)
     return this.#share(resolved, connection.sessions, options)
   }
