@@ -19,7 +19,7 @@ import { makeOld, makeSource, survey } from './chain/files.mjs'
 import { judge, judgeLeftovers } from './chain/judge.mjs'
 import { describe, planCases } from './chain/plan.mjs'
 import { Scene } from './chain/scene.mjs'
-import { strike } from './chain/strikes.mjs'
+import { strike, TOO_LATE } from './chain/strikes.mjs'
 import { Verdict } from './shared.mjs'
 
 export const what =
@@ -34,6 +34,8 @@ const LANES = 2
 const STUCK_MS = 120_000
 /** How much later than it should something may be on a loaded machine. */
 const SLACK_MS = 12_000
+/** The other cases cost time, too, not always the same. */
+const NOISE_MS = 3000
 /** An agent that hears nothing ends after so long. */
 const LEASE_MS = 60_000
 
@@ -100,12 +102,19 @@ async function runCase(folder, plan, netns, report, endings) {
     const another = () => others.push(plan.fault === 'the same broadcast twice' ? start() : start(makeBeside(folder, plan)))
     if (plan.fault === 'another broadcast beside') makeBeside(folder, plan)
     const wanted = await survey(join(folder, 'source'))
+    const calm = plan.atMost === undefined ? undefined : new Broadcast(folder, files, { hosts, ...plan, to: 'undisturbed' })
+    await calm?.ended
+    if (calm !== undefined) await Promise.all(scene.names.map((name) => scene.leftovers(name, performance.now() + SLACK_MS, false)))
+    scene.begin()
     const first = start()
     let isStuck = false
-    const watchdog = setTimeout(() => {
-      isStuck = true
-      for (const one of [first, ...others]) one.kill('SIGKILL')
-    }, STUCK_MS)
+    const watchdog = setTimeout(
+      () => {
+        isStuck = true
+        for (const one of [first, ...others]) one.kill('SIGKILL')
+      },
+      stuckAfter(plan, total, calm),
+    )
     const blow = await strike(scene, first, { total, folder, files, another })
     const struckAt = performance.now()
     await first.ended
@@ -116,6 +125,13 @@ async function runCase(folder, plan, netns, report, endings) {
     const problems = isStuck ? [{ text: 'it was stuck' }] : []
     if (!isStuck && seconds * 1000 > boundOf(plan, total))
       problems.push({ text: `took ${seconds.toFixed(1)} s after the fault, not ${boundOf(plan, total) / 1000}` })
+    if (calm !== undefined) {
+      facts.unshift(`${calm.seconds.toFixed(1)} s undisturbed`)
+      if (calm.code !== 0) problems.push({ kind: 'lost', text: `undisturbed: exit code ${calm.code}: ${calm.errors.slice(0, 300)}` })
+      const most = limitOf(plan, calm) / 1000
+      if (blow.note !== TOO_LATE && first.seconds > most)
+        problems.push({ text: `took ${first.seconds.toFixed(1)} s, not ${most.toFixed(1)}` })
+    }
     const changed = plan.fault === 'source changed' ? await survey(join(folder, 'source')) : undefined
     problems.push(...(await judge({ scene, plan, blow, before, source, wanted, changed, first, others, isStuck })))
     isEnding = true
@@ -141,10 +157,17 @@ function makeBeside(folder, { source }) {
 }
 
 /** Three times what it takes undisturbed on an idle machine, and as long as it is allowed to hope. */
-function boundOf({ fault, kinds, rate, forMs }, total) {
+function boundOf({ fault, kinds, rate, forMs, after }, total) {
   const line = (total / ((rate * 1e6) / 8)) * 1000
+  if (after !== undefined) return after.times * line + after.moreMs
   return 3 * (1500 + 300 * kinds.length + line) + (fault === 'slow host' ? 20 * 1.3 * line : 0) + forMs + 3 * PATIENCE_MS + SLACK_MS
 }
+
+/** What it may take on a machine that does more besides. */
+const limitOf = ({ atMost }, calm) => atMost.times * calm.seconds * 1000 + atMost.moreMs + NOISE_MS
+
+/** Nothing that ends later is waited for. */
+const stuckAfter = (plan, total, calm) => (calm === undefined ? STUCK_MS : Math.max(boundOf(plan, total), limitOf(plan, calm)) + NOISE_MS)
 
 /** Nothing stays; and the same command once more brings what is missing, and leaves no parts. */
 async function finish({ scene, plan, blow, start, folder, wanted, problems }) {

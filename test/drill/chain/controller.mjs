@@ -22,9 +22,9 @@ export class Broadcast {
   /**
    * @param {string} folder in which the files and the configuration are
    * @param {readonly string[]} files
-   * @param {{ hosts: string, over: string, connector: string, to?: string }} options
+   * @param {{ hosts: string, over: string, connector: string, to?: string, stallMs?: number }} options
    */
-  constructor(folder, files, { hosts, over, connector, to = 'in' }) {
+  constructor(folder, files, { hosts, over, connector, to = 'in', stallMs = 2 * PATIENCE_MS }) {
     const home = join(folder, '.home')
     mkdirSync(home, { recursive: true })
     const env = Object.fromEntries(
@@ -39,7 +39,7 @@ export class Broadcast {
       ['--import', new URL('hooks.mjs', import.meta.url).href, cahier, 'broadcast', ...named, ...options],
       {
         cwd: folder,
-        env: { ...env, HOME: home, ...(mutant === undefined ? {} : { CAHIER_DRILL_MUTANT: mutant }) },
+        env: { ...env, HOME: home, CAHIER_DRILL_STALL_MS: `${stallMs}`, ...(mutant === undefined ? {} : { CAHIER_DRILL_MUTANT: mutant }) },
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     )

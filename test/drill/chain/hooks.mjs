@@ -8,7 +8,7 @@ import { MUTANTS } from './mutant-list.mjs'
 
 const sooner = [
   { file: 'transfer/chain/chain-transfer.js', from: 'PATIENCE_MS = 30_000', to: `PATIENCE_MS = ${PATIENCE_MS}` },
-  { file: 'transfer/star/star-watch.js', from: 'STALL_MS = 60_000', to: `STALL_MS = ${2 * PATIENCE_MS}` },
+  { file: 'transfer/star/star-watch.js', from: 'STALL_MS = 60_000', to: `STALL_MS = ${process.env.CAHIER_DRILL_STALL_MS}` },
 ]
 const name = process.env.CAHIER_DRILL_MUTANT
 const mutant = name === undefined ? [] : MUTANTS[name]

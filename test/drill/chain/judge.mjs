@@ -36,6 +36,11 @@ export async function judge({
         kind: 'lost',
         text: `${name} was not hit, and is ${result?.outcome ?? 'not told of'}: ${result?.error?.code} ${result?.error?.message}`,
       })
+    if (blow?.failed.includes(name) && (isGood || (!isStuck && result?.error?.code !== 'E_COPY_STALLED')))
+      problems.push({
+        kind: 'wrong',
+        text: `${name} could not be served, and is ${result?.outcome}: ${result?.error?.code} ${result?.error?.message}`,
+      })
     problems.push(...judgeFiles({ name, there, isGood, before: before?.get(name), wanted, changed, isAgain, plan }))
     const parts = partsIn(scene.targets.get(name))
     if (isGood && parts.length > 0) problems.push({ kind: 'doubled', text: `${name} is done, and has ${parts.join(', ')}` })

@@ -27,8 +27,13 @@ const callsEverythingDone = {
   to: 'copied.isSame',
 }
 
+const ignoresDown = { file: 'transfer/chain/chain-run.js', from: 'this.#plan.down(epoch, fault, detail);', to: '' }
+const neverGivesUp = { file: 'transfer/chain/plan-judge.js', from: 'if (why === undefined)', to: 'if (true)' }
+
 export const MUTANTS = {
   'takes every chunk': [takesEveryChunk],
   'places files before they are whole': [waitsForNothing, trustsWhatIsToCome],
   'calls everything done': [callsEverythingDone],
+  'plan ignores down': [ignoresDown],
+  'plan never gives up': [neverGivesUp],
 }

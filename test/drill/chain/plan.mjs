@@ -18,26 +18,38 @@ import { between, inRounds, makeRandom, pick } from '../shared.mjs'
  * @property {number} victim the number of a host
  * @property {number} dice in [0, 1)
  * @property {number} forMs how long it lasts
+ * @property {{ times: number, moreMs: number } | undefined} atMost how long all may take, by what the same takes undisturbed
+ * @property {{ times: number, moreMs: number } | undefined} after how long after the fault, by what the cable takes for everything
+ * @property {number | undefined} stallMs when a host is given up by whoever does not know the chain
  */
 
 const ANY = ['agents', 'front', 'own', 'late', 'whole']
 const SOON = ['agents', 'front']
 
+/** What is promised when one dies. */
+const SOON_OVER = { times: 1.5, moreMs: 3000 }
+/** After what it waits before it gives a silent host up, and lets it go. */
+const GIVEN_UP = { times: 1.5, moreMs: 3000 + 9000 + 5000 }
+
 /**
  * `at`: moments at which it may come. `netns`: only hosts with a network of their own can have it. `disks`: somebody must be able to
- * mount. `over`: only so.
+ * mount. `over`: only so. `agent`: to a host that passes on. `bytes`: of the source, at least and at most.
  */
 const FAULTS = {
-  'agent killed': { at: ANY },
-  'two neighbours killed': { at: SOON },
-  'first killed': { at: ['front'] },
+  'agent killed': { at: ANY, atMost: SOON_OVER },
+  'two neighbours killed': { at: SOON, atMost: SOON_OVER },
+  'first killed': { at: ['front'], atMost: SOON_OVER },
   'last killed before its confirmation': { at: ['whole'] },
   'all but one killed': { at: SOON },
   'agent stopped': { at: ANY },
   'agent stopped for a while': { at: ANY, forMs: [200, 8000] },
+  'agent hangs': { at: ['own'], agent: true, atMost: GIVEN_UP, stallMs: 100_000 },
+  'links refused': { at: ['agents'], over: 'ssh', agent: true, bytes: [5e6, 20e6], atMost: SOON_OVER },
+  'links break': { at: ['own'], over: 'tcp', agent: true, netns: true, bytes: [30e6, 40e6], after: { times: 1.5, moreMs: 2000 } },
+  'no way to a host': { at: ['agents'], over: 'ssh', agent: true, bytes: [5e6, 20e6], atMost: GIVEN_UP },
   'host cut': { at: ANY, netns: true },
   'host cut for a while': { at: ANY, forMs: [200, 8000], netns: true },
-  'slow host': { at: ['agents'], netns: true },
+  'slow host': { at: ['agents'], netns: true, bytes: [5e6, 15e6] },
   'disk full': { at: ['agents', 'front', 'own', 'late'], disks: true },
   'read-only disk': { at: ['agents'], disks: true },
   'source changed': { at: [...SOON, 'late', 'whole'] },
@@ -65,7 +77,7 @@ export function planCases(count, seed, { only = '', netns, disks }) {
   const nextMoment = new Map(able.map((name) => [name, inRounds(random, FAULTS[name].at)]))
   return Array.from({ length: count }, (_, index) => {
     const fault = nextFault()
-    const { forMs = [0, 0], over, agent } = FAULTS[fault]
+    const { forMs = [0, 0], over, agent, bytes = [5e6, 40e6], atMost, after, stallMs } = FAULTS[fault]
     const kinds = Array.from({ length: 4 + Math.floor(random() * 5) }, () => pick(random, ['py', 'pl']))
     const alone = random() < 0.4 ? Math.floor(random() * kinds.length) : undefined
     if (alone !== undefined) kinds[alone] = 'sh'
@@ -77,13 +89,16 @@ export function planCases(count, seed, { only = '', netns, disks }) {
       over: over ?? pick(random, ['tcp', 'tcp', 'ssh']),
       connector: pick(random, ['ssh2', 'ssh2', 'openssh']),
       rate: Math.floor(between(random, 100, 200)),
-      source: { seed: Math.floor(random() * 2 ** 31), kind, bytes: Math.floor(between(random, 5e6, fault === 'slow host' ? 15e6 : 40e6)) },
+      source: { seed: Math.floor(random() * 2 ** 31), kind, bytes: Math.floor(between(random, ...bytes)) },
       old: kinds.map(() => random() < 0.3),
       fault,
       at: momentOf(nextMoment.get(fault)(), random()),
       victim: pick(random, victims),
       dice: random(),
       forMs: Math.floor(between(random, ...forMs)),
+      atMost,
+      after,
+      stallMs,
     }
   })
 }

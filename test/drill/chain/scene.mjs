@@ -1,6 +1,6 @@
 /** The hosts of one case, as they are to be, and what can be seen of them. */
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -38,6 +38,10 @@ export class Scene {
   /** Where the files of a host are to appear, as this machine sees it. @type {Map<string, string>} */
   targets = new Map()
   #disk
+  /** Once it is there, hosts refuse what the plan says. @type {string} */
+  #trouble = ''
+  /** Agents as they were when the first bytes came: to look for them costs the moment. @type {Map<string, number[]>} */
+  #aimed = new Map()
 
   /**
    * @param {string} folder @param {import('./plan.mjs').CasePlan} plan @param {boolean} netns @param {number} total bytes of the source
@@ -46,10 +50,11 @@ export class Scene {
     const scene = new Scene()
     scene.plan = plan
     scene.names = plan.kinds.map((_, index) => `h${index + 1}`)
+    scene.#trouble = join(folder, 'trouble')
     const overrides = Object.fromEntries(
       scene.names.map((name, index) => {
         const shell = join(folder, `shell-${name}`)
-        writeFileSync(shell, shellOf(plan, index), { mode: 0o755 })
+        writeFileSync(shell, shellOf(plan, index, scene.#trouble), { mode: 0o755 })
         const isSlow = plan.fault === 'slow host' && index === plan.victim
         return [name, { loginShell: shell, ...(netns ? { rate: `${isSlow ? plan.rate / SLOW_PART : plan.rate}mbit` } : {}) }]
       }),
@@ -71,7 +76,10 @@ export class Scene {
   /** Its disk, its way to the others, and a folder for temporary files of its own. */
   async #furnish({ name, directory, home }, total) {
     const { bed, plan } = this
-    writeFileSync(join(directory, 'bin/ssh'), `#!/bin/sh\nexec ${findProgram('ssh')} -F ${bed.plainConfig} "$@"\n`, { mode: 0o755 })
+    const refusal = plan.fault === 'links refused' && name === this.victim ? `[ -e ${this.#trouble} ] && exit 255\n` : ''
+    writeFileSync(join(directory, 'bin/ssh'), `#!/bin/sh\n${refusal}exec ${findProgram('ssh')} -F ${bed.plainConfig} "$@"\n`, {
+      mode: 0o755,
+    })
     if (bed.isIsolated) {
       mkdirSync(join(directory, 'tmp'), { mode: 0o1777 })
       const [program, ...args] = [...bed.enter(name), 'mount', '--bind', join(directory, 'tmp'), '/tmp']
@@ -102,6 +110,36 @@ export class Scene {
   agents(name, anew = false) {
     const there = this.processes(name, anew).filter(({ command }) => !command.includes(tampering))
     return this.kind(name) === 'sh' ? there : there.filter(({ command }) => AGENT.test(command))
+  }
+
+  /** Looks for the agents before the moment comes. */
+  aim() {
+    if (this.#aimed.size > 0) return
+    for (const name of this.names)
+      if (this.kind(name) !== 'sh')
+        this.#aimed.set(
+          name,
+          this.agents(name).map(({ pid }) => pid),
+        )
+  }
+
+  /** What looks after the files there, now. @param {string} name @param {boolean} anew */
+  pidsOf(name, anew) {
+    const aimed = (this.#aimed.get(name) ?? []).filter(isAlive)
+    return aimed.length > 0 ? aimed : this.agents(name, anew).map(({ pid }) => pid)
+  }
+
+  /** From now on hosts refuse what they are to refuse. */
+  begin() {
+    writeFileSync(this.#trouble, '')
+  }
+
+  /** Breaks all connections of a host but those of its ssh server. @param {string} name @returns {Promise<void>} */
+  breakLinks(name) {
+    const { port } = this.bed.hosts[this.names.indexOf(name)]
+    const [program, ...args] = [...this.bed.enter(name), 'ss', '-K', '-tn', `sport != :${port} and dport != :${port}`]
+    const child = spawn(program, args, { stdio: 'ignore', env: { PATH: searchPath } })
+    return new Promise((resolve) => child.once('error', resolve).once('close', resolve))
   }
 
   /** @param {string} name */
@@ -138,6 +176,7 @@ export class Scene {
 
   /** Undoes what lasts. */
   heal() {
+    rmSync(this.#trouble, { force: true })
     for (const name of this.names) {
       this.bed.thawHost(name)
       for (const { pid } of this.processes(name, true)) signal(pid, 'SIGCONT')
@@ -160,9 +199,11 @@ export function signal(pid, name) {
 }
 
 /** The login shell of a host: with one kind of agent, with none, or with somebody between it and its agent. */
-function shellOf({ kinds, fault, victim, dice }, index) {
+function shellOf({ kinds, fault, victim, dice }, index, trouble) {
   const agents = { py: '*import*sys*', pl: '*sysread*STDIN*' }
   const lines = []
+  // What joins a channel with the socket of an agent.
+  if (fault === 'no way to a host' && index === victim) lines.push(`*AF_UNIX*|*sockaddr_un*) [ -e ${trouble} ] && exit 127;;`)
   if (kinds[index] !== 'py') lines.push(`${agents.py}) echo no python3 >&2; exit 127;;`)
   if (kinds[index] !== 'pl') lines.push(`${agents.pl}) echo no perl >&2; exit 127;;`)
   if (fault === 'flipped byte' && index === victim) {

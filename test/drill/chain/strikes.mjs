@@ -7,16 +7,20 @@ import { pause, signal } from './scene.mjs'
 import { knock } from './strangers.mjs'
 
 export const FILLER = 'filler'
+/** The moment did not come, or was over. */
+export const TOO_LATE = 'it came too late'
 /** What the hosts were made with. */
-const FROM_THE_BEGINNING = new Set(['nothing', 'slow host', 'read-only disk', 'flipped byte'])
+const FROM_THE_BEGINNING = new Set(['nothing', 'slow host', 'read-only disk', 'flipped byte', 'links refused', 'no way to a host'])
 /** How often one looks whether the moment has come. */
 const LOOK_MS = 4
+const BETWEEN_BREAKS_MS = 300
 /** Who has all but these has everything before one has looked again. */
 const LAST_BYTES = 200_000
 
 /**
  * @typedef {object} Blow
  * @property {string[]} hit hosts that need not be done
+ * @property {string[]} failed hosts that nothing can help: they must be told as given up
  * @property {string[]} killed hosts on which something could not clean up behind itself
  * @property {string} note
  */
@@ -31,9 +35,11 @@ const LAST_BYTES = 200_000
  */
 export async function strike(scene, broadcast, context) {
   const { plan } = scene
-  const blow = { hit: plan.fault === 'read-only disk' ? [scene.victim] : [], killed: [], note: '' }
+  const isHit = plan.fault === 'read-only disk' || plan.fault === 'no way to a host'
+  const failed = plan.fault === 'no way to a host' ? [scene.victim] : []
+  const blow = { hit: isHit ? [scene.victim] : [], failed, killed: [], note: '' }
   if (FROM_THE_BEGINNING.has(plan.fault)) return blow
-  if (!(await momentComes(scene, broadcast, context.total))) return { ...blow, note: 'it came too late' }
+  if (!(await momentComes(scene, broadcast, context.total))) return { ...blow, note: TOO_LATE }
   const began = performance.now()
   await ACTIONS[plan.fault](scene, broadcast, context, blow)
   const struck = Math.round(performance.now() - began)
@@ -52,6 +58,7 @@ async function momentComes(scene, broadcast, total) {
   }
   while (!broadcast.isOver) {
     if (isThere()) return true
+    if (!('agents' in at) && scene.arrived(scene.victim) > 0) scene.aim()
     await pause(LOOK_MS)
   }
   return false
@@ -61,7 +68,7 @@ function killAgents(scene, names, blow) {
   blow.hit.push(...names)
   blow.killed.push(...names)
   // One look at everything: each costs time in which the others go on.
-  const pids = names.flatMap((name, index) => scene.agents(name, index === 0).map(({ pid }) => pid))
+  const pids = names.flatMap((name, index) => scene.pidsOf(name, index === 0))
   for (const pid of pids) signal(pid, 'SIGKILL')
 }
 
@@ -89,7 +96,7 @@ function fill(directory) {
 
 async function stopAgents(scene, blow, forMs) {
   blow.hit.push(scene.victim)
-  const pids = scene.agents(scene.victim, true).map(({ pid }) => pid)
+  const pids = scene.pidsOf(scene.victim, true)
   for (const pid of pids) signal(pid, 'SIGSTOP')
   if (forMs === 0) return
   await sleep(forMs)
@@ -113,6 +120,20 @@ const ACTIONS = {
   },
   'agent stopped': (scene, _broadcast, _context, blow) => stopAgents(scene, blow, 0),
   'agent stopped for a while': (scene, _broadcast, _context, blow) => stopAgents(scene, blow, scene.plan.forMs),
+  'agent hangs': async (scene, _broadcast, { total }, blow) => {
+    await stopAgents(scene, blow, 0)
+    if (scene.arrived(scene.victim) < total) blow.failed.push(scene.victim)
+    else blow.note = ', when it had everything'
+  },
+  'links break': (scene, broadcast, _context, blow) => {
+    blow.note = ' again and again'
+    void (async () => {
+      while (!broadcast.isOver) {
+        await scene.breakLinks(scene.victim)
+        await Promise.race([sleep(BETWEEN_BREAKS_MS), broadcast.ended])
+      }
+    })()
+  },
   'host cut': (scene, _broadcast, _context, blow) => {
     blow.hit.push(scene.victim)
     scene.bed.cutHost(scene.victim)
