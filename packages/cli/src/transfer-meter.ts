@@ -34,6 +34,8 @@ const RATE_MS = 5_000
 const LEFT_MS = 30_000
 /** Before, buffers on the way are filled faster than anything is sent, and not all hosts have begun. */
 const LEFT_AFTER_MS = 1_000
+/** The first bytes that are told of took no longer. */
+const FIRST_MS = 1_000
 /** What comes within so long a time is one. */
 const SAMPLE_MS = 100
 const PHASES: readonly HostProgress['phase'][] = ['connecting', 'looking', 'moving', 'checking', 'ended']
@@ -69,9 +71,11 @@ export class TransferMeter {
     const before = known.phase === 'connecting' || known.phase === 'looking' ? bytes : known.before
     const host = { phase, bytes: Math.max(bytes, known.bytes), total: total ?? known.total, before, result: result ?? known.result }
     this.#hosts[index] = host
+    const isFirst = this.#moved === 0
     this.#moved += movedTo(host) - movedTo(known)
-    // The time of logins is not that of bytes.
-    if (this.#moved === 0) this.#samples = []
+    // The time of logins, and of what has to be done before the first byte, is not that of bytes.
+    if (isFirst)
+      this.#samples = this.#moved === 0 ? [] : this.#samples.map((sample) => ({ ...sample, at: Math.max(sample.at, at - FIRST_MS) }))
     const last = this.#samples.at(-1)
     if (last !== undefined && at - last.at < SAMPLE_MS) this.#samples[this.#samples.length - 1] = { at: last.at, moved: this.#moved }
     else this.#samples.push({ at, moved: this.#moved })

@@ -85,6 +85,13 @@ describe('TransferMeter', () => {
     expect(meter.measure(2000)).toMatchObject({ bytes: 90, total: 100, rate: 10, secondsLeft: 1 })
   })
 
+  it('does not take the time before the first byte for that of bytes', () => {
+    const meter = new TransferMeter(1)
+    meter.take(tell(0, 'moving', 0, 1000), 0)
+    meter.take(tell(0, 'moving', 100, 1000), 60_000)
+    expect(meter.measure(60_000)).toMatchObject({ rate: 100, secondsLeft: 9 })
+  })
+
   it('expects nothing more of a host that has failed', () => {
     const meter = new TransferMeter(2)
     meter.take(tell(0, 'moving', 10), 0)
