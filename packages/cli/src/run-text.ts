@@ -28,7 +28,6 @@ export function formatCounts(counts: RunCounts): string {
     [counts.todo, 'to do'],
     [counts.failed, 'failed'],
     [counts.invalid, 'invalid'],
-    [counts.skipped, 'skipped'],
     [counts.orphaned, 'done before and no longer asked for'],
   ] as const
   return [`${counts.done} of ${counts.total} done`, ...parts.filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}`)].join(', ')
@@ -36,7 +35,7 @@ export function formatCounts(counts: RunCounts): string {
 
 /** Items that will not change any more. */
 export function finishedOf(counts: RunCounts): number {
-  return counts.done + counts.failed + counts.invalid + counts.skipped
+  return counts.done + counts.failed + counts.invalid
 }
 
 export function formatPause({ reason, detail }: RunPause): string {

@@ -15,7 +15,7 @@ import { adviceFor, formatAsked, formatWords } from '../src/why-text.js'
 
 const core = { formatDate, formatDuration, formatSubmission }
 const at = new Date(2026, 10, 22, 10, 35, 28).getTime()
-const none: RunCounts = { total: 0, todo: 0, submitted: 0, running: 0, done: 0, failed: 0, invalid: 0, skipped: 0, orphaned: 0 }
+const none: RunCounts = { total: 0, todo: 0, submitted: 0, running: 0, done: 0, failed: 0, invalid: 0, orphaned: 0 }
 const counts: RunCounts = { ...none, total: 300, todo: 168, running: 8, done: 122, failed: 2 }
 
 describe('formatCounts', () => {

@@ -71,7 +71,7 @@ export interface AttemptHistory {
 
 export type PrepareState = 'in-flight' | 'done' | 'failed' | 'todo'
 
-const STATES = ['todo', 'submitted', 'running', 'done', 'failed', 'invalid', 'skipped'] as const satisfies readonly ItemState[]
+const STATES = ['todo', 'submitted', 'running', 'done', 'failed', 'invalid'] as const satisfies readonly ItemState[]
 const TODO = 0
 const SUBMITTED = 1
 const RUNNING = 2
@@ -251,10 +251,10 @@ export class RunState {
   }
 
   counts(): RunCounts {
-    const [todo = 0, submitted = 0, running = 0, done = 0, failed = 0, invalid = 0, skipped = 0] = this.#counts
+    const [todo = 0, submitted = 0, running = 0, done = 0, failed = 0, invalid = 0] = this.#counts
     let orphaned = 0
     for (const orphan of this.orphans.values()) if (orphan.state !== TODO) orphaned += 1
-    return { total: this.size, todo, submitted, running, done, failed, invalid, skipped, orphaned }
+    return { total: this.size, todo, submitted, running, done, failed, invalid, orphaned }
   }
 
   /** Keys of the prepare stages that were tried, in order. */

@@ -14,7 +14,7 @@ export interface LoadedCampaign {
 }
 
 /** Where a work item stands, as `status` counts it. */
-export type ItemState = 'todo' | 'submitted' | 'running' | 'done' | 'failed' | 'invalid' | 'skipped'
+export type ItemState = 'todo' | 'submitted' | 'running' | 'done' | 'failed' | 'invalid'
 
 export interface RunCounts {
   readonly total: number
@@ -24,7 +24,6 @@ export interface RunCounts {
   readonly done: number
   readonly failed: number
   readonly invalid: number
-  readonly skipped: number
   /** Done work that the campaign no longer asks for. */
   readonly orphaned: number
 }

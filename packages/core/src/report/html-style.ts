@@ -26,7 +26,7 @@ a { color: var(--link) }
 .counts { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: 0; padding: 0; list-style: none }
 .counts b { font-variant-numeric: tabular-nums }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .35em }
-.done { background: var(--good) } .failed { background: var(--bad) } .invalid, .skipped { background: var(--warn) }
+.done { background: var(--good) } .failed { background: var(--bad) } .invalid { background: var(--warn) }
 .submitted, .running { background: var(--link) } .todo { background: var(--todo) }
 .finding { display: flex; gap: .9rem; padding: .8rem 1rem; margin: .6rem 0; background: var(--card); border-left: 4px solid var(--todo); border-radius: 4px }
 .finding.ok { border-color: var(--good) } .finding.not-ok { border-color: var(--bad) }

@@ -95,7 +95,7 @@ function section(title: string, parts: readonly string[]): string {
   return content === '' ? '' : `<section>\n<h2>${escapeText(title)}</h2>\n${content}\n</section>`
 }
 
-const STATES = ['done', 'running', 'submitted', 'failed', 'invalid', 'skipped', 'todo'] as const
+const STATES = ['done', 'running', 'submitted', 'failed', 'invalid', 'todo'] as const
 
 function counts({ counts: all }: ReportInput): string {
   const present = STATES.filter((state) => all[state] > 0)

@@ -35,7 +35,7 @@ describe('RunState', () => {
       failed(1),
       { type: 'started', jobs: [[2, 1]] },
     ])
-    expect(state.counts()).toEqual({ total: 4, todo: 1, submitted: 0, running: 1, done: 1, failed: 1, invalid: 0, skipped: 0, orphaned: 0 })
+    expect(state.counts()).toEqual({ total: 4, todo: 1, submitted: 0, running: 1, done: 1, failed: 1, invalid: 0, orphaned: 0 })
     expect([...state.flights.keys()]).toEqual([2])
   })
 

@@ -67,7 +67,7 @@ describe('renderReport', () => {
       findings: [],
       failures: [],
       notes: '',
-      counts: { total: 9, todo: 9, submitted: 0, running: 0, done: 0, failed: 0, invalid: 0, skipped: 0, orphaned: 0 },
+      counts: { total: 9, todo: 9, submitted: 0, running: 0, done: 0, failed: 0, invalid: 0, orphaned: 0 },
       provenance: {},
     })
     expect(empty).toContain('No results yet')

@@ -64,7 +64,6 @@ export function sampleInput(): ReportInput {
       done: records.length,
       failed: 3,
       invalid: 2,
-      skipped: 0,
       orphaned: 12,
     },
     figures: [
