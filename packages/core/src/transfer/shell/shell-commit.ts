@@ -16,7 +16,7 @@ const PLACE = `m() {
 }
 d() { if [ -d "$1" ] && [ ! -L "$1" ]; then echo ok; elif o=$(mkdir -m 700 "$1" 2>&1); then echo ok; else fault "$o"; fi; }
 r() { if [ -d "$1" ] && [ ! -L "$1" ]; then echo ok; else echo kind; fi; }
-c() { if o=$(chmod "$1" "$2" 2>&1); then echo ok; else fault "$o"; fi; }
+q() { if o=$("$@" 2>&1); then echo ok; else fault "$o"; fi; }
 fault() { set -- $1; echo "fault $*"; }`
 
 interface OpenPlace {
@@ -32,7 +32,20 @@ interface Failure {
   readonly message: string
 }
 
+/** File systems that keep no modes or times say one of these, and so does a file of somebody else: the content is right all the same. */
+const UNABLE = /not permitted|not implemented|not supported|Invalid argument/i
+
 type Entry = { readonly index: number; readonly entry: ManifestEntry }
+type Placed = Entry & { readonly path: ByteName }
+
+/** What sets an attribute of many files at once. */
+interface Setting {
+  /** To be put before the names. */
+  readonly command: string
+  readonly files: readonly Placed[]
+  /** Of a command that is given words like these. */
+  readonly zone?: 'UTC0'
+}
 
 /** What came becomes files: one command for many where there is one, in the target directory. */
 export class ShellCommit {
@@ -72,6 +85,7 @@ export class ShellCommit {
       await this.#do(this.#reachable(directories).filter(isNeeded), ({ entry }) => `d ${here(entry.name)}`)
       const files = this.#reachable(good.map((index) => ({ index, entry: this.#manifest[index] as ManifestEntry })))
       await this.#dress(files.map((one) => ({ ...one, path: `${this.#folder}/${one.index}` })))
+      const dressed = files.filter(({ index }) => !this.#failures.has(index))
       links = this.#reachable(links)
       for (const { index, entry } of links) {
         const target = entry.kind === 'link' ? entry.target : ''
@@ -79,12 +93,16 @@ export class ShellCommit {
       }
       await this.#setTimes(
         links.map((one) => ({ ...one, path: `${this.#folder}/${one.index}` })),
-        '-h ',
+        { flags: '-h ', isOptional: true },
       )
-      await this.#do([...files, ...links], ({ index, entry }) => `m ${this.#part(index)} ${here(entry.name)}`)
+      await this.#do([...dressed, ...links], ({ index, entry }) => `m ${this.#part(index)} ${here(entry.name)}`)
     }
     const same = this.#reachable(wanted.filter((one) => one.entry.kind === 'file' && !isNeeded(one)))
-    await this.#setModes(same.map((one) => ({ ...one, path: one.entry.name })))
+    // Of somebody else's file it cannot be set, and its content is what was asked for.
+    await this.#setModes(
+      same.map((one) => ({ ...one, path: one.entry.name })),
+      { isOptional: true },
+    )
     await this.#finishDirectories(directories.filter(({ index }) => !this.#place.linked.has(index) && !this.#failures.has(index)))
     const failures: FileFailure[] = [...this.#failures]
       .sort(([a], [b]) => a - b)
@@ -133,7 +151,7 @@ export class ShellCommit {
   /** A link that took the place of a directory since it was looked at leads to what nobody named. */
   async #lookAgain(directories: readonly Entry[]): Promise<void> {
     const real = directories.filter(({ index }) => !this.#place.linked.has(index))
-    await this.#do(real, ({ entry }) => `r ${here(entry.name)}`, 'it is no directory any more')
+    await this.#do(real, ({ entry }) => `r ${here(entry.name)}`, { kindMessage: 'it is no directory any more' })
   }
 
   /** Those whose directory is there; the others fail with it. */
@@ -147,76 +165,104 @@ export class ShellCommit {
   }
 
   /** One answer for each. */
-  async #do(entries: readonly Entry[], render: (one: Entry) => ByteName, kindMessage = 'a directory stands in its place'): Promise<void> {
+  async #do<One extends Entry>(
+    entries: readonly One[],
+    render: (one: One) => ByteName,
+    { kindMessage = 'a directory stands in its place', what }: { readonly kindMessage?: string; readonly what?: 'mode' | 'time' } = {},
+  ): Promise<void> {
     for (const [batch, { text }] of await this.#talk.askInBatches(entries, (some) => some.map(render).join('\n'))) {
       const lines = text.split('\n').filter((line) => /^(ok|kind|fault .*|fault)$/.test(line))
-      for (const [at, { index }] of batch.entries()) {
+      for (const [at, { index, entry }] of batch.entries()) {
         const line = lines[at] ?? 'fault the shell did not answer'
         if (line === 'kind') this.#fail(index, 'E_TARGET_KIND', kindMessage)
         else if (line !== 'ok') {
           const { code, message } = shellFault(line.slice(6))
-          this.#fail(index, code, message)
+          if (what === undefined) this.#fail(index, code, message)
+          else if (!UNABLE.test(message)) this.#fail(index, code, `cannot set the ${what} of ${readableName(entry.name)}: ${message}`)
         }
       }
     }
   }
 
   /** The mode last: it may forbid the rest. */
-  async #dress(files: readonly (Entry & { readonly path: ByteName })[]): Promise<void> {
+  async #dress(files: readonly Placed[]): Promise<void> {
     await this.#setTimes(files)
     await this.#setModes(files)
   }
 
-  async #setModes(files: readonly (Entry & { readonly path: ByteName })[]): Promise<void> {
-    await this.#together([...grouped(files, modeOf)].map(([mode, group]) => [`chmod ${mode}`, group]))
+  async #setModes(files: readonly Placed[], { isOptional = false } = {}): Promise<void> {
+    const settings = [...grouped(files, modeOf)].map(([mode, group]) => ({ command: `chmod ${mode}`, files: group }))
+    await this.#set(settings, 'mode', isOptional)
   }
 
   /** Fractions where touch takes them, else whole seconds. @source POSIX.1-2017 touch -t; coreutils 9.1 touch -d @… */
-  async #setTimes(files: readonly (Entry & { readonly path: ByteName })[], flags = ''): Promise<void> {
+  async #setTimes(files: readonly Placed[], { flags = '', isOptional = false } = {}): Promise<void> {
+    if (files.length === 0) return
     this.#isExact ??= await this.#takesFractions()
     const isExact = this.#isExact
     const timeOf = ({ entry }: Entry): number => (isExact ? entry.timeUs : Math.floor(entry.timeUs / 1_000_000) * 1_000_000)
-    await this.#together(
-      [...grouped(files, timeOf)].map(([timeUs, group]) => {
-        const seconds = Math.floor(timeUs / 1_000_000)
-        const fraction = String(timeUs - seconds * 1_000_000).padStart(6, '0')
-        const isFraction = fraction !== '000000' && seconds >= 0
-        return [isFraction ? `touch ${flags}-d @${seconds}.${fraction}` : `TZ=UTC0 touch ${flags}-t ${stamp(seconds)}`, group]
-      }),
-    )
+    const settings = [...grouped(files, timeOf)].map(([timeUs, group]): Setting => {
+      const seconds = Math.floor(timeUs / 1_000_000)
+      const fraction = String(timeUs - seconds * 1_000_000).padStart(6, '0')
+      if (fraction !== '000000' && seconds >= 0) return { command: `touch -c ${flags}-d @${seconds}.${fraction}`, files: group }
+      return { command: `touch -c ${flags}-t ${stamp(seconds)}`, files: group, zone: 'UTC0' }
+    })
+    await this.#set(settings, 'time', isOptional)
   }
 
   async #takesFractions(): Promise<boolean> {
+    const folder = this.#place.parts === undefined ? '${TMPDIR:-/tmp}' : here(this.#folder)
     // A program, not `:`, whose failure would end the shell.
     const { text } = await this.#talk.ask(
-      'f=${TMPDIR:-/tmp}/cahier-$k; true >"$f" && touch -d @1000000000.5 "$f" 2>/dev/null && echo exact; rm -f "$f"',
+      `f=${folder}/time-$k; true >"$f" && touch -d @1000000000.5 "$f" 2>/dev/null && echo exact; rm -f "$f"`,
     )
     return text.trim() === 'exact'
   }
 
-  /** Many commands for many files each, without waiting for one after the other. */
-  async #together(commands: readonly (readonly [command: ByteName, files: readonly { readonly path: ByteName }[]])[]): Promise<void> {
-    const lines: ByteName[] = []
-    for (const [command, files] of commands) {
-      for (let at = 0; at < files.length; at += PER_COMMAND) {
-        const words = files.slice(at, at + PER_COMMAND).map(({ path }) => here(path))
-        lines.push(`${command} ${words.join(' ')}`)
-      }
+  /**
+   * Many commands for many files each, without waiting for one after the other. Where one of them fails, each of its files says by itself
+   * how it went, and fails when that matters.
+   */
+  async #set(settings: readonly Setting[], what: 'mode' | 'time', isOptional: boolean): Promise<void> {
+    const parts = settings.flatMap(({ files, ...setting }) =>
+      Array.from({ length: Math.ceil(files.length / PER_COMMAND) }, (_, at) => ({
+        ...setting,
+        files: files.slice(at * PER_COMMAND, (at + 1) * PER_COMMAND),
+      })),
+    )
+    const render = (batch: readonly Setting[]): ByteName =>
+      batch
+        .map(({ command, files, zone }, at) => {
+          const words = `${command} ${files.map(({ path }) => here(path)).join(' ')}`
+          return `${zone === undefined ? '' : `TZ=${zone} `}${words} || echo "failed ${at}"`
+        })
+        .join('\n')
+    const failed: Setting[] = []
+    for (const [batch, { text }] of await this.#talk.askInBatches(parts, render, 20)) {
+      const said = new Set([...text.matchAll(/^failed (\d+)$/gm)].map(([, at]) => Number(at)))
+      failed.push(...batch.filter((_, at) => said.has(at)))
     }
-    await this.#talk.askInBatches(lines, (batch) => batch.join('\n'), 20)
+    if (isOptional) return
+    for (const { command, files, zone } of failed) {
+      await this.#do(
+        files,
+        ({ path }) => (zone === undefined ? `q ${command} ${here(path)}` : `(export TZ=${zone}; q ${command} ${here(path)})`),
+        { what },
+      )
+    }
   }
 
   /** All times first: setting the mode of a directory may close those in it. */
   async #finishDirectories(directories: readonly Entry[]): Promise<void> {
     const named = directories.map((one) => ({ ...one, path: one.entry.name }))
+    const known = new Map(this.#failures)
     await this.#setTimes(named)
     const isOpen = (one: Entry): boolean => (Number.parseInt(modeOf(one), 8) & 0o700) === 0o700
     await this.#setModes(named.filter(isOpen))
     const closed = named.filter((one) => !isOpen(one)).reverse()
-    const known = new Map(this.#failures)
-    await this.#do(closed, (one) => `c ${modeOf(one)} ${here(one.entry.name)}`)
+    await this.#do(closed, (one) => `q chmod ${modeOf(one)} ${here(one.entry.name)}`, { what: 'mode' })
     // A directory that was there may be somebody else's.
-    for (const { index } of closed) if (this.#place.found[index]?.state === 'same' && !known.has(index)) this.#failures.delete(index)
+    for (const { index } of named) if (this.#place.found[index]?.state === 'same' && !known.has(index)) this.#failures.delete(index)
   }
 
   #part(index: number): ByteName {

@@ -28,7 +28,7 @@ const LEASE_MINUTES = 3
  * Of two who find the same dead one only one gets it out of the way: whoever moved a lock that is not the one it had read puts it back.
  *
  * `watch` goes on beside the shell, which cannot look around while it waits for a question: it renews the lock, and ends the shell when
- * somebody asks for the parts and nobody who talks to the shell takes the sign away.
+ * somebody asks for the parts and nobody who talks to the shell takes the sign away. A program of its own, it keeps no channel open.
  *
  * @source proc(5): after the name in brackets, the state is field 1 and the start time field 20 of /proc/pid/stat
  */
@@ -67,8 +67,8 @@ take() {
     fi
     if (set -C; echo "$w $2" >"$1/${LOCK_FILE}") 2>/dev/null; then
       rm -f "$1/asked"
-      [ $a = - ] || watch "$1" "$2" </dev/null >/dev/null 2>&1 &
-      return
+      if [ $a = answers ]; then sh -c "$watch" cahier "$1" "$2" $$ </dev/null >/dev/null 2>&1 & fi
+      return 0
     fi
     if [ ! -e "$1/${LOCK_FILE}" ]; then
       [ $t = 5 ] && { printf 'Permission denied'; return 5; }
@@ -84,18 +84,16 @@ take() {
   done
   return 7
 }
-watch() {
-  t=0 q=0
+watch='t=0 q=0
   cd /
-  while sleep 1 && kill -0 $$; do
+  while sleep 1 && kill -0 "$3"; do
     x=; { IFS= read -r x <"$1/${LOCK_FILE}"; }
-    case $x in *" $2") ;; *) return ;; esac
+    case $x in *" $2") ;; *) exit ;; esac
     t=$((t + 1))
     [ $((t % ${RENEW_BEATS})) != 0 ] || touch "$1/${LOCK_FILE}"
     if [ -e "$1/asked" ]; then q=$((q + 1)); else q=0; fi
-    [ $q -le ${ANSWER_BEATS} ] || { kill -9 $$; return; }
-  done
-}`
+    [ $q -le ${ANSWER_BEATS} ] || { kill -9 "$3"; exit; }
+  done'`
 
 /** $1 folder, $2 token. Everything but locks goes first: whoever takes the folder meanwhile keeps its own. */
 const RELEASE = `mine() { x=; { IFS= read -r x <"$1/${LOCK_FILE}"; } 2>/dev/null; case $x in *" $2") ;; *) return 1 ;; esac; }
