@@ -346,7 +346,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     },
   )
 
-  it('a host that is cut in the middle is unreachable, and holds up nobody', async () => {
+  it('a host that is cut in the middle is unreachable, holds up nobody, and goes on when it is back', async () => {
     await lab.newPool()
     const { path, content } = bigFile()
     const options = { keepAlive: '200ms', connectTimeout: '500ms' }
@@ -369,6 +369,12 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
       lab.bed.thawHost('h2')
       await lab.newPool()
     }
+    // The agent of before may still be there, and nobody at its other end.
+    const again = await put(star(new SftpMover()), [path], [ends[0]!])
+    expect(again[0]?.error).toBeUndefined()
+    expect(again).toMatchObject([{ outcome: 'done', files: 1, verified: 'sha256' }])
+    expect(again[0]?.bytes).toBeLessThan(SIZE)
+    expect(readBytes(join(ends[0]!.directory, 'big')).equals(content)).toBe(true)
   })
 
   it('a file that changes while it is copied is not put in place', async () => {
