@@ -26,15 +26,16 @@ export function npm(...args) {
  * Runs a program in the root folder with our output as its output.
  *
  * @param {readonly string[]} command
- * @param {{ env?: Record<string, string>, cwd?: string, keepOutput?: boolean }} [options] keepOutput: what it writes to stdout is returned instead
+ * @param {{ env?: Record<string, string>, cwd?: string, keepOutput?: boolean, log?: number }} [options] keepOutput: what it writes to
+ * stdout is returned instead; log: an open file for all that it writes, and what it leaves behind cannot keep us waiting for more
  * @returns {Promise<{ ok: boolean, detail: string, output: string }>}
  */
-export function run([program, ...args], { env = {}, cwd = root, keepOutput = false } = {}) {
+export function run([program, ...args], { env = {}, cwd = root, keepOutput = false, log } = {}) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd,
       env: { ...process.env, NX_DAEMON: 'false', ...env },
-      stdio: ['inherit', keepOutput ? 'pipe' : 'inherit', 'inherit'],
+      stdio: log === undefined ? ['inherit', keepOutput ? 'pipe' : 'inherit', 'inherit'] : ['ignore', log, log],
     })
     let output = ''
     child.stdout?.on('data', (chunk) => (output += chunk))

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
  * npm test: everything, in an order that fails early; no step is left out because another failed, unless it needs it.
- * The last line is `N passed, N failed` (and `, N skipped`): the tests of vitest and the steps, one each.
+ * Short steps run beside each other. The last line is `N passed, N failed` (and `, N skipped`): the tests of vitest and the
+ * steps, one each.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { build, checkNode, install, installSystemPrograms, npm, root, run, seconds, tool } from './steps.mjs'
 
@@ -24,20 +25,53 @@ const done = new Map()
 const began = performance.now()
 
 /**
- * @param {string} title
- * @param {readonly string[]} needs titles of steps without which this one says nothing
- * @param {() => Promise<{ ok: boolean, detail: string }>} action
+ * @typedef {[title: string, needs: readonly string[], action: (log?: number) => Promise<{ ok: boolean, detail: string }>]} Step
+ * needs: titles of steps without which this one says nothing; log: an open file for what it writes, if not our output
+ *
+ * @param {Step} step
  */
-async function step(title, needs, action) {
-  const missing = needs.find((name) => done.get(name) !== true)
-  if (missing !== undefined) {
-    process.stdout.write(`\n== ${title}: not run, it needs "${missing}"\n`)
-    return finish(title, false, `not run: "${missing}" failed`)
-  }
+async function step(...[title, needs, action]) {
+  if (!isReady(title, needs)) return
   process.stdout.write(`\n== ${title}\n`)
+  await timed(title, action)
+}
+
+/**
+ * Steps that do not need each other, the longest first: as many at once as there are cores, and at least two, for the drills wait
+ * most of the time. What a step writes is shown when it has ended.
+ *
+ * @param {readonly Step[]} steps
+ */
+async function together(...steps) {
+  const waiting = [...steps]
+  const lane = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [title, needs, action] = next
+      if (!isReady(title, needs)) continue
+      const path = join(temporary, `${title.replace(/\W+/g, '-')}.log`)
+      const log = openSync(path, 'a')
+      const written = () => `\n== ${title}\n${readFileSync(path, 'utf8')}`
+      await timed(title, () => action(log), written)
+      closeSync(log)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.max(2, availableParallelism()) }, lane))
+}
+
+function isReady(title, needs) {
+  const missing = needs.find((name) => done.get(name) !== true)
+  if (missing === undefined) return true
+  process.stdout.write(`\n== ${title}: not run, it needs "${missing}"\n`)
+  finish(title, false, `not run: "${missing}" failed`)
+  return false
+}
+
+/** @param {() => string} [written] what the step wrote, when that was not shown yet */
+async function timed(title, action, written = () => '') {
   const start = performance.now()
   const { ok, detail } = await action()
-  process.stdout.write(`== ${title}: ${ok ? 'passed' : `FAILED (${detail})`} in ${seconds(performance.now() - start)}\n`)
+  const verdict = `${ok ? 'passed' : `FAILED (${detail})`} in ${seconds(performance.now() - start)}`
+  process.stdout.write(`${written()}== ${title}: ${verdict}\n`)
   finish(title, ok, detail)
 }
 
@@ -90,30 +124,36 @@ function skip(file, title) {
 }
 
 const firstLine = (text) => (text ?? 'no message').split('\n', 1)[0]
-const node = (script, ...args) => run([process.execPath, join(root, script), ...args])
+/** A program whose output is shown at its end. @param {readonly string[]} command */
+const program =
+  (...command) =>
+  (log) =>
+    run(command, { log })
+const node = (script, ...args) => program(process.execPath, join(root, script), ...args)
+const drill = (...args) => node('scripts/drill.mjs', ...args)
 
 await step('install', [], install)
 await step('programs that the tests use', [], installSystemPrograms)
-await step('lock file is complete', ['install'], () => run(npm('ci', '--dry-run', '--offline', '--no-fund', '--no-audit')))
 await step('build', ['install'], build)
-await step('format and lint (biome)', ['install'], () => run([tool('biome'), 'ci', '.']))
-await step('lint with types (eslint)', ['build'], () => run([tool('eslint'), '.']))
-await step('import layers (dependency-cruiser)', ['install'], () =>
-  run([tool('depcruise'), '--config', '.dependency-cruiser.cjs', 'packages/core/src', 'packages/cli/src']),
+await together(
+  ['lint with types (eslint)', ['build'], program(tool('eslint'), '.')],
+  ['types of tests and examples', ['build'], program(tool('tsc'), '-p', 'test/tsconfig.json')],
+  [
+    'import layers (dependency-cruiser)',
+    ['install'],
+    program(tool('depcruise'), '--config', '.dependency-cruiser.cjs', 'packages/core/src', 'packages/cli/src'),
+  ],
+  ['lock file is complete', ['install'], program(...npm('ci', '--dry-run', '--offline', '--no-fund', '--no-audit'))],
+  ['format and lint (biome)', ['install'], program(tool('biome'), 'ci', '.')],
+  ['generated pages are up to date', ['build'], node('scripts/docs.mjs', '--check')],
 )
-await step('types of tests and examples', ['build'], () => run([tool('tsc'), '-p', 'test/tsconfig.json']))
-await step('generated pages are up to date', ['build'], () => node('scripts/docs.mjs', '--check'))
 await step('tests', ['build'], tests)
-await step('quickstart', ['build'], () => node('scripts/quickstart.mjs', '--directory', join(temporary, 'convection')))
-await step('drill: kill, 5 cases', ['build'], () => node('scripts/drill.mjs', 'kill', '--cases', '5'))
-await step('drill: orphans, 8 cases', ['build', 'programs that the tests use'], () =>
-  node('scripts/drill.mjs', 'orphans', '--cases', '8', '--seed', '22'),
-)
-await step('drill: slurm, 6 cases', ['build', 'programs that the tests use'], () =>
-  node('scripts/drill.mjs', 'slurm', '--cases', '6', '--seed', '875'),
-)
-await step('drill: chain, 4 cases', ['build', 'programs that the tests use'], () =>
-  node('scripts/drill.mjs', 'chain', '--cases', '4', '--seed', '17019'),
+await together(
+  ['drill: slurm, 6 cases', ['build', 'programs that the tests use'], drill('slurm', '--cases', '6', '--seed', '875')],
+  ['quickstart', ['build'], node('scripts/quickstart.mjs', '--directory', join(temporary, 'convection'))],
+  ['drill: kill, 5 cases', ['build'], drill('kill', '--cases', '5')],
+  ['drill: orphans, 8 cases', ['build', 'programs that the tests use'], drill('orphans', '--cases', '8', '--seed', '22')],
+  ['drill: chain, 4 cases', ['build', 'programs that the tests use'], drill('chain', '--cases', '4', '--seed', '17019')],
 )
 rmSync(temporary, { recursive: true, force: true })
 
