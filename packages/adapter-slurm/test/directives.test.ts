@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { anyText } from '../../../test/any-text.js'
 import { optionsOf, readDirectives } from '../src/directives.js'
 import { directiveWord, splitDirective } from '../src/sbatch-options.js'
 import { readWalltime } from '../src/user-resources.js'
@@ -117,13 +118,7 @@ describe('readDirectives', () => {
   it('never throws, whatever the text', () => {
     fc.assert(
       fc.property(
-        fc.array(
-          fc.oneof(
-            fc.string(),
-            fc.string({ unit: 'binary' }),
-            fc.constantFrom('#SBATCH ', '-n', '--mem=', '"', "'", '\\', '\n', '#', '%j'),
-          ),
-        ),
+        fc.array(fc.oneof(fc.string(), anyText(), fc.constantFrom('#SBATCH ', '-n', '--mem=', '"', "'", '\\', '\n', '#', '%j'))),
         (parts) => {
           const text = parts.join('')
           for (const each of [text, `#SBATCH ${text}`, `#!/bin/sh\n#SBATCH -o "${text}"\n`])

@@ -1,6 +1,7 @@
 import type { CommandAnswer, RowsAnswer } from '@cahier/core/spi'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { anyText } from '../../../test/any-text.js'
 import { readAccounting, readCancel, readDetails, readOrder, readQueue, readSubmit, SEPARATOR } from '../src/parse.js'
 import { readProbe } from '../src/probe.js'
 import { recorded, transcriptText } from './transcripts.js'
@@ -11,7 +12,7 @@ const text = fc
   .array(
     fc.oneof(
       fc.string(),
-      fc.string({ unit: 'binary' }),
+      anyText(),
       fc.constantFrom(
         '\n',
         SEPARATOR,

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { anyText } from '../../../../test/any-text.js'
 import type { FactorSpec, FactorsSpec } from '../../src/model/campaign.js'
 import type { Combination, Level } from '../../src/model/combination.js'
 import type { Space } from '../../src/model/space.js'
@@ -11,7 +12,7 @@ import { sweep } from '../../src/sweep/sweep.js'
 const level: fc.Arbitrary<Level> = fc.oneof(
   // Integers that may have lost digits are refused.
   fc.double().filter((n) => !(Number.isInteger(n) && Math.abs(n) > 2 ** 53 && Math.abs(n) < 1e21)),
-  fc.string({ unit: 'binary', maxLength: 6 }),
+  anyText({ maxLength: 6 }),
   fc.boolean(),
   fc.constantFrom<Level>(null, NaN, -0, 0, 1n, '$number'),
   fc.array(fc.integer(), { maxLength: 2 }),
