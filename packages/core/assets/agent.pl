@@ -620,7 +620,7 @@ sub close_parts {
   $made_lock = 0;
   return unless is_mine();
   if ($keep) {
-    unlink "$parts/lock";
+    unlink "$parts/lock", "$parts/asked";
     # Nothing came.
     rmdir "$parts/t";
   } else {
@@ -1057,36 +1057,7 @@ sub address_of {
   return (Socket::AF_INET(), Socket::pack_sockaddr_in($port, $packed));
 }
 
-# In a new folder that only its user can enter, in the first place that has room for it.
-sub private_socket {
-  my $why = 'no usable place for it';
-  # A path of a socket has 107 bytes, and this one stands in a command line.
-  for my $base (grep { defined && m{^/[\w./-]{1,59}\z} } $ENV{TMPDIR}, '/tmp', '/dev/shm', $home) {
-    sweep($base);
-    my $folder = "$base/cahier-" . unpack 'H*', random_bytes(8);
-    socket my $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
-    my ($text, $file) = own_lock();
-    return ($socket, $folder)
-      if mkdir($folder, 0700) && open($file, '>:unix', "$folder/lock") && (syswrite($file, $text) || 0) == length $text && bind($socket, Socket::pack_sockaddr_un("$folder/link"));
-    $why = "$!";
-    remove_socket($folder);
-  }
-  fail('E_TRANSFER', "nobody can listen at a socket of this host: $why");
-}
-
 sub remove_socket { unlink "$_[0]/link", "$_[0]/lock"; rmdir $_[0] }
-
-# Removes what agents of this user have left that are known to be dead.
-sub sweep {
-  my $base = shift;
-  opendir my $dir, $base or return;
-  for my $folder (map { "$base/$_" } grep { /^cahier-[0-9a-f]{16}\z/ } readdir $dir) {
-    my @is = lstat $folder;
-    next if !-d _ || $is[4] != $> || $is[2] & 077;
-    my @words = split ' ', whole_text("$folder/lock");
-    remove_socket($folder) if sees(@words) && !runs(@words);
-  }
-}
 
 sub on_listen {
   my (undef, $how, $address) = @_;
@@ -1209,6 +1180,37 @@ sub late {
   my $l = shift;
   return drop_link($l) if $l->{role} eq 'door';
   is_down($l, 'timeout', $l->{connecting} ? 'nobody answered' : 'it did not introduce itself');
+}
+
+# ---- part socket
+
+# In a new folder that only its user can enter, in the first place that has room for it.
+sub private_socket {
+  my $why = 'no usable place for it';
+  # A path of a socket has 107 bytes, and this one stands in a command line.
+  for my $base (grep { defined && m{^/[\w./-]{1,59}\z} } $ENV{TMPDIR}, '/tmp', '/dev/shm', $home) {
+    sweep($base);
+    my $folder = "$base/cahier-" . unpack 'H*', random_bytes(8);
+    socket my $socket, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or fail_here('cannot make a socket');
+    my ($text, $file) = own_lock();
+    return ($socket, $folder)
+      if mkdir($folder, 0700) && open($file, '>:unix', "$folder/lock") && (syswrite($file, $text) || 0) == length $text && bind($socket, Socket::pack_sockaddr_un("$folder/link"));
+    $why = "$!";
+    remove_socket($folder);
+  }
+  fail('E_TRANSFER', "nobody can listen at a socket of this host: $why");
+}
+
+# Removes what agents of this user have left that are known to be dead.
+sub sweep {
+  my $base = shift;
+  opendir my $dir, $base or return;
+  for my $folder (map { "$base/$_" } grep { /^cahier-[0-9a-f]{16}\z/ } readdir $dir) {
+    my @is = lstat $folder;
+    next if !-d _ || $is[4] != $> || $is[2] & 077;
+    my @words = split ' ', whole_text("$folder/lock");
+    remove_socket($folder) if sees(@words) && !runs(@words);
+  }
 }
 
 # ---- part sink

@@ -24,9 +24,12 @@ try:
 except ImportError:
     import socket as net
 try:
-    from _hashlib import openssl_sha256 as sha256
+    from _sha256 import sha256 as small_sha256
 except ImportError:
-    from hashlib import sha256
+    try:
+        from _sha2 import sha256 as small_sha256
+    except ImportError:
+        from hashlib import sha256 as small_sha256
 try:
     from _operator import _compare_digest as same_bytes
 except ImportError:
@@ -115,6 +118,16 @@ def fail_of(error, what):
     if number in KIND:
         return Fail('E_TARGET_KIND', 'something of another kind stands at the place of %s (%s)' % (shown(what), name))
     return Fail('E_TRANSFER', '%s cannot be written: %s (%s)' % (shown(what), os.strerror(number or 0), name))
+
+
+def sha256():
+    """For content. What is fast takes a tenth of the start to load, and is loaded when content is there."""
+    global sha256
+    try:
+        from _hashlib import openssl_sha256 as sha256
+    except ImportError:
+        from hashlib import sha256
+    return sha256()
 
 
 def micros(st):
@@ -665,6 +678,7 @@ class Place:
             quietly(remove_tree, self.parts)
             return
         quietly(os.unlink, self.parts + b'/lock')
+        self.reply()
         # Only when nothing is in it.
         quietly(os.rmdir, self.tree)
         quietly(os.rmdir, self.parts)
@@ -967,8 +981,8 @@ class Key:
 
     def __init__(self, key):
         key = key.ljust(64, b'\0')
-        self.inner = sha256(bytes([c ^ 0x36 for c in key]))
-        self.outer = sha256(bytes([c ^ 0x5C for c in key]))
+        self.inner = small_sha256(bytes([c ^ 0x36 for c in key]))
+        self.outer = small_sha256(bytes([c ^ 0x5C for c in key]))
 
     def sign(self, text):
         inner = self.inner.copy()
@@ -1011,7 +1025,7 @@ class Stream:
         self.floor = 0
         self.dead = False
         self.whole = False
-        self.running = sha256()
+        self.running = None
         self.tags = bytearray()
         # Writing: which entry, how much of it is there, its descriptor.
         self.at = 0
@@ -1060,7 +1074,7 @@ class Stream:
             self.store(memoryview(b''))
 
     def hash_chunk(self):
-        running = self.running.copy()
+        running = self.so_far().copy()
         left = self.chunk
         at = self.have
         while left > 0:
@@ -1073,6 +1087,12 @@ class Stream:
         self.running = running
         self.have += self.chunk
         return True
+
+    def so_far(self):
+        """The running digest of what is there."""
+        if self.running is None:
+            self.running = sha256()
+        return self.running
 
     def signed(self, offset, length, digest):
         return b'frame' + offset.to_bytes(8, 'big') + length.to_bytes(4, 'big') + digest
@@ -1098,7 +1118,7 @@ class Stream:
         self.close()
         self.have = self.floor = 0
         self.verified = True
-        self.running = sha256()
+        self.running = None
         self.tags = bytearray()
         self.at = self.inside = 0
         self.clear()
@@ -1127,7 +1147,7 @@ class Stream:
         if before < HEAD:
             if int.from_bytes(frame[:4], 'big') != length or int.from_bytes(frame[4:12], 'big') != self.have:
                 return False
-            self.trying = self.running.copy()
+            self.trying = self.so_far().copy()
             before = HEAD
         self.trying.update(frame[before:after])
         if after < HEAD + length:
@@ -1204,7 +1224,7 @@ class Stream:
         self.whole = True
         self.close()
         self.agent.tell_have()
-        self.agent.event(b'whole ' + self.running.hexdigest().encode())
+        self.agent.event(b'whole ' + self.so_far().hexdigest().encode())
 
     def whole_entries(self):
         return set(self.order[:self.at]) if self.verified else set()
@@ -1239,55 +1259,10 @@ class Stream:
         self.read_at = -1
 
 
-def private_socket():
-    """Listens in a new folder that only its user can enter, in the first place that has room for it."""
-    refused = None
-    for base in (os.environ.get('TMPDIR', ''), '/tmp', '/dev/shm', os.fsdecode(HOME)):
-        # A path of a socket has 107 bytes, and this one stands in a command line.
-        if base[:1] != '/' or len(base) > 60 or not os.fsencode(base).translate(None, b'/._-').isalnum():
-            continue
-        sweep(base)
-        folder = '%s/cahier-%s' % (base.rstrip('/'), os.urandom(8).hex())
-        sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
-        try:
-            os.mkdir(folder, 0o700)
-            fd = os.open(folder + '/lock', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(fd, own_line())
-            finally:
-                os.close(fd)
-            sock.bind(folder + '/link')
-            sock.listen(8 * MOST_IN_DOOR)
-            return sock, folder + '/link'
-        except OSError as error:
-            refused = refused or error
-            sock.close()
-            remove_socket(folder)
-    why = os.strerror(refused.errno) if refused else 'no usable place for it'
-    raise Fail('E_TRANSFER', 'nobody can listen at a socket of this host: ' + why)
-
-
 def remove_socket(folder):
     quietly(os.unlink, folder + '/link')
     quietly(os.unlink, folder + '/lock')
     quietly(os.rmdir, folder)
-
-
-def sweep(base):
-    """Removes what agents of this user have left that are known to be dead."""
-    try:
-        with os.scandir(base) as entries:
-            for entry in entries:
-                if entry.name[:7] != 'cahier-' or len(entry.name) != 23:
-                    continue
-                there = entry.stat(follow_symlinks=False)
-                if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o077:
-                    continue
-                words = read_small(entry.path + '/lock').split()
-                if sees(words) and not runs(words):
-                    remove_socket(entry.path)
-    except OSError:
-        pass
 
 
 class Listener:
@@ -1417,6 +1392,54 @@ class Source:
         self.agent.unwatch(self.sock.fileno())
         self.sock.close()
         self.agent.stream.clear()
+
+
+# ---- part socket
+
+
+def private_socket():
+    """Listens in a new folder that only its user can enter, in the first place that has room for it."""
+    refused = None
+    for base in (os.environ.get('TMPDIR', ''), '/tmp', '/dev/shm', os.fsdecode(HOME)):
+        # A path of a socket has 107 bytes, and this one stands in a command line.
+        if base[:1] != '/' or len(base) > 60 or not os.fsencode(base).translate(None, b'/._-').isalnum():
+            continue
+        sweep(base)
+        folder = '%s/cahier-%s' % (base.rstrip('/'), os.urandom(8).hex())
+        sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
+        try:
+            os.mkdir(folder, 0o700)
+            fd = os.open(folder + '/lock', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(fd, own_line())
+            finally:
+                os.close(fd)
+            sock.bind(folder + '/link')
+            sock.listen(8 * MOST_IN_DOOR)
+            return sock, folder + '/link'
+        except OSError as error:
+            refused = refused or error
+            sock.close()
+            remove_socket(folder)
+    why = os.strerror(refused.errno) if refused else 'no usable place for it'
+    raise Fail('E_TRANSFER', 'nobody can listen at a socket of this host: ' + why)
+
+
+def sweep(base):
+    """Removes what agents of this user have left that are known to be dead."""
+    try:
+        with os.scandir(base) as entries:
+            for entry in entries:
+                if entry.name[:7] != 'cahier-' or len(entry.name) != 23:
+                    continue
+                there = entry.stat(follow_symlinks=False)
+                if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o077:
+                    continue
+                words = read_small(entry.path + '/lock').split()
+                if sees(words) and not runs(words):
+                    remove_socket(entry.path)
+    except OSError:
+        pass
 
 
 # ---- part sink
@@ -2071,8 +2094,7 @@ class Agent:
         try:
             if verb is None:
                 raise Fail('E_ARGUMENT', 'no such request: ' + shown(words[1]))
-            for part in NEEDED.get(words[1], ()):
-                need(part)
+            need(NEEDED.get(words[1]))
             answer = verb(self, words[2:], payload)
         except Exception as error:
             self.refuse(number, error)
@@ -2277,6 +2299,8 @@ class Agent:
 
     def do_listen(self, words, _payload):
         if words[0] == b'unix':
+            need(b'place')
+            need(b'socket')
             sock, path = private_socket()
             self.listeners.append(Listener(self, sock, path))
             return encode(os.fsencode(path))
@@ -2368,15 +2392,15 @@ VERBS = {
     b'ping': Agent.do_ping,
     b'bye': Agent.do_bye,
 }
-# The parts that have what a request is about.
+# The part that has what a request is about.
 NEEDED = {
-    b'key': (b'stream',),
-    b'open': (b'place',),
-    b'commit': (b'commit',),
-    b'list': (b'listing',),
-    b'stream': (b'stream',),
-    b'listen': (b'place', b'stream'),
-    b'forward': (b'sink',),
+    b'key': b'stream',
+    b'open': b'place',
+    b'commit': b'commit',
+    b'list': b'listing',
+    b'stream': b'stream',
+    b'listen': b'stream',
+    b'forward': b'sink',
 }
 UMASK = os.umask(0)
 OWNER = None

@@ -193,7 +193,7 @@ describe('programs of agents', () => {
     for (const kind of ['py', 'pl'] as const) {
       const parts = bootstrapAgent(kind, 'tok').input.toString('latin1').split('\f')
       const names = parts.slice(1).map((part) => /^# ---- part (\w+)\n/.exec(part)?.[1])
-      expect(names).toEqual(['place', 'commit', 'stream', 'sink', 'listing', kind === 'py' ? 'agent' : 'loop'])
+      expect(names).toEqual(['place', 'commit', 'stream', 'socket', 'sink', 'listing', kind === 'py' ? 'agent' : 'loop'])
     }
   })
 
@@ -226,6 +226,8 @@ describe('programs of agents', () => {
       '_socket',
       'socket',
       '_hashlib',
+      '_sha256',
+      '_sha2',
       'hashlib',
       '_operator',
     ]
