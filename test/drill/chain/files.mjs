@@ -174,7 +174,7 @@ export function arrivedIn(folder) {
     for (const entry of entries) {
       const below = Buffer.concat([path, Buffer.from('/'), entry.name])
       if (entry.isDirectory()) walk(below)
-      else if (entry.isFile() && !/^(lock|seeded)/.test(entry.name.toString('latin1')))
+      else if (entry.isFile() && !/^(lock|seeded|asked)/.test(entry.name.toString('latin1')))
         try {
           sum += lstatSync(below).size
         } catch {

@@ -98,7 +98,7 @@ watch='t=0 q=0
 /** $1 folder, $2 token. Everything but locks goes first: whoever takes the folder meanwhile keeps its own. */
 const RELEASE = `mine() { x=; { IFS= read -r x <"$1/${LOCK_FILE}"; } 2>/dev/null; case $x in *" $2") ;; *) return 1 ;; esac; }
 answer() { mine "$1" "$2" || return 0; [ ! -e "$1/asked" ] || rm -f "$1/asked"; [ "$a" = answers ] || touch "$1/${LOCK_FILE}"; }
-release() { mine "$1" "$2" || return 0; rm -f "$1/${LOCK_FILE}"; rmdir "$1" 2>/dev/null; return 0; }
+release() { mine "$1" "$2" || return 0; rm -f "$1/${LOCK_FILE}" "$1/asked"; rmdir "$1" 2>/dev/null; return 0; }
 empty() { mine "$1" "$2" || return 0; find "$1" ! -type d ! -name '${LOCK_FILE}*' -exec rm -f {} +; }`
 
 /** Says that a shell uses a folder of parts, as long as it lives. */
