@@ -71,16 +71,22 @@ async function runRequest(direction: TransferDirection, planned: PlannedRequest,
     const told = direction === 'put' ? adviseTarget(result, request, request.ends[index]?.directory) : result
     for (const position of positions[index] ?? []) input.onResult(position, told)
   }
-  const results = await transfer[direction](request, {
-    signal: input.signal,
-    onProgress: ({ index, phase, bytes, total, result }) => {
-      if (result !== undefined) tell(result, index)
-      for (const position of positions[index] ?? []) {
-        input.onProgress(position, { phase, bytes, total })
-      }
-    },
-  })
-  results.forEach(tell)
+  try {
+    const results = await transfer[direction](request, {
+      signal: input.signal,
+      onProgress: ({ index, phase, bytes, total, result }) => {
+        if (result !== undefined) tell(result, index)
+        for (const position of positions[index] ?? []) {
+          input.onProgress(position, { phase, bytes, total })
+        }
+      },
+    })
+    results.forEach(tell)
+  } catch (error) {
+    // Before a host was asked, as while the files here are looked at.
+    if (!input.signal.aborted || error !== input.signal.reason) throw error
+    for (const position of positions.flat()) input.onResult(position, neverBegun(input))
+  }
 }
 
 function neverBegun({ options, signal }: RunInput): TransferResult {

@@ -144,6 +144,17 @@ describe('Put', () => {
     expect(late).toMatchObject({ timedOut: true, ok: false, finishedOk: false })
     expect(late.results[0]?.error?.message).toBe('the time limit of the transfer has passed')
     expect(late.stats()).toMatchObject({ timeouts: 1, errors: 0 })
+    // Before a host was asked.
+    const looking = new TellingTransfer(async (_host, { signal }) => {
+      await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+      signal?.throwIfAborted()
+      return {}
+    })
+    const early = new Put('a', 'n[1-2]', options(looking)).start()
+    await expect.poll(() => looking.asked.length).toBe(1)
+    await early.kill().wait()
+    expect(early.errorReason).toBeUndefined()
+    expect(early.results.map(({ error }) => error)).toEqual(Array(2).fill({ code: 'E_ABORTED', message: 'the transfer was given up' }))
     const aborted = await new Put('a', 'n1', options(waiting(), { signal: AbortSignal.abort() })).run()
     expect(aborted.results[0]?.outcome).toBe('failed')
     await using left = new Put('a', 'n1', options(waiting())).start()
