@@ -2,6 +2,8 @@
 const FIRST_CHUNK = 32_768
 /** What a channel of ssh lets pass without an answer: more would only wait there. */
 const MOST_BYTES = 2 << 20
+/** What all hosts share: what is under way is held in memory, more than once. */
+const SHARED_BYTES = 8 << 20
 const FIRST_BYTES = 16 * FIRST_CHUNK
 /** An answer within it came quickly: there may be more under way. */
 const QUICK_MS = 500
@@ -10,7 +12,8 @@ const QUICK_MS = 500
  * How much content may be asked or sent in one request, and in all requests that have no answer yet. It begins low and grows while the
  * answers come quickly; shared by all files of one host.
  */
-export class SftpFlow {
+export class SftpFlow implements Disposable {
+  static #flows = 0
   readonly #mostChunk: number
   #chunk: number
   #limit = FIRST_BYTES
@@ -21,6 +24,11 @@ export class SftpFlow {
   constructor(mostChunk: number) {
     this.#mostChunk = mostChunk
     this.#chunk = Math.min(FIRST_CHUNK, mostChunk)
+    SftpFlow.#flows += 1
+  }
+
+  [Symbol.dispose](): void {
+    SftpFlow.#flows -= 1
   }
 
   get chunk(): number {
@@ -28,7 +36,7 @@ export class SftpFlow {
   }
 
   hasRoom(bytes: number): boolean {
-    return this.#bytes === 0 || this.#bytes + bytes <= this.#limit
+    return this.#bytes === 0 || this.#bytes + bytes <= Math.min(this.#limit, Math.max(FIRST_BYTES, SHARED_BYTES / SftpFlow.#flows))
   }
 
   /** Resolves when so many bytes may be under way. One request always may. */

@@ -30,7 +30,7 @@ export class SftpMover implements Mover {
 
   async send(host: ReachedHost, files: readonly MovedFile[], parts: ByteName, options: MoveOptions): Promise<MoveFailures> {
     await using client = await SftpClient.start(host.pooled, { signal: options.signal })
-    const flow = new SftpFlow(client.writeChunk)
+    using flow = new SftpFlow(client.writeChunk)
     return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
@@ -46,7 +46,7 @@ export class SftpMover implements Mover {
 
   async receive(host: ReachedHost, files: readonly MovedFile[], parts: ByteName, options: MoveOptions): Promise<MoveFailures> {
     await using client = await SftpClient.start(host.pooled, { signal: options.signal })
-    const flow = new SftpFlow(client.readChunk)
+    using flow = new SftpFlow(client.readChunk)
     return await moveEach(files, options, async (file) => {
       const path = partName(parts, file.index)
       try {
@@ -86,16 +86,20 @@ function isSmall({ size, offset }: MovedFile, { pace }: MoveOptions): boolean {
   return offset === 0 && size <= Math.min(SMALL_BYTES, paced(pace.bytesPerSecond))
 }
 
-/** Waits for two answers: that it is open, then that it is written and closed. */
+/** Waits for two answers: that it is open, then that it is written and closed. Read in between, its content is held for a moment only. */
 async function sendSmall(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
   await inFlow(flow, file.size, options, async () => {
-    const content = Buffer.allocUnsafe(file.size)
-    const read = await readSmall(file.path, content, 0, file.size)
     const to = await client.open(part, ['write', 'create', 'empty'], 0o600)
-    const written = read === 0 ? undefined : client.write(to, 0, content.subarray(0, read))
-    const [first, closed] = await Promise.allSettled([written, client.close(to)])
-    for (const answer of [first, closed]) if (answer.status === 'rejected') throw answer.reason
-    if (read > 0) options.onBytes(read)
+    const answers: Promise<void>[] = []
+    try {
+      const content = Buffer.allocUnsafe(file.size)
+      const read = await readSmall(file.path, content, 0, file.size)
+      if (read > 0) answers.push(client.write(to, 0, content.subarray(0, read)).then(() => options.onBytes(read)))
+    } finally {
+      answers.push(client.close(to))
+      await Promise.allSettled(answers)
+    }
+    for (const answer of answers) await answer
   })
 }
 
@@ -128,14 +132,19 @@ async function inFlow<T>(flow: SftpFlow, bytes: number, { pace, signal }: MoveOp
 
 async function sendLarge(client: SftpClient, flow: SftpFlow, file: MovedFile, part: ByteName, options: MoveOptions): Promise<void> {
   const from = await openFile(pathOf(file.path))
+  // What was answered is not needed any more: its memory is used again.
+  const free: Buffer[] = []
   try {
     const to = await client.open(part, file.offset === 0 ? ['write', 'create', 'empty'] : ['write'], 0o600)
     try {
       await inPieces(flow, file, options, {
         begin: async (offset, length) => {
-          const { buffer, bytesRead } = await from.read(Buffer.allocUnsafeSlow(length), 0, length, offset)
+          const last = free.pop()
+          const buffer = last !== undefined && last.length >= length ? last : Buffer.allocUnsafeSlow(length)
+          const { bytesRead } = await from.read(buffer, 0, length, offset)
           const sent = async (): Promise<number> => {
             await client.write(to, offset, buffer.subarray(0, bytesRead))
+            free.push(buffer)
             return bytesRead
           }
           return bytesRead === 0 ? undefined : { answer: sent() }

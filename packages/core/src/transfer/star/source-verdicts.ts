@@ -13,9 +13,8 @@ const NONE = '0'.repeat(64)
 export function localVerdicts(source: LocalSource, watch: CopyWatch): Verdicts {
   const digest = (index: number): Promise<string> => source.digest(index).catch(noneIfChanged)
   return {
-    prepare: (indexes) => {
-      for (const index of indexes) digest(index).catch(() => {})
-    },
+    // One after the other: each that waits for its turn would hold its content.
+    prepare: (indexes) => void digestAll(indexes, digest, watch.signal).catch(() => {}),
     digest: async (index) => {
       const found = await digest(index)
       watch.touch()
@@ -34,6 +33,13 @@ export function localVerdicts(source: LocalSource, watch: CopyWatch): Verdicts {
       }
       return found
     },
+  }
+}
+
+async function digestAll(indexes: readonly number[], digest: (index: number) => Promise<string>, signal: AbortSignal): Promise<void> {
+  for (const index of indexes) {
+    if (signal.aborted) return
+    await digest(index)
   }
 }
 
