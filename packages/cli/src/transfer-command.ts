@@ -161,7 +161,9 @@ export abstract class TransferCommand extends CahierCommand {
       for await (const result of action) {
         if (action.errorReason !== undefined) break
         this.#begun = true
-        if (this.jsonEnabled()) this.logJson({ ...result, seconds: Math.round(result.seconds * 1000) / 1000 })
+        if (!this.jsonEnabled()) continue
+        const line = JSON.stringify({ ...result, seconds: Math.round(result.seconds * 1000) / 1000 })
+        live.write(process.stdout, `${line}\n`)
       }
       await action.wait()
     } finally {

@@ -24,7 +24,7 @@ export function printable(text: string): string {
 
 const SPELL = 'Look whether the name is written right: ssh -G tells what the ssh configuration makes of it'
 const LISTEN = 'Look whether sshd runs there, or name the port at which it listens'
-const WAY = 'Look whether the host is up, and whether the way to it leads over a VPN or a gateway (jump)'
+const WAY = 'Look whether the host is up, and whether the way to it leads over a VPN or a gateway (jump, --jump)'
 const FIREWALL = 'Look at the firewall and the rules of this machine'
 const FILES = 'Raise the limit with ulimit -n, or do less at a time'
 
@@ -186,7 +186,7 @@ export function explainTimeout(target: SshTarget, stage: Stage, received: Buffer
   }[stage]
   return makeError(target, 'E_HOST_TIMEOUT', text, {
     data: { timeoutMs: target.connectTimeoutMs },
-    suggestions: ['Look whether the host is up, or give it more time with connectTimeout'],
+    suggestions: ['Look whether the host is up, or give it more time with connectTimeout (--connect-timeout)'],
   })
 }
 
