@@ -178,7 +178,7 @@ function checkSite(site: NamedSite, given: Scheduler | undefined): void {
 }
 
 /** The connection of the site over that of the whole file. */
-export function siteProcesses(site: NamedSite, config: Pick<SiteConfig, 'connection'> | undefined): ProcessBackend | undefined {
+function siteProcesses(site: NamedSite, config: Pick<SiteConfig, 'connection'> | undefined): ProcessBackend | undefined {
   if (site.host === undefined) return undefined
   return remoteBackend(parseHost(site.host), connectionOf(mergeConnections(config?.connection, site.connection)))
 }

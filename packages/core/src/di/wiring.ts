@@ -26,9 +26,9 @@ export const PROCESSES = token<ProcessBackend>('ProcessBackend')
 
 // One for each site of a campaign.
 export const LOG = token<Logger>('Log')
-export const SITE = token<CampaignSite>('Site')
+const SITE = token<CampaignSite>('Site')
 export const ADAPTERS = token<AdapterRegistry>('Adapters')
-export const SITE_PROCESSES = token<ProcessBackend>('SiteProcesses')
+const SITE_PROCESSES = token<ProcessBackend>('SiteProcesses')
 export const SITE_FILES = token<SiteFiles>('SiteFiles')
 export const ADAPTER_HOST = token<AdapterHost>('AdapterHost')
 export const SCHEDULER = token<SiteScheduler>('SiteScheduler')

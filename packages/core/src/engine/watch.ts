@@ -246,7 +246,7 @@ async function collectFrom(context: SiteContext, watch: Watch, result: JobResult
 }
 
 /** The work item of a watch; `undefined` for a prepare stage. */
-export function itemOf(context: SiteContext, watch: Watch): WorkItem | undefined {
+function itemOf(context: SiteContext, watch: Watch): WorkItem | undefined {
   return typeof watch.key === 'number' ? context.state.items?.at(watch.key) : goneItem(watch.key)
 }
 

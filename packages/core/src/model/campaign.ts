@@ -93,7 +93,7 @@ const commandOrScript = {
     .meta({ description: 'variables added to the environment of the job; {{ name }} allowed' }),
 }
 
-export const jobSpecSchema = z.strictObject({
+const jobSpecSchema = z.strictObject({
   ...commandOrScript,
   name: z.string().optional().meta({ description: 'what the scheduler shows; {{ name }} allowed; default: campaign and combination' }),
   resources: resources.optional().meta({ description: 'what one job asks for, or a function of the combination' }),
@@ -111,7 +111,7 @@ export const jobSpecSchema = z.strictObject({
 })
 
 /** Done once, or once per combination of the levels of `by`, before the jobs that need it: a compilation, a mesh. */
-export const prepareSchema = z.strictObject({
+const prepareSchema = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z][A-Za-z0-9_-]*$/)
@@ -126,7 +126,7 @@ export const prepareSchema = z.strictObject({
 })
 
 /** Where one result comes from. `pattern` takes its first group, else the whole match. */
-export const extractSchema = z.union([
+const extractSchema = z.union([
   z.strictObject({
     from: z
       .union([z.enum(['stdout', 'stderr']), z.string().min(1)])
@@ -174,7 +174,7 @@ export const resultFieldSchema = z.strictObject({
   unit: z.string().optional().meta({ description: 'shown on axes and in tables' }),
 })
 
-export const lineFigureSchema = z.strictObject({
+const lineFigureSchema = z.strictObject({
   kind: z.literal('line'),
   x: z.string().meta({ description: 'a factor' }),
   y: z.string().meta({ description: 'a result that is a number' }),
@@ -186,7 +186,7 @@ export const lineFigureSchema = z.strictObject({
   title: z.string().optional(),
   where: z.record(z.string(), level).optional().meta({ description: 'only the combinations with these levels' }),
 })
-export const regimeFigureSchema = z.strictObject({
+const regimeFigureSchema = z.strictObject({
   kind: z.literal('regime'),
   x: z.string().meta({ description: 'a factor' }),
   y: z.string().meta({ description: 'a factor' }),
@@ -200,7 +200,7 @@ export const regimeFigureSchema = z.strictObject({
   title: z.string().optional(),
   where: z.record(z.string(), level).optional().meta({ description: 'only the combinations with these levels' }),
 })
-export const figureSchema = z.discriminatedUnion('kind', [lineFigureSchema, regimeFigureSchema])
+const figureSchema = z.discriminatedUnion('kind', [lineFigureSchema, regimeFigureSchema])
 export type FigureSpec = z.infer<typeof figureSchema>
 
 /** What `analyse` gets: the tidy table, one object per attempt that counts. */

@@ -1,4 +1,4 @@
-import type { DependencyKind, JobObservation, JobResources, JobSpec, JobState } from '../model/job.js'
+import type { DependencyKind, JobObservation, JobResources, JobState } from '../model/job.js'
 import type { SchedulerFacts } from '../model/site-report.js'
 
 /** A command of the scheduler, run on the site without a shell. */
@@ -183,6 +183,3 @@ export interface SchedulerDialect {
   order?(order: 'hold' | 'release' | 'requeue', nativeIds: readonly string[]): SiteCommand
   parseOrder?(answer: CommandAnswer): OrderAnswer
 }
-
-/** What of a job a dialect is asked about before it is submitted. */
-export type UnsentJob = Pick<JobSpec, 'script' | 'resources' | 'queue' | 'account' | 'options'>

@@ -16,7 +16,7 @@ export interface BoundedFiles extends CollectedFiles {
 }
 
 /** A whole file that is larger is not read: a pattern still finds what is within this distance of its end or beginning. */
-export const LARGEST_WHOLE_FILE = 64 << 20
+const LARGEST_WHOLE_FILE = 64 << 20
 
 /**
  * The files of one attempt. Nothing is opened before it is asked for, names cannot leave the directory, and no more than

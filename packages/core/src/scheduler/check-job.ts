@@ -8,7 +8,7 @@ export interface JobFault {
 }
 
 /** What a tag may look like: it becomes part of a job's name, of a comment and of a file. */
-export const TAG_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
+const TAG_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 const ENVIRONMENT_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** Linux refuses a single argument or variable of 128 KiB or more. */
 const LONGEST_VALUE_BYTES = 128 * 1024 - 1

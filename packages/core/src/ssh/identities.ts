@@ -1,7 +1,5 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import fs from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import ssh2, { type ParsedKey } from 'ssh2'
 import { systemCodeOf } from '../errors.js'
 import type { SshPrompts } from './connection.js'
@@ -35,11 +33,6 @@ export interface PassedOver {
   readonly reason: string
   /** The system's client could use it. */
   readonly needsOpenssh: boolean
-}
-
-/** @source ssh_config(5) IdentityFile, OpenSSH 9.2; without DSA and without the keys of security tokens */
-export function defaultKeyFiles(home: string = homedir()): string[] {
-  return ['id_rsa', 'id_ecdsa', 'id_ed25519'].map((name) => join(home, '.ssh', name))
 }
 
 /** How often a wrong passphrase may be typed. */

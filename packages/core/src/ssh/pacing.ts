@@ -1,5 +1,5 @@
 /** Handshakes that one server gets at a time: sshd drops some beyond ten that have not logged in. @source sshd_config(5), MaxStartups 10:30:100 */
-export const HANDSHAKES_PER_SERVER = 8
+const HANDSHAKES_PER_SERVER = 8
 /** Tries of one login in all, when the server drops it or does not say why. */
 const MOST_TRIES = 8
 const FIRST_PAUSE_MS = 100

@@ -231,7 +231,7 @@ function agentOf(said: string | false | undefined, configured: string | undefine
 }
 
 /** Where the user's own master listens, if the configuration names a place. */
-export function controlPathOf(destination: string, config: HostConfig): string | undefined {
+function controlPathOf(destination: string, config: HostConfig): string | undefined {
   const path = config.get('controlpath')?.[0]
   return path === undefined || path === 'none' ? undefined : expandTokens(expandTilde(path), tokenValues(destination, config))
 }

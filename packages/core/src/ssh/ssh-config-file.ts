@@ -22,7 +22,7 @@ export interface ConfigText {
 const DEEPEST_INCLUDE = 16
 /** Keywords whose values are all in force. */
 const ADDING_UP = new Set(['identityfile', 'certificatefile', 'localforward', 'remoteforward', 'dynamicforward', 'sendenv', 'setenv'])
-export const SYSTEM_CONFIG = '/etc/ssh/ssh_config'
+const SYSTEM_CONFIG = '/etc/ssh/ssh_config'
 
 /**
  * Reads the files that ssh would read.

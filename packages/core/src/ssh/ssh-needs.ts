@@ -86,7 +86,7 @@ function fresh<T>(key: string, look: () => Promise<T>): Promise<T> {
 }
 
 /** What a private key file is, by itself and by what lies beside it. */
-export async function kindOfKeyFile(path: string): Promise<'absent' | 'plain' | 'security key' | 'certificate'> {
+async function kindOfKeyFile(path: string): Promise<'absent' | 'plain' | 'security key' | 'certificate'> {
   const [key, publicKey, certificate] = await Promise.all([
     readFile(path, 'latin1').catch(() => undefined),
     readFile(`${path}.pub`, 'latin1').catch(() => undefined),

@@ -10,7 +10,7 @@ import { writeFileAtomic } from '../util/atomic-file.js'
 import { asStoreError } from '../util/file-errors.js'
 
 /** Between two looks into watched folders where nothing new is found. */
-export const WATCH_INTERVAL_MS = 1_000
+const WATCH_INTERVAL_MS = 1_000
 /** After something new was found: more is likely to come. */
 const BUSY_INTERVAL_MS = 250
 /** Files that are written or read at once. */

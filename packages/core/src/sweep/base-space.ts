@@ -2,7 +2,7 @@ import { ConfigError } from '../errors.js'
 import type { Space, SpaceDefinition } from '../model/space.js'
 
 /** Spaces that keep four bytes per item (filtered, shuffled ones) go this far: the index of an item fits, and 512 MB. */
-export const MAX_INDEXED = 2 ** 27
+const MAX_INDEXED = 2 ** 27
 
 /** What all spaces share: the check of positions and the iteration. */
 export abstract class BaseSpace<T> implements Space<T> {

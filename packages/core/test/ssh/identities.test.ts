@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, w
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { defaultKeyFiles, Identities } from '../../src/ssh/identities.js'
+import { Identities } from '../../src/ssh/identities.js'
 import { makeKey } from './fake-server.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'cahier-keys-'))
@@ -40,10 +40,6 @@ function keygen(...options: string[]): string {
 }
 
 describe('key files', () => {
-  it('are the usual three when none is named', () => {
-    expect(defaultKeyFiles('/home/me')).toEqual(['/home/me/.ssh/id_rsa', '/home/me/.ssh/id_ecdsa', '/home/me/.ssh/id_ed25519'])
-  })
-
   it('keep their order; those that are not there or that are the same key are left out', () => {
     const [one, two] = [makeKey(), makeKey('ecdsa')]
     const paths = [file(two.private), join(directory, 'absent'), file(one.private), file(two.private)]

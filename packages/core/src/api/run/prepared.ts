@@ -19,7 +19,7 @@ export interface PreparedCampaign extends LoadedCampaign {
 }
 
 /** Factors to work items. */
-export function expandCampaign({ spec }: LoadedCampaign, renderer: TemplateRenderer): { space: Space; items: Space<WorkItem> } {
+function expandCampaign({ spec }: LoadedCampaign, renderer: TemplateRenderer): { space: Space; items: Space<WorkItem> } {
   const { where, zip, order, factors, repetitions } = spec
   const keep =
     typeof where === 'string'

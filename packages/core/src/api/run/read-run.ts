@@ -138,7 +138,7 @@ function fittingItems(run: OpenRun, selector: string): readonly number[] {
 }
 
 /** All items that a selector fits. */
-export function findItems(run: OpenRun, selector: string): number[] {
+function findItems(run: OpenRun, selector: string): number[] {
   const { state } = run
   const { items } = state
   if (items === undefined) return []

@@ -85,7 +85,7 @@ export function wrapText(text: string, size: number, width: number): readonly st
   return lines
 }
 
-export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 /**
  * A whole drawing. It stands on its own on white paper; a page may set the ink with `color` and the paper with the class

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../../error-codes.js'
 import type { SubmitOutcome } from '../../model/job.js'
 
 /** Jobs that may be refused in a row for the same reason before no more of their kind are sent. */
-export const MOST_EQUAL_FAULTS = 3
+const MOST_EQUAL_FAULTS = 3
 
 /** A refusal of a job: everything but its tag. */
 export interface Refusal {

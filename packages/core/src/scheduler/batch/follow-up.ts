@@ -24,7 +24,7 @@ const CANCEL_AGAIN_MS = 120_000
 /** Before the submission, for clocks that differ: that of the accounting may be another one than that of the machine we ask from. */
 const WINDOW_MARGIN_MS = 3 * 24 * 60 * 60_000
 /** For jobs of an earlier program, of which it is not known when they were submitted. */
-export const WIDEST_WINDOW_MS = 31 * 24 * 60 * 60_000
+const WIDEST_WINDOW_MS = 31 * 24 * 60 * 60_000
 /** What a start leaves in the directory of its job, of the first three at least. The record that a marker is renamed to comes last. */
 const TRACES = [
   RUNNING_FILE,

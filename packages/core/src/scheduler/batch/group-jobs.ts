@@ -62,7 +62,7 @@ export function isSingle({ elements }: JobGroup): boolean {
 }
 
 /** What jobs must have in common to count against the same limit. */
-export function placeOf({ job, options }: ReadyJob): string {
+function placeOf({ job, options }: ReadyJob): string {
   return stable([job.queue, job.account, options])
 }
 

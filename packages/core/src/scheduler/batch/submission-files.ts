@@ -5,9 +5,9 @@ import { shellQuote } from '../../util/shell-quote.js'
 import { renderWrapper, SCRIPT_FILE } from '../job-wrapper.js'
 import { groupRoot, isSingle, type JobGroup, type PlaceOfFiles, type ReadyJob } from './group-jobs.js'
 
-export const WRAPPER_FILE = 'wrapper.sh'
+const WRAPPER_FILE = 'wrapper.sh'
 /** In the run directory: where jobs say that they have ended. */
-export const ENDED_FOLDER = 'ended'
+const ENDED_FOLDER = 'ended'
 /** How often a pack looks for {@link CANCEL_FILE}, in seconds. */
 const CANCEL_LOOK_SECONDS = 5
 
