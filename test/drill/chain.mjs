@@ -10,7 +10,7 @@
  * `CAHIER_DRILL_ONLY=<words>` keeps the faults whose names have them (chain/plan.mjs), `CAHIER_DRILL_CASES=<numbers>` those cases.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { disksUnavailable } from '../testbed/disks.mjs'
 import { sshHostsUnavailable } from '../testbed/ssh-hosts.mjs'
@@ -164,7 +164,10 @@ function boundOf({ fault, kinds, rate, forMs, after }, total) {
 }
 
 /** What it may take on a machine that does more besides. */
-const limitOf = ({ atMost }, calm) => atMost.times * calm.seconds * 1000 + atMost.moreMs + NOISE_MS
+function limitOf({ atMost }, calm) {
+  const noise = Math.min(SLACK_MS, NOISE_MS * Math.max(1, loadavg()[0] / (2 * availableParallelism())))
+  return atMost.times * calm.seconds * 1000 + atMost.moreMs + noise
+}
 
 /** Nothing that ends later is waited for. */
 const stuckAfter = (plan, total, calm) => (calm === undefined ? STUCK_MS : Math.max(boundOf(plan, total), limitOf(plan, calm)) + NOISE_MS)

@@ -26,8 +26,12 @@ import { between, inRounds, makeRandom, pick } from '../shared.mjs'
 const ANY = ['agents', 'front', 'own', 'late', 'whole']
 const SOON = ['agents', 'front']
 
+/** A moment in the content can be hit when all of it takes so long. */
+const SEEN_S = 1.2
 /** What is promised when one dies. */
 const SOON_OVER = { times: 1.5, moreMs: 3000 }
+/** Each new link over ssh is a login. */
+const LOGINS_OVER = { times: 3, moreMs: 3000 }
 /** After what it waits before it gives a silent host up, and lets it go. */
 const GIVEN_UP = { times: 1.5, moreMs: 3000 + 9000 + 5000 }
 
@@ -44,8 +48,8 @@ const FAULTS = {
   'agent stopped': { at: ANY },
   'agent stopped for a while': { at: ANY, forMs: [200, 8000] },
   'agent hangs': { at: ['own'], agent: true, atMost: GIVEN_UP, stallMs: 100_000 },
-  'links refused': { at: ['agents'], over: 'ssh', agent: true, bytes: [5e6, 20e6], atMost: SOON_OVER },
-  'links break': { at: ['own'], over: 'tcp', agent: true, netns: true, bytes: [30e6, 40e6], after: { times: 1.5, moreMs: 2000 } },
+  'links refused': { at: ['agents'], over: 'ssh', agent: true, bytes: [5e6, 20e6], atMost: LOGINS_OVER },
+  'links break': { at: ['early'], over: 'tcp', agent: true, netns: true, bytes: [35e6, 40e6], after: { times: 1.5, moreMs: 3000 } },
   'no way to a host': { at: ['agents'], over: 'ssh', agent: true, bytes: [5e6, 20e6], atMost: GIVEN_UP },
   'host cut': { at: ANY, netns: true },
   'host cut for a while': { at: ANY, forMs: [200, 8000], netns: true },
@@ -83,16 +87,20 @@ export function planCases(count, seed, { only = '', netns, disks }) {
     if (alone !== undefined) kinds[alone] = 'sh'
     const victims = [...kinds.keys()].filter((host) => agent !== true || host !== alone)
     const kind = pick(random, ['big', 'big', 'several', 'tree'])
+    const rate = Math.floor(between(random, 100, 200))
+    const moment = nextMoment.get(fault)()
+    // What is over in the blink of an eye is over before anybody has looked.
+    const least = moment === 'agents' ? 0 : (rate * 1e6 * SEEN_S) / 8
     return {
       number: index + 1,
       kinds,
       over: over ?? pick(random, ['tcp', 'tcp', 'ssh']),
       connector: pick(random, ['ssh2', 'ssh2', 'openssh']),
-      rate: Math.floor(between(random, 100, 200)),
-      source: { seed: Math.floor(random() * 2 ** 31), kind, bytes: Math.floor(between(random, ...bytes)) },
+      rate,
+      source: { seed: Math.floor(random() * 2 ** 31), kind, bytes: Math.floor(Math.max(least, between(random, ...bytes))) },
       old: kinds.map(() => random() < 0.3),
       fault,
-      at: momentOf(nextMoment.get(fault)(), random()),
+      at: momentOf(moment, random()),
       victim: pick(random, victims),
       dice: random(),
       forMs: Math.floor(between(random, ...forMs)),
@@ -106,6 +114,7 @@ export function planCases(count, seed, { only = '', netns, disks }) {
 function momentOf(kind, dice) {
   if (kind === 'agents') return { agents: true }
   if (kind === 'front') return { front: Number((0.02 + 0.9 * dice).toFixed(3)) }
+  if (kind === 'early') return { own: Number((0.02 + 0.2 * dice).toFixed(3)) }
   if (kind === 'own') return { own: Number((0.02 + 0.9 * dice).toFixed(3)) }
   // The last bytes; and between the last byte and its place.
   return { own: kind === 'late' ? Number((0.95 + 0.045 * dice).toFixed(3)) : 1 }

@@ -170,7 +170,7 @@ export class Scene {
       const folders = this.bed.isIsolated && !mayLeaveSockets ? readdirSync(join(this.bed.directory, name, 'tmp')) : []
       left.push(...folders.map((folder) => `/tmp/${folder}`))
       if (left.length === 0 || performance.now() > deadline) return left
-      await pause(200)
+      await pause(500)
     }
   }
 

@@ -14,8 +14,8 @@ const FROM_THE_BEGINNING = new Set(['nothing', 'slow host', 'read-only disk', 'f
 /** How often one looks whether the moment has come. */
 const LOOK_MS = 4
 const BETWEEN_BREAKS_MS = 300
-/** Who has all but these has everything before one has looked again. */
-const LAST_BYTES = 200_000
+/** Who has all but what comes in so long has everything before one has looked again. */
+const LAST_MS = 30
 
 /**
  * @typedef {object} Blow
@@ -47,8 +47,8 @@ export async function strike(scene, broadcast, context) {
 }
 
 async function momentComes(scene, broadcast, total) {
-  const { at, fault } = scene.plan
-  const wanted = 'front' in at ? at.front * total : 'own' in at ? Math.min(at.own * total, total - LAST_BYTES) : 0
+  const { at, fault, rate } = scene.plan
+  const wanted = 'front' in at ? at.front * total : 'own' in at ? Math.min(at.own * total, total - (LAST_MS * rate * 1000) / 8) : 0
   // The last one is known when all the others have everything.
   const isLast = fault.startsWith('last ')
   const isThere = () => {
