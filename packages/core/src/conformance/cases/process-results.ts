@@ -141,7 +141,7 @@ export const resultCases: readonly ProcessCase[] = [
     why: 'Durations are data of a campaign.',
     async run(world) {
       const before = Date.now()
-      const result = await run(world, shell('sleep 0.3 2>/dev/null || sleep 1'))
+      const result = await run(world, shell('sleep 0.6 2>/dev/null || sleep 1'))
       const after = Date.now()
       hasFields(result, { outcome: 'exited', exitCode: 0, forced: false, survivors: [], host: world.lab.host })
       const { startedAt, endedAt, durationMs } = result
