@@ -91,7 +91,7 @@ class Lab {
   /**
    * Copies with our library in a process of its own.
    *
-   * @returns {Promise<{ seconds: number, peakMiB: number, results: { host: string, outcome: string }[] }>}
+   * @returns {Promise<{ seconds: number, cpuSeconds: number, peakMiB: number, results: { host: string, outcome: string }[] }>}
    */
   async copy(files, via, more = {}) {
     const { failures = 0, hosts = this.addresses, ...rest } = more
@@ -185,6 +185,15 @@ export function digestOfSmall(path) {
   }
   visit(path, '')
   return hash.digest('hex')
+}
+
+/** In a hundred directories, 1 to 4 KiB each. */
+export function makeSmallFiles(folder, count, random) {
+  for (let index = 0; index < count; index++) {
+    const inner = join(folder, `d${index % 100}`)
+    if (index < 100) mkdirSync(inner, { recursive: true })
+    writeFileSync(join(inner, `f${index}`), randomBytes(1024 + Math.floor(random() * 3072)))
+  }
 }
 
 /** The command line of an agent, of either kind. */

@@ -1,11 +1,9 @@
 /** Ten thousand small files to 8 hosts, against tar through ssh to all of them at once. */
 
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeRandom } from '../../drill/shared.mjs'
 import { interleave, plainRow, ratioRow } from '../measure.mjs'
-import { digestOfSmall, startLab, TARGET } from './kit.mjs'
+import { digestOfSmall, makeSmallFiles, startLab, TARGET } from './kit.mjs'
 
 const HOSTS = 8
 const FILES = 10_000
@@ -27,7 +25,7 @@ export async function measureSmall({ repeat, log, seed }) {
 
 async function measure(lab, { repeat, log, seed, isLimited }) {
   const folder = join(lab.folder, 'small')
-  makeFiles(folder, makeRandom(seed))
+  makeSmallFiles(folder, FILES, makeRandom(seed))
   const digest = digestOfSmall(folder)
   const checked = (action) => async () => {
     await lab.prepare()
@@ -66,13 +64,4 @@ async function measure(lab, { repeat, log, seed, isLimited }) {
     }
   }
   return rows
-}
-
-/** In a hundred directories, 1 to 4 KiB each. */
-function makeFiles(folder, random) {
-  for (let index = 0; index < FILES; index++) {
-    const inner = join(folder, `d${index % 100}`)
-    if (index < 100) mkdirSync(inner, { recursive: true })
-    writeFileSync(join(inner, `f${index}`), randomBytes(1024 + Math.floor(random() * 3072)))
-  }
 }
