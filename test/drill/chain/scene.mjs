@@ -76,7 +76,7 @@ export class Scene {
   /** Its disk, its way to the others, and a folder for temporary files of its own. */
   async #furnish({ name, directory, home }, total) {
     const { bed, plan } = this
-    const refusal = plan.fault === 'links refused' && name === this.victim ? `[ -e ${this.#trouble} ] && exit 255\n` : ''
+    const refusal = plan.fault === 'links refused' && name !== this.victim ? `[ -e ${this.#trouble} ] && exit 255\n` : ''
     writeFileSync(join(directory, 'bin/ssh'), `#!/bin/sh\n${refusal}exec ${findProgram('ssh')} -F ${bed.plainConfig} "$@"\n`, {
       mode: 0o755,
     })
