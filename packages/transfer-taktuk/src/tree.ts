@@ -69,7 +69,8 @@ class Branch {
   readonly lost = makeDeferred<ProcessError>()
   /** Known once the whole tree stands. */
   rank: number | undefined
-  isGone = false
+  /** Why it cannot be used any more. */
+  gone: ProcessError | undefined
   said = ''
 
   constructor(client: SshClient, position: Position) {
@@ -78,8 +79,8 @@ class Branch {
   }
 
   fail(error: ProcessError): void {
-    if (this.isGone) return
-    this.isGone = true
+    if (this.gone !== undefined) return
+    this.gone = error
     this.way.reject(error)
     this.lost.resolve(error)
   }
@@ -190,7 +191,7 @@ export class TaktukTree implements Fleet {
   async together(commands: ReadonlyMap<number, string>): Promise<CommonChannel> {
     const id = this.#nextChannel()
     const channels = new Map<number, TaktukChannel>()
-    for (const [member, command] of commands) channels.set(member, this.#open(this.#branch(member), id, command))
+    for (const [member, command] of commands) channels.set(member, this.#openOrLost(member, id, command))
     const ranks = (): number[] =>
       [...channels].flatMap(([member, channel]) => (channel.isOpen ? [this.#branches[member]?.rank ?? []].flat() : []))
     return {
@@ -226,10 +227,15 @@ export class TaktukTree implements Fleet {
     await running.result
   }
 
-  #branch(member: number): Branch {
+  /** Of a host that went away since it was reached, a channel that says so: the others are not stopped by it. */
+  #openOrLost(member: number, id: number, command: string): TaktukChannel {
     const branch = this.#branches[member]
-    if (branch?.rank === undefined || branch.isGone) throw new ProcessError('E_CONNECTION_LOST', 'This host is not reached')
-    return branch
+    if (branch?.rank === undefined) throw new ProcessError('E_CONNECTION_LOST', 'This host is not reached')
+    if (branch.gone === undefined) return this.#open(branch, id, command)
+    const nothing = (): void => {}
+    const channel = new TaktukChannel({ input: async () => {}, closeInput: nothing, hold: nothing, release: nothing })
+    channel.takeLoss(branch.gone)
+    return channel
   }
 
   #nextChannel(): number {
@@ -305,12 +311,12 @@ export class TaktukTree implements Fleet {
 
   #takeRank(position: Position, rank: number): void {
     const branch = this.#byPosition.get(position)
-    if (branch === undefined || branch.isGone || branch.rank !== undefined) return
+    if (branch === undefined || branch.gone !== undefined || branch.rank !== undefined) return
     branch.rank = rank
     branch.way.resolve({
       lost: branch.lost.promise,
       exec: async (command: string): Promise<CommandChannel> => {
-        if (branch.isGone) throw await branch.lost.promise
+        if (branch.gone !== undefined) throw branch.gone
         return this.#open(branch, this.#nextChannel(), command)
       },
     })

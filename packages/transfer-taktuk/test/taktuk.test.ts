@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type SshHosts, startSshHosts } from '../../../test/testbed/ssh-hosts.mjs'
 import { copyOptionsSchema } from '../../core/src/model/transfer.js'
 import taktuk, { taktukBackends } from '../src/index.js'
+import { taktukTool } from '../src/taktuk.js'
 import { taktukUnavailable } from './taktuk-bed.js'
 
 const reason = taktukUnavailable()
@@ -147,6 +149,52 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
     expect(await one?.result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_CONNECTION_LOST' } })
     await other?.write('go on\n')
     expect(await other?.result).toMatchObject({ outcome: 'exited', exitCode: 7 })
+  })
+
+  it('runs a common command on the others when one was lost before it begins', async () => {
+    const members = ['h1', 'h3', 'h5'].map((address) => ({ host: { address }, connection: connection() }))
+    await using fleet = await taktukTool(taktuk.options.parse({ topology: 'flat' }), core).launch(members)
+    const ways = await Promise.all(fleet.ways)
+    bed.dropSessions('h3')
+    expect(await ways[1]?.lost).toMatchObject({ code: 'E_CONNECTION_LOST' })
+    const common = await fleet.together(new Map([0, 1, 2].map((member) => [member, 'cat'])))
+    const said = ['', '', '']
+    for (const [member, channel] of common.channels) channel.listen((_stream, chunk) => (said[member] += String(chunk)))
+    await common.write(Buffer.from('to all'))
+    common.end()
+    const ends = await Promise.all([...common.channels.values()].map(({ closed }) => closed))
+    expect(ends.map(({ exitCode, lost }) => exitCode ?? lost?.code)).toEqual([0, 'E_CONNECTION_LOST', 0])
+    expect(said).toEqual(['to all', '', 'to all'])
+  })
+
+  it.each([
+    ['more than was asked for', 'echo "B $(head -c 3000 /dev/zero | base64 -w 0)"'],
+    ['a line without end', 'head -c 3000000 /dev/zero'],
+    ['other files', 'echo F 7'],
+  ])('fails one host that sends %s, and no other', async (_what, words) => {
+    const perl = execFileSync('sh', ['-c', 'command -v perl'], { encoding: 'utf8' }).trim()
+    const own = join(bed.hosts[0]?.directory ?? '', 'bin')
+    mkdirSync(own, { recursive: true })
+    const lying = `#!/bin/sh\ncase "$*" in *MIME::Base64*) ${words} ;; *) exec ${perl} "$@" ;; esac\n`
+    writeFileSync(join(own, 'perl'), lying, { mode: 0o755 })
+    try {
+      for (const name of ['h1', 'h3'])
+        writeFileSync(join(bed.hosts.find((host) => host.name === name)?.home ?? '', 'result'), 'ten bytes\n')
+      const home = mkdtempSync(join(folder, 'home-'))
+      await using transfer = taktuk.create(taktuk.options.parse({ topology: 'flat' }), core)
+      const results = await transfer.get({
+        files: ['result'],
+        ends: ['h1', 'h3'].map((address) => ({ host: { address }, connection: connection(), directory: join(home, address) })),
+        policy: copyOptionsSchema.parse({ create: true, resume: false }),
+      })
+      expect(results.map(({ outcome, error }) => [outcome, error?.code])).toEqual([
+        ['failed', 'E_HOST_PROTOCOL'],
+        ['done', undefined],
+      ])
+      expect(existsSync(join(home, 'h1/result'))).toBe(false)
+    } finally {
+      rmSync(join(own, 'perl'), { force: true })
+    }
   })
 
   it('refuses a pseudo terminal, and a host that it was not made for', async () => {

@@ -1,6 +1,6 @@
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ProcessError, systemCodeOf } from '../../errors.js'
+import { isCampaignError, ProcessError, systemCodeOf } from '../../errors.js'
 import type { CommandChannel, CommandEnd, Fleet, HostWay } from '../../ports/fleet.js'
 import type { PooledConnection } from '../../ssh/pooled-connection.js'
 import { makeDeferred } from '../../util/async.js'
@@ -210,6 +210,17 @@ async function sendContent(
   return failure
 }
 
+/** What one host says wrong ends the talk with that host: whoever carries the words has others to look after. */
+function faultOf(channel: CommandChannel, listen: () => void): Error | undefined {
+  try {
+    listen()
+    return undefined
+  } catch (error) {
+    channel.close()
+    return error as Error
+  }
+}
+
 /** Listens to a receiving program until its end. @throws ProcessError when its host is lost */
 async function watchReceiver(channel: CommandChannel, { files, parts, options }: Waiter): Promise<Map<number, MoveFailure>> {
   const failures = new Map<number, MoveFailure>()
@@ -217,6 +228,7 @@ async function watchReceiver(channel: CommandChannel, { files, parts, options }:
   /** Of the present part. */
   let told = 0
   let said = ''
+  let fault: Error | undefined
   const end = (index: number): void => {
     const bytes = (open.get(index) ?? 0) - told
     open.delete(index)
@@ -238,11 +250,12 @@ async function watchReceiver(channel: CommandChannel, { files, parts, options }:
     }
   })
   channel.listen((stream, chunk) => {
-    if (stream === 'stdout') lines.push(chunk)
-    else said = `${said}${chunk.toString('utf8')}`.slice(-500)
+    if (stream === 'stderr') said = `${said}${chunk.toString('utf8')}`.slice(-500)
+    else fault ??= faultOf(channel, () => lines.push(chunk))
   })
   const { lost, exitCode, signal } = await channel.closed
   options.signal.throwIfAborted()
+  if (fault !== undefined) throw fault
   if (lost !== undefined) throw lost
   for (const index of open.keys()) failures.set(index, unfinished(exitCode, signal, said))
   return failures
@@ -268,6 +281,8 @@ class Landing {
   #fd: number | undefined
   #said = ''
   #isHeld = false
+  #position = 0
+  #fault: Error | undefined
 
   constructor(files: readonly MovedFile[], parts: ByteName, channel: CommandChannel, options: MoveOptions) {
     this.#files = new Map(files.map((file) => [file.index, file]))
@@ -277,13 +292,14 @@ class Landing {
     this.#options = options
     const lines = new LineSplitter((line) => this.#take(line))
     channel.listen((stream, chunk) => {
-      if (stream === 'stdout') lines.push(chunk)
-      else this.#said = `${this.#said}${chunk.toString('utf8')}`.slice(-500)
+      if (stream === 'stderr') this.#said = `${this.#said}${chunk.toString('utf8')}`.slice(-500)
+      else this.#fault ??= faultOf(channel, () => lines.push(chunk))
     })
   }
 
   conclude({ lost, exitCode, signal }: CommandEnd): MoveFailures {
     this.#options.signal.throwIfAborted()
+    if (this.#fault !== undefined) throw this.#fault
     if (lost !== undefined) throw lost
     for (const index of this.#files.keys()) this.#failures.set(index, unfinished(exitCode, signal, this.#said))
     return this.#failures
@@ -324,16 +340,17 @@ class Landing {
         ftruncateSync(this.#fd, file.offset)
         this.#position = file.offset
       }
+      if (this.#position + bytes.length > file.size) throw new ProcessError('E_HOST_PROTOCOL', 'the host sends more than was asked for')
       for (let at = 0; at < bytes.length; ) {
         const written = writeSync(this.#fd, bytes, at, bytes.length - at, this.#position)
         at += written
         this.#position += written
       }
     } catch (error) {
+      if (isCampaignError(error)) throw error
       this.#failures.set(file.index, targetFailure(path, systemCodeOf(error), (error as Error).message))
     }
   }
-  #position = 0
 
   #slowDown(bytes: number): void {
     const { pace, signal } = this.#options

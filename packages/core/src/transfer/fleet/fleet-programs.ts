@@ -1,3 +1,5 @@
+import { ProcessError } from '../../errors.js'
+
 // Programs for hosts that a tool reaches together; all of these have perl. They hold no single quote: they stand between two of them in a
 // command line. What they write are lines of ASCII.
 
@@ -107,6 +109,9 @@ export function readFleetLine(line: string): FleetLine | undefined {
   }
 }
 
+/** No line of these programs is longer. */
+const LONGEST_LINE = 64 << 10
+
 /** Cuts a stream into lines, without their ends. */
 export class LineSplitter {
   readonly #onLine: (line: string) => void
@@ -116,7 +121,9 @@ export class LineSplitter {
     this.#onLine = onLine
   }
 
+  /** @throws ProcessError `E_HOST_PROTOCOL` for a line that has no end */
   push(chunk: Buffer): void {
+    if (this.#rest.length > LONGEST_LINE) throw new ProcessError('E_HOST_PROTOCOL', 'the host sends something else than was asked for')
     const lines = (this.#rest + chunk.toString('latin1')).split('\n')
     this.#rest = lines.pop() ?? ''
     for (const line of lines) this.#onLine(line)
