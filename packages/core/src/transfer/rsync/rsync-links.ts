@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs'
+import { rmSync, symlinkSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,7 +53,14 @@ class LinkFolder {
 
   async remove(): Promise<void> {
     const path = await this.#path.catch(() => undefined)
-    if (path !== undefined) await rm(path, { recursive: true, force: true })
+    if (path === undefined) return
+    const turns = new Turns()
+    // The one of Node holds a promise for each of them.
+    for (const index of this.#links.keys()) {
+      rmSync(join(path, `${index}`), { force: true })
+      await turns.pause()
+    }
+    await rm(path, { recursive: true, force: true })
   }
 
   async #make(files: readonly MovedFile[]): Promise<void> {
