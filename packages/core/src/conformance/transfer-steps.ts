@@ -172,16 +172,22 @@ export function slowly({ supports }: TransferWorld): Slowness {
     : { size: MANY_BYTES, options: {}, isSure: false }
 }
 
-/** Calls `act` once, when some content of an end is there and some is not. */
+/**
+ * Calls `act` once, when some content of an end is there and some is not.
+ *
+ * @param isReady - what must hold as well
+ */
 export function inTheMiddle(
   act: () => void,
   index = 0,
+  isReady = () => true,
 ): { readonly onProgress: (progress: TransferProgress) => void; hasActed(): boolean } {
   let acted = false
   return {
     onProgress: (progress) => {
       const { total = Number.POSITIVE_INFINITY } = progress
       if (acted || progress.index !== index || progress.phase !== 'moving' || progress.bytes <= 0 || progress.bytes >= total) return
+      if (!isReady()) return
       acted = true
       act()
     },

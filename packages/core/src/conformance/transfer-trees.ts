@@ -1,6 +1,7 @@
 import { deepStrictEqual, ok } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { lstatSync, readdirSync } from 'node:fs'
 import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, utimes, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { type ByteName, byteName, pathBelow, readableName } from '../util/byte-names.js'
@@ -94,6 +95,20 @@ export async function namesBelow(root: string, name: ByteName = ''): Promise<Byt
     found.push(own, ...(entry.isDirectory() ? await namesBelow(root, own) : []))
   }
   return found.sort()
+}
+
+/** Of all files below a directory, also parts; at once, since it may be asked in the middle of a transfer. */
+export function bytesBelow(root: string, name: ByteName = ''): number {
+  const path = name === '' ? Buffer.from(root) : pathBelow(root, name)
+  try {
+    const stats = lstatSync(path)
+    if (!stats.isDirectory()) return stats.isFile() ? stats.size : 0
+    const names = readdirSync(path, 'latin1')
+    return names.reduce((sum, one) => sum + bytesBelow(root, `${name === '' ? '' : `${name}/`}${one}`), 0)
+  } catch {
+    // It has got another name, or has gone.
+    return 0
+  }
 }
 
 /**
