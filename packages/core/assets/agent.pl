@@ -163,7 +163,7 @@ sub still_there {
   # Requests that come meanwhile are signs of life.
   my $n = sysread STDIN, $in, $PIECE, length $in;
   $heard = $now if $n;
-  look_after_parts();
+  look_after_parts(1);
   fail('E_TARGET_BUSY', 'somebody else has asked for the parts, and nobody has answered') if $ended && $asked;
 }
 
@@ -1490,6 +1490,8 @@ sub touch_lock { utime undef, undef, "$parts/lock" if $made_lock }
 
 # Once a second, as long as parts are ours: whether somebody asks for them, and, after a sleep, whether they still are.
 sub look_after_parts {
+  # What has come was read.
+  my $is_read = shift;
   return $asked = 0 unless $made_lock;
   if ($asked && $heard > $asked) { $asked = 0; unlink "$parts/asked" }
   my $since = abs(time - $looked);
@@ -1500,9 +1502,12 @@ sub look_after_parts {
     $failed = 1;
     drop_link($up) if $up;
   }
-  if ($asked) { $ended = 1 if now() - $asked > $ANSWER }
+  # What there was no time to read may be the answer.
+  if ($asked) { $ended = 1 if now() - $asked > $ANSWER && ($is_read || !has_input()) }
   elsif (-e "$parts/asked") { $asked = now(); event('asked'); flush_out() }
 }
+
+sub has_input { my $r = ''; vec($r, 0, 1) = 1; return select $r, undef, undef, 0 }
 
 sub close_place {
   my $keep = shift;

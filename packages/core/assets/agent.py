@@ -297,6 +297,7 @@ def digest_of(path):
             if not piece:
                 return running.hexdigest().encode()
             running.update(piece)
+            yield
     except OSError:
         return None
     finally:
@@ -409,8 +410,7 @@ class Place:
             else:
                 said = inside
             if said == b'h':
-                yield
-                digest = digest_of(prefix + name)
+                digest = yield from digest_of(prefix + name)
                 said = b'n' if digest is None else b'h ' + digest
             needed = needed or said[:1] in b'nh'
             names.add(name)
@@ -2027,7 +2027,9 @@ class Agent:
         if since > SLEPT_SECONDS and self.stream is not None and not place.is_mine():
             self.fail(place.taken())
         if self.asked is not None:
-            self.leaving = self.leaving or time.monotonic() - self.asked > ANSWER_SECONDS
+            # What there was no time to read may be the answer.
+            if time.monotonic() - self.asked > ANSWER_SECONDS and not select.select([0], [], [], 0)[0]:
+                self.leaving = True
         elif place.is_asked():
             self.asked = time.monotonic()
             self.event(b'asked')

@@ -214,6 +214,18 @@ for (const kind of ['py', 'pl'] as const) {
       expect(events.count(/^busy$/)).toBeLessThanOrEqual(most)
     }, 60_000)
 
+    it('says that it is at work while it looks whether a large file is the same', async () => {
+      const size = (kind === 'py' ? 2000 : 500) * 2 ** 20
+      writeFileSync(join(target, 'a'), '')
+      truncateSync(join(target, 'a'), size)
+      const events = new Events(agent)
+      const policy = policyOf({ checksum: true })
+      const entry = { kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size } as const
+      const { found } = await new AgentPlace(agent).open(input([entry], { policy, digest: async () => sha('') }))
+      expect(found).toEqual([{ state: 'needed' }])
+      expect(events.count(/^busy$/)).toBeGreaterThanOrEqual(1)
+    }, 60_000)
+
     it('goes on with parts that may not be written, also as an ordinary user', async () => {
       const content = randomBytes(3000)
       const part = (name: string) => ({ kind: 'file', name, mode: 0o444, timeUs: TIME, size: 1000 }) as const

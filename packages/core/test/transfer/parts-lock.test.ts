@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { SshChannel } from '../../src/ssh/connection.js'
 import { AgentPlace } from '../../src/transfer/agent/agent-place.js'
@@ -8,6 +9,7 @@ import type { Manifest } from '../../src/transfer/manifest.js'
 import type { ReachedHost } from '../../src/transfer/mover.js'
 import type { OpenInput, Place } from '../../src/transfer/place.js'
 import { ShellPlace } from '../../src/transfer/shell/shell-place.js'
+import { makeDeferred } from '../../src/util/async.js'
 import { AgentLab, framesOf, kindUnavailable, localHost, policyOf } from './agent-lab.js'
 import { lockCases } from './lock-cases.js'
 
@@ -87,7 +89,11 @@ const SOON = {
 } as const
 
 /** A host whose network can be cut: then nothing comes or goes, and nobody is told. */
-function hastyHost(folder: string, haste: Haste): { readonly host: ReachedHost; cut(): void; readonly hastened: ReadonlySet<string> } {
+function hastyHost(
+  folder: string,
+  haste: Haste,
+  onSaid: (text: string) => void = () => {},
+): { readonly host: ReachedHost; cut(): void; readonly hastened: ReadonlySet<string> } {
   const host = localHost(folder)
   let isCut = false
   const cut = (): void => {
@@ -106,7 +112,11 @@ function hastyHost(folder: string, haste: Haste): { readonly host: ReachedHost; 
     const channel = await (host.pooled as unknown as { exec(command: string): Promise<SshChannel> }).exec(command)
     return {
       ...channel,
-      listen: (onData) => channel.listen((stream, chunk) => void (isCut || onData(stream, chunk))),
+      listen: (onData) =>
+        channel.listen((stream, chunk) => {
+          onSaid(chunk.toString('latin1'))
+          if (!isCut) onData(stream, chunk)
+        }),
       write: async (data) => void (isCut || (await channel.write(hasten(data)))),
     }
   }
@@ -172,6 +182,30 @@ describe.concurrent.each(KINDS)('parts that an agent holds (%s)', (kind) => {
     }
     writeFileSync(join(parts!, '0'), 'one')
     expect(await place.commit([{ index: 0, sha256: undefined }])).toMatchObject({ files: 1, failures: [] })
+  })
+
+  test(title('stay its own when its controller has answered, and it had no time to hear it'), async () => {
+    await using lab = new AgentLab()
+    const target = lab.newFolder()
+    const stopped = makeDeferred<number>()
+    let pid = 0
+    const { host } = hastyHost(lab.folder, SOON[kind], (text) => {
+      if (pid === 0 || !/^! asked$/m.test(text)) return
+      process.kill(pid, 'SIGSTOP')
+      stopped.resolve(pid)
+    })
+    const holder = await lab.start(kind, host)
+    const place = new AgentPlace(holder)
+    const { parts } = await place.open(inputOf(target))
+    pid = holder.pid
+    writeFileSync(join(parts!, 'asked'), '')
+    await stopped.promise
+    // Twice as long as it waits for an answer.
+    await pause(2000)
+    process.kill(pid, 'SIGCONT')
+    writeFileSync(join(parts!, '0'), 'one')
+    expect(await place.commit([{ index: 0, sha256: undefined }])).toMatchObject({ files: 1, failures: [] })
+    expect(readdirSync(target)).toEqual(['a'])
   })
 
   test(title('get no byte more of a stream when they were taken while it slept'), async () => {
