@@ -160,12 +160,8 @@ export function readTail(path: string, bytes = 4096): string {
   }
 }
 
-/** The last line that is not empty. */
+/** The last line that says something; Open MPI puts its messages between lines of dashes. Empty when nothing is said at all. */
 export function lastLine(text: string): string {
-  const lines = text.split('\n')
-  for (let i = lines.length - 1; i >= 0; i -= 1) {
-    const line = (lines[i] as string).trim()
-    if (line !== '') return line
-  }
-  return ''
+  const lines = text.split('\n').map((line) => line.trim())
+  return lines.findLast((line) => /[\p{L}\p{N}]/u.test(line)) ?? lines.findLast((line) => line !== '') ?? ''
 }
