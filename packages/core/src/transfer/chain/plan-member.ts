@@ -1,4 +1,4 @@
-import { HOSTS_TRIED, SHORTEST_STALL_MS, SILENT_MS, STALL_MS, STALL_PART, WINDOW_MS } from './plan-numbers.js'
+import { HOSTS_TRIED, LAST_STALL_PART, SHORTEST_STALL_MS, SILENT_MS, STALL_MS, STALL_PART, WINDOW_MS } from './plan-numbers.js'
 import type { Giver, LinkFault, PlanSettings } from './plan-terms.js'
 import { RateWindow } from './rate-window.js'
 
@@ -110,11 +110,13 @@ export function restMs({ taken, have }: Pick<Member, 'taken' | 'have'>, total: n
 }
 
 /** So long nothing may come over a link: some chunks at its rate, and each time that it stalled twice as long. */
-export function stallMs({ taken, stalls }: Member, { chunk, patienceMs }: PlanSettings, now: number): number {
+export function stallMs({ taken, stalls, link }: Member, { chunk, patienceMs }: PlanSettings, now: number): number {
   const rate = taken.rate(now)
   const perChunk = rate === undefined || rate === 0 ? STALL_MS : (chunk / rate) * 1000
   const once = Math.min(STALL_MS, Math.max(SHORTEST_STALL_MS, 10 * perChunk))
-  return Math.min(patienceMs * STALL_PART, once * 2 ** stalls)
+  // Nobody is left who could be faster than this machine: it may be the line.
+  const isLastResort = stalls > HOSTS_TRIED && link !== undefined && link.from < 0
+  return Math.min(patienceMs * (isLastResort ? LAST_STALL_PART : STALL_PART), once * 2 ** stalls)
 }
 
 /** Nothing is held against it for the time in which it waited for nobody's fault but its own lack of more, or began anew. */

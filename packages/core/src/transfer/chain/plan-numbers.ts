@@ -19,6 +19,8 @@ export const STALL_MS = 2000
 export const SHORTEST_STALL_MS = 1000
 /** Each time it stalls again it gets twice as long, but no more than this part of the patience: others are to be tried, too. */
 export const STALL_PART = 0.25
+/** The same of links of this machine to a host that others could not serve either: a chunk may take long on a slow line. */
+export const LAST_STALL_PART = 0.5
 /** So many times a giver closes a link that has brought nothing, or brings what does not fit, before another is taken. */
 export const TRIES = 3
 /** The same for links that stall: each costs seconds. */

@@ -94,6 +94,38 @@ describe('ChainPlan, of a host that is not heard of any more', () => {
   })
 })
 
+describe('ChainPlan, of a slow line', () => {
+  it('keeps a host to which one chunk takes ten seconds, when nobody but this machine can send', () => {
+    const chunk = 131_072
+    const total = 20 * chunk
+    const plan = new ChainPlan({ total, chunk, patienceMs: PATIENCE_MS, linkMs: 2500, heads: [HEAD, OWN], pace: undefined })
+    plan.join(1, 0, 0)
+    const dropped: Order[] = []
+    let have = 0
+    // What has come of a chunk is lost with its link.
+    let [begun, epoch] = [Number.POSITIVE_INFINITY, 0]
+    for (let now = 100; have < total && now < 300_000; now += 100) {
+      if (now - begun >= 10_000) {
+        have += chunk
+        begun = now
+        plan.have(1, have, now)
+      }
+      for (const order of plan.decide(now)) {
+        if (order.kind === 'drop') dropped.push(order)
+        else if (order.kind === 'ask') plan.hear(1, now)
+        else if (order.kind === 'unlink' && order.epoch === epoch) begun = Number.POSITIVE_INFINITY
+        if (order.kind !== 'link') continue
+        begun = now
+        epoch = order.epoch
+        plan.up(epoch, have, now)
+        plan.sent(epoch, total)
+      }
+    }
+    expect(dropped).toEqual([])
+    expect(have).toBe(total)
+  })
+})
+
 /** What random searches have found. */
 describe('ChainPlan, in histories that once went badly', () => {
   const many = (count: number, one: (index: number) => SimulatedHost): SimulatedHost[] => Array.from({ length: count }, (_, i) => one(i))
