@@ -82,6 +82,8 @@ export class Controller implements RunControl {
       this.#epoch = seq
       this.#revision = state.campaign?.revision
       this.#adopt()
+      // What the journal says of jobs that wait is old: the queue is asked first.
+      this.#lastStuck = this.#input.clock.monotonic()
       for (const [lane, opening] of openings) if (!lane.site.isOpen) lane.beginOpening(opening)
       emit({ type: 'started', directory: this.#input.directory, counts: state.counts(), resumed })
       const end = await this.#finish()

@@ -84,7 +84,8 @@ export class Watching {
         return
       }
       watch.silentSince = undefined
-      watch.seen = waitingOf(observation, watch.written)
+      // What an earlier controller has written may be over.
+      watch.seen = waitingOf(observation, watch.written ?? this.#context.state.flights.get(watch.key)?.waiting)
       // Should it come back into the queue, that is news, also when it waits for the same reason as before.
       if (observation?.state === 'running') watch.written = undefined
       if (observation?.state === 'running' && this.#context.state.flights.get(watch.key)?.isRunning === false)

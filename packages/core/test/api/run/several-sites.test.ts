@@ -1,10 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { type RunCampaignOptions, runCampaign } from '../../../src/api/run/run-campaign.js'
 import { attachRun, planRun, readItems, readStatus, stopRun, whyItem } from '../../../src/api/runs.js'
 import { openServices } from '../../../src/api/services.js'
+import type { JobObservation } from '../../../src/model/job.js'
 import type { RunEvent } from '../../../src/model/run.js'
 import type { AdapterModule } from '../../../src/ports/adapter.js'
 import { MemoryScheduler } from '../../../src/testing/memory-scheduler.js'
@@ -213,6 +214,27 @@ describe('a campaign that names several sites', () => {
     expect(stuckIn(events)).toEqual([{ type: 'stuck', stuck: expect.objectContaining(stuck) }])
     expect(stuckIn(seen)).toHaveLength(1)
     expect(await readStatus(bed.directory)).toMatchObject({ state: 'finished', stuck: [] })
+  })
+
+  it('says nothing any more of jobs that were let go while nobody looked', async () => {
+    const bed = new Bed()
+    const scheduler = bed.at('a')
+    const observe = scheduler.observe.bind(scheduler)
+    let said: Pick<JobObservation, 'state' | 'reason'> | undefined = { state: 'held', reason: 'JobHeldUser' }
+    scheduler.observe = async (handles) => {
+      const now = said
+      return now === undefined ? observe(handles) : handles.map((handle) => ({ handle, rawState: 'PENDING', ...now }))
+    }
+    const left = new AbortController()
+    await bed.run({ signal: left.signal, onEvent: ({ type }) => type === 'stuck' && left.abort() })
+    expect(await readStatus(bed.directory)).toMatchObject({ stuck: [{ words: 'PENDING JobHeldUser' }] })
+    said = { state: 'pending' }
+    const events: RunEvent[] = []
+    const done = bed.run({ onEvent: (event) => events.push(event) })
+    await vi.waitFor(async () => expect((await readStatus(bed.directory)).stuck).toEqual([]), { timeout: 20_000 })
+    said = undefined
+    expect(await done).toMatchObject({ outcome: 'complete' })
+    expect(events.filter(({ type }) => type === 'stuck')).toEqual([])
   })
 })
 
