@@ -18,6 +18,7 @@ export class Ssh2Channel implements SshChannel {
   #over = false
   #ended = false
   #paused = false
+  #isLetGo = false
   /** Of those who wait for room. */
   #room: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
 
@@ -67,12 +68,12 @@ export class Ssh2Channel implements SshChannel {
   }
 
   async write(data: Uint8Array): Promise<void> {
-    if (this.#over || this.#ended) throw this.#nobodyReads()
+    if (this.#over || this.#ended || this.#isLetGo) throw this.#nobodyReads()
     const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
     if (this.#channel.write(bytes)) return
     this.#room ??= makeDeferred<void>()
     await this.#room.promise
-    if (this.#over) throw this.#nobodyReads()
+    if (this.#over || this.#isLetGo) throw this.#nobodyReads()
   }
 
   end(): void {
@@ -92,7 +93,10 @@ export class Ssh2Channel implements SshChannel {
   }
 
   close(): void {
+    this.#isLetGo = true
     this.#onData = undefined
+    // Who waits for room there would wait as long as the program hangs.
+    this.#room?.resolve()
     this.resume()
     this.#channel.close()
   }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { isAlive } from '../../../../test/testbed/proc.mjs'
 import { sshHostsUnavailable } from '../../../../test/testbed/ssh-hosts.mjs'
 import type { Mover } from '../../src/transfer/mover.js'
 import { Pace } from '../../src/transfer/pace.js'
@@ -102,7 +103,7 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
       writeFileSync(join(from, `${n}`), content)
       return movedFile(n, join(from, `${n}`), content.length)
     })
-    const refused = [0, 5, 299, 599]
+    const refused = [0, 5, 8, 299, 599]
     for (const n of refused) mkdirSync(join(there, `${n}`))
     const out = moveOptions()
     const failures = await new ScpMover().send(host, files, there, out)
@@ -112,6 +113,22 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
     for (const index of out.told.files) expect(readBytes(join(there, `${index}`)).toString()).toBe(contents[index])
     expect(readdirSync(there)).toHaveLength(600)
     await expect.poll(() => host.pooled.openSessions).toBe(0)
+  })
+
+  it('scp obeys no order that stands in a file which is refused', async () => {
+    const host = await lab.reach('h1')
+    const [from, there] = [lab.newFolder(), lab.newFolder()]
+    mkdirSync(join(there, '1'))
+    const contents = ['HELLO', 'C0600 5 0\nEVIL!\0', '\x01\nC0600 5 0\nEVIL!\0', 'T1 0 1 0\nC0600 5 0\nEVIL!\0']
+    for (const [n, content] of contents.entries()) {
+      writeFileSync(join(from, '0'), 'HELLO')
+      writeFileSync(join(from, '1'), content)
+      const files = [movedFile(0, join(from, '0'), 5), movedFile(1, join(from, '1'), content.length)]
+      const failures = await new ScpMover().send(host, files, there, moveOptions())
+      expect([...failures.keys()], contents[n]).toEqual([1])
+      expect(readBytes(join(there, '0')).toString(), contents[n]).toBe('HELLO')
+    }
+    expect(readdirSync(there).sort()).toEqual(['0', '1'])
   })
 
   it.each(movers)('$name brings files of any size beside each other, and sees which became shorter', async (mover) => {
@@ -184,13 +201,43 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
     await expect.poll(() => host.pooled.openSessions).toBe(0)
   })
 
+  it.each(CONNECTORS)('scp over %s can be given up while the program there hangs', async (connector) => {
+    const host = await lab.reach('h1', { connector })
+    const path = join(lab.newFolder(), 'source')
+    writeFileSync(path, '')
+    truncateSync(path, 5e9)
+    const mark = join(lab.newFolder(), 'process')
+    await withScp(`echo $$ >'${mark}'; printf '\\0\\0'; exec sleep 45`, async () => {
+      const controller = new AbortController()
+      let bytes = 0
+      const onBytes = (count: number): void => {
+        bytes += count
+        if (bytes > 1_000_000) controller.abort()
+      }
+      const sent = new ScpMover().send(
+        host,
+        [movedFile(0, path, 5e9)],
+        lab.newFolder(),
+        moveOptions({ signal: controller.signal, onBytes }),
+      )
+      try {
+        await expect(sent).rejects.toMatchObject({ code: 'E_ABORTED' })
+        expect(isAlive(Number(readBytes(mark).toString()))).toBe(true)
+      } finally {
+        const hanging = Number(readBytes(mark).toString())
+        if (isAlive(hanging)) process.kill(hanging)
+      }
+    })
+    await expect.poll(() => host.pooled.openSessions).toBe(0)
+  })
+
   it.each(movers)('$name says that a host does not have it', async (mover) => {
     const name = mover.name === 'sftp' ? 'h3' : 'h1'
     const path = join(lab.newFolder(), 'source')
     writeFileSync(path, 'x')
     for (const connector of CONNECTORS) {
       const host = await lab.reach(name, { connector })
-      const sent = withoutScp(() => mover.send(host, [movedFile(0, path, 1)], lab.newFolder(), moveOptions()))
+      const sent = withScp('exit 127', () => mover.send(host, [movedFile(0, path, 1)], lab.newFolder(), moveOptions()))
       await expect(sent).rejects.toMatchObject({
         name: 'TransferError',
         code: 'E_NOT_SUPPORTED',
@@ -199,10 +246,10 @@ describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
     }
   })
 
-  /** A program that cannot be found by name stands in for none. */
-  async function withoutScp<T>(action: () => Promise<T>): Promise<T> {
+  /** A script in the place of the program, on h1. */
+  async function withScp<T>(script: string, action: () => Promise<T>): Promise<T> {
     const bin = join(lab.bed.hosts[0]!.directory, 'bin/scp')
-    writeFileSync(bin, '#!/bin/sh\nexit 127\n')
+    writeFileSync(bin, `#!/bin/sh\n${script}\n`)
     chmodSync(bin, 0o755)
     try {
       return await action()

@@ -34,8 +34,8 @@ const YES = Buffer.of(0)
  *
  * A small file is announced and sent in one, and the next ones behind it, without waiting for answers: scp reads what it is told in order,
  * and answers twice for each file. But when it refuses an announcement, it takes the content for what it is told next. Then this session
- * ends at once, and what has no answer yet is left for another one that is careful: there each file waits for its answers. What was taken
- * for an announcement meanwhile can only be a file in the folder of parts, and the place checks each of them.
+ * ends at once, and what has no answer yet is left for another one that is careful: there each file waits for its answers. So does, in
+ * every session, a file that begins with an order: no content is ever obeyed. By any other beginning scp ends.
  *
  * @source sink() in scp.c of OpenSSH 9.2: one answer to the announcement, one behind the content; no name with a slash is taken
  */
@@ -83,12 +83,10 @@ export class ScpSending {
       while (at < files.length) {
         await this.#turns.pause()
         const file = files[at] as MovedFile
-        const isSmall = !this.#isCareful && file.size <= smallest
-        if (isSmall) await this.#makeRoom(file)
-        else await this.#settleAll()
+        const isBundled = !this.#isCareful && file.size <= smallest && (await this.#add(file))
+        if (!isBundled) await this.#settleAll()
         at += 1
-        if (isSmall) await this.#add(file)
-        else await this.#sendLarge(file)
+        if (!isBundled) await this.#sendLarge(file)
         if (this.#end !== undefined) break
       }
       await this.#settleAll()
@@ -107,12 +105,15 @@ export class ScpSending {
     if (this.#used > 0 && this.#used + size + AROUND_BYTES > most) await this.#flush()
   }
 
-  async #add(file: MovedFile): Promise<void> {
+  /** @returns false for one that has to wait for its answers */
+  async #add(file: MovedFile): Promise<boolean> {
+    await this.#makeRoom(file)
     this.#bundle ??= Buffer.allocUnsafeSlow(BUNDLE_BYTES)
     const head = this.#bundle.write(announce(file), this.#used, 'latin1')
     const begin = this.#used + head
     try {
       const read = await readSmall(file.path, this.#bundle, begin, file.size)
+      if (isOrder(this.#bundle.subarray(begin, begin + read))) return false
       // The place finds that it became shorter.
       this.#bundle.fill(0, begin + read, begin + file.size + 1)
       this.#used = begin + file.size + 1
@@ -120,6 +121,7 @@ export class ScpSending {
     } catch (error) {
       this.#failSource(file, error)
     }
+    return true
   }
 
   async #flush(): Promise<void> {
@@ -243,6 +245,11 @@ export class ScpSending {
 
 function announce({ index, size }: MovedFile): string {
   return `C0600 ${size} ${index}\n`
+}
+
+/** Whether scp does not end by it where it expects to be told something. @source sink() in scp.c of OpenSSH 9.2 */
+function isOrder(content: Buffer): boolean {
+  return content[0] === 1 || /^(?:[CD][0-7]{4} |T\d)/.test(content.toString('latin1', 0, 6))
 }
 
 export function failureThere(path: ByteName, answer: ScpAnswer): MoveFailure {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { ProcessError } from '../../errors.js'
 import type { ChannelEnd, SshChannel } from '../../ssh/connection.js'
 import type { PooledConnection } from '../../ssh/pooled-connection.js'
-import { isAborted, makeDeferred } from '../../util/async.js'
+import { isAborted, makeDeferred, startTimer } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
 import { shellQuote } from '../../util/shell-quote.js'
 
@@ -11,17 +11,20 @@ const LOAD =
   'LC_ALL=C;export LC_ALL;n=$(echo;echo .);n=${n%.};p=;while IFS= read -r l;do case $l in "$1")break;;esac;p=$p$l$n;done;eval "$p"'
 
 const MOST_STDERR = 2000
+/** A server confirms that a session was let go only when its program has taken what was sent to it, and one that hangs never does. */
+const LET_GO_MS = 2_000
 
 /** A program for a POSIX shell on a host, past whatever its login shell is and says. */
 export class ShellSession {
-  /** Always resolves, after the last output was handed over. */
+  /** Always resolves, after the last output was handed over; soon after it was let go, whatever the program there does. */
   readonly closed: Promise<ChannelEnd>
   readonly #channel: SshChannel
+  readonly #letGo = makeDeferred<ChannelEnd>()
   #stderr = ''
 
   private constructor(channel: SshChannel) {
     this.#channel = channel
-    this.closed = channel.closed
+    this.closed = Promise.race([channel.closed, this.#letGo.promise])
   }
 
   /**
@@ -65,7 +68,7 @@ export class ShellSession {
       if (rest.length > 0) onData(rest)
     })
     const onAbort = (): void => {
-      channel.close()
+      session.close()
       begun.reject(new ProcessError('E_ABORTED', `The copy with ${pooled.connection.target.name} was given up`))
     }
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -106,6 +109,8 @@ export class ShellSession {
 
   close(): void {
     this.#channel.close()
+    const cancel = startTimer(LET_GO_MS, () => this.#letGo.resolve({ exitCode: undefined, signal: undefined, lost: undefined }))
+    void this.#channel.closed.then(cancel)
   }
 }
 
