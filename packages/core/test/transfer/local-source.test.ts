@@ -250,6 +250,26 @@ describe('LocalSource', () => {
     expect(await faulty(source)).toEqual([[0, 'E_SOURCE_UNREADABLE']])
   })
 
+  it('closes a file whose content cannot be read (needs /proc)', async ({ skip }) => {
+    const path = '/proc/self/mem'
+    if (!existsSync(path)) skip('no /proc')
+    const open = (): number =>
+      readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === `/proc/${process.pid}/mem`
+        } catch {
+          return false
+        }
+      }).length
+    const before = open()
+    await using source = new LocalSource([{ kind: 'file', name: 'mem', mode: 0o600, timeUs: 0, size: LARGE }], [path])
+    for (let at = 0; at < 20; at += 1) {
+      expect((await source.read(0, 0, 1000)).equals(Buffer.alloc(1000))).toBe(true)
+    }
+    await expect.poll(open).toBe(before)
+    await expect(source.digest(0)).rejects.toMatchObject({ code: expect.stringMatching(/^E_SOURCE_/) })
+  })
+
   it('holds few files open, and none at the end', async () => {
     const { source, indexes, folder } = await sourceOf(Array.from({ length: 12 }, () => randomBytes(70_000)))
     const open = (): number =>

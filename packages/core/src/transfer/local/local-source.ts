@@ -199,6 +199,7 @@ export class LocalSource implements AsyncDisposable {
         }
       })
     } catch (error) {
+      void this.#open.get(index)?.close()
       this.#open.delete(index)
       this.#mark(index, faultOf(error))
     }
@@ -331,7 +332,8 @@ class OpenFile {
     this.#isClosing = true
     if (this.#users > 0) return
     this.#closed ??= this.#opening.then(
-      (handle) => handle.close(),
+      // Nothing was written: what the system says of it matters to nobody.
+      (handle) => handle.close().catch(() => undefined),
       () => undefined,
     )
     await this.#closed
