@@ -118,6 +118,8 @@ export class FleetMover implements Mover {
       const channel = common.channels.get(waiter.member) as CommandChannel
       const onAbort = (): void => channel.close()
       waiter.options.signal.addEventListener('abort', onAbort, { once: true })
+      // It may have been given up while the tool was waited for.
+      if (waiter.options.signal.aborted) onAbort()
       try {
         const failures = await watchReceiver(channel, waiter)
         waiter.done.resolve(new Map([...failures, ...unreadable]))
@@ -156,6 +158,7 @@ export class FleetMover implements Mover {
     const onAbort = (): void => channel.close()
     options.signal.addEventListener('abort', onAbort, { once: true })
     const landing = new Landing(files, parts, channel, options)
+    if (options.signal.aborted) onAbort()
     try {
       const list = files.map(({ index, offset, size, path }) => {
         return `${index} ${offset} ${size - offset} ${Buffer.from(path, 'latin1').toString('hex')}\n`
