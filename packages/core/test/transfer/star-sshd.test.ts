@@ -216,6 +216,19 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     await expect(SftpLock.take(client, join(directory, 'gone'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
+  it('over sftp alone, who cannot clear away what lies among the parts lets go of them', async () => {
+    const { pooled } = await lab.reach('h4')
+    await using client = await SftpClient.start(pooled)
+    const directory = lab.newFolder()
+    const parts = join(directory, '.cahier-abc')
+    mkdirSync(parts, { mode: 0o700 })
+    mkdirSync(join(parts, 'folder'))
+    const entry = { kind: 'file', name: 'a', mode: 0o600, timeUs: 1e15, size: 1 } as const
+    const place = new SftpPlace(client)
+    await expect(place.open({ manifest: [entry], directory, policy: copyOptionsSchema.parse({}), partsId: 'abc' })).rejects.toThrow()
+    expect(readdirSync(parts)).toEqual(['folder'])
+  })
+
   it.each([
     ['we allow', 'h1', { sessions: 1 }],
     ['the server allows', 'h5', {}],

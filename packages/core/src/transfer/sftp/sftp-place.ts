@@ -210,21 +210,31 @@ export class SftpPlace implements Place {
   }
 
   async #openParts(input: OpenInput, directory: ByteName, found: Found[]): Promise<NonNullable<OpenPlace['parts']>> {
-    const client = this.#client
     const folder = `${directory}/.cahier-${input.partsId}`
     await this.#checkRoom(input, directory, found)
     const lock = await this.#takeFolder(directory, folder)
     if (lock === undefined) throw busy(directory)
+    try {
+      await this.#tidy(folder, input, found)
+    } catch (error) {
+      await lock.release()
+      throw error
+    }
+    return { folder, lock }
+  }
+
+  /** Keeps what is of use of an earlier transfer, removes everything else. */
+  async #tidy(folder: ByteName, { manifest, policy }: OpenInput, found: Found[]): Promise<void> {
+    const client = this.#client
     for (const { name, attributes } of await client.list(folder)) {
       if (name === LOCK_FILE) continue
       const index = /^\d+$/.test(name) ? Number(name) : -1
-      const entry = input.manifest[index]
+      const entry = manifest[index]
       const { size = 0 } = attributes
-      const isUsable = input.policy.resume && entry?.kind === 'file' && found[index]?.state === 'needed' && kindOf(attributes) === 'file'
+      const isUsable = policy.resume && entry?.kind === 'file' && found[index]?.state === 'needed' && kindOf(attributes) === 'file'
       if (isUsable && size > 0 && size <= entry.size) found[index] = { state: 'part', bytes: size }
       else await client.remove(`${folder}/${name}`)
     }
-    return { folder, lock }
   }
 
   /** @returns undefined when somebody lives who uses it */
