@@ -70,6 +70,11 @@ export interface Place extends AsyncDisposable {
    * What is wrong stays out, and is a failure.
    */
   commit(arrived: readonly Arrived[], signal?: AbortSignal): Promise<Committed>
+  /**
+   * Of an open place on a host: resolves when what holds its parts there has ended, with the reason unless that was our wish. Somebody else
+   * may hold them then: nothing may be brought any more.
+   */
+  readonly ended?: Promise<Error | undefined> | undefined
   /** Gives up. Parts stay when `keep` is true, for the next transfer. May be called in any state, and more than once. */
   abandon(options: { readonly keep: boolean }): Promise<void>
 }

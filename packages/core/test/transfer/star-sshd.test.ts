@@ -336,8 +336,10 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
         const end = lab.end('h1', lab.newFolder())
         const before = lab.bed.logins('h1')
         const killed = new Set<string>()
+        const movedAtRetry: number[] = []
         // Its lock names it.
         const onProgress = ({ bytes, phase }: TransferProgress): void => {
+          if (phase === 'connecting' && killed.size > 0) movedAtRetry.push(bytes)
           if (killed.size === most || phase !== 'moving' || bytes < SIZE / 4) return
           const parts = readdirSync(end.directory).find((name) => name.startsWith('.cahier-')) ?? ''
           const [, , pid = ''] = readBytes(join(end.directory, parts, 'lock'))
@@ -352,6 +354,8 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
         if (most === 1) {
           expect(result).toMatchObject({ outcome: 'done', files: 1, verified: 'sha256' })
           expect(result?.bytes).toBeLessThan(SIZE * 1.5)
+          // Nothing goes on into parts that nobody holds.
+          expect(movedAtRetry[0]).toBeLessThan(SIZE * 0.9)
           expect(readBytes(join(end.directory, 'big')).equals(content)).toBe(true)
           expect(readdirSync(end.directory)).toEqual(['big'])
         } else expect(result).toMatchObject({ outcome: 'failed', error: { code: 'E_COPY_LOST' } })
@@ -384,7 +388,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
       await lab.newPool()
     }
     // The agent of before may still be there, and nobody at its other end.
-    const again = await put(star(new SftpMover()), [path], [ends[0]!])
+    const again = await put(star(new SftpMover()), [path], [lab.end('h2', ends[0]!.directory)])
     expect(again[0]?.error).toBeUndefined()
     expect(again).toMatchObject([{ outcome: 'done', files: 1, verified: 'sha256' }])
     expect(again[0]?.bytes).toBeLessThan(SIZE)

@@ -22,6 +22,10 @@ export class AgentPlace implements Place {
     this.#agent = agent
   }
 
+  get ended(): Promise<Error | undefined> {
+    return this.#agent.closed
+  }
+
   async open(input: OpenInput, signal?: AbortSignal): Promise<Opened> {
     if (this.#input !== undefined) throw new Error('this place is open')
     const { manifest, policy, partsId, directory, seed } = input

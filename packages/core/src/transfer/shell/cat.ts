@@ -131,6 +131,8 @@ class Sending {
   readonly #options: MoveOptions
   readonly #said: { text: string }
   readonly #onTheWay: Promise<void>[] = []
+  /** Ends the waiting for a write that nobody takes any more. */
+  #release: () => void = () => {}
   isOver = false
 
   private constructor(host: string, session: ShellSession, options: MoveOptions, said: { text: string }) {
@@ -140,6 +142,7 @@ class Sending {
     this.#said = said
     void session.closed.then(() => {
       this.isOver = true
+      this.#release()
     })
   }
 
@@ -160,7 +163,12 @@ class Sending {
     })
     this.#onTheWay.push(written)
     if (this.#onTheWay.length < ON_THE_WAY) return
-    await Promise.race([this.#onTheWay.shift(), this.#session.closed])
+    // Not a race with the end of the session: each would leave something with it, as long as it lasts.
+    await new Promise<void>((resolve) => {
+      this.#release = resolve
+      if (this.isOver) resolve()
+      void this.#onTheWay.shift()?.then(resolve)
+    })
   }
 
   /** From the offset to the listed end: zeros for what cannot be read any more. */

@@ -54,6 +54,10 @@ export class ShellPlace implements Place {
     this.#reached = reached
   }
 
+  get ended(): Promise<Error | undefined> | undefined {
+    return this.#talk?.ended
+  }
+
   async open(input: OpenInput, signal?: AbortSignal): Promise<Opened> {
     if (this.#open !== undefined) throw new Error('this place is open')
     const talk = await ShellTalk.start(this.#reached.pooled, signal)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ErrorCode } from '../../error-codes.js'
 import { ProcessError, TransferError } from '../../errors.js'
 import type { PooledConnection } from '../../ssh/pooled-connection.js'
-import { isAborted } from '../../util/async.js'
+import { isAborted, makeDeferred } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
 import { ShellSession, shellWord } from './shell-session.js'
 
@@ -29,6 +29,9 @@ interface Waiting {
 export class ShellTalk implements AsyncDisposable {
   /** For messages. */
   readonly host: string
+  /** Resolves when the shell has ended: with the reason, unless that was our wish. */
+  readonly ended: Promise<Error | undefined>
+  readonly #ended = makeDeferred<Error | undefined>()
   readonly #signal: AbortSignal | undefined
   readonly #mark: string
   readonly #session: ShellSession
@@ -36,6 +39,7 @@ export class ShellTalk implements AsyncDisposable {
   #text = '\n'
   #from = 0
   #over: Error | undefined
+  #isEnding = false
   #writing: Promise<void> = Promise.resolve()
 
   private constructor(host: string, mark: string, session: ShellSession, signal: AbortSignal | undefined) {
@@ -43,6 +47,7 @@ export class ShellTalk implements AsyncDisposable {
     this.#mark = mark
     this.#session = session
     this.#signal = signal
+    this.ended = this.#ended.promise
   }
 
   /** @throws ProcessError of the connection, `E_ABORTED`, `E_HOST_PROTOCOL` when no POSIX shell is there */
@@ -98,6 +103,7 @@ while IFS= read -r l; do case $l in "$k") eval "$p" 2>&1 </dev/null; printf '\\n
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnding = true
     this.#session.end()
     this.#session.close()
     await this.#session.closed
@@ -122,6 +128,7 @@ while IFS= read -r l; do case $l in "$k") eval "$p" 2>&1 </dev/null; printf '\\n
   #end(error: Error): void {
     this.#over = isAborted(this.#signal) ? new ProcessError('E_ABORTED', `The copy with ${this.host} was given up`) : error
     for (const { reject } of this.#waiting.splice(0)) reject(this.#over)
+    this.#ended.resolve(this.#isEnding ? undefined : this.#over)
   }
 }
 

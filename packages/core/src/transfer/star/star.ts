@@ -13,6 +13,7 @@ import { type Manifest, partsId } from '../manifest.js'
 import type { Mover, ReachedHost } from '../mover.js'
 import { eachAtOnce } from '../mover-parts.js'
 import { Pace } from '../pace.js'
+import type { Place } from '../place.js'
 import { nameOfEnd, reach } from '../reach.js'
 import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
 import { type Copied, copyOnce, forgetParts, hasChanged } from './star-copy.js'
@@ -151,7 +152,9 @@ export class StarTransfer implements Transfer {
             place: far.place,
             seed: this.#mover.seed,
             move: (files, parts, options) =>
-              withSecondSession(reached, options.signal, (signal) => this.#mover.send(reached, files, parts, { ...options, signal })),
+              whileHeld(far.place, options.signal, (held) =>
+                withSecondSession(reached, held, (signal) => this.#mover.send(reached, files, parts, { ...options, signal })),
+              ),
             ...localVerdicts(source, watch),
           },
           watch,
@@ -214,6 +217,18 @@ export class StarTransfer implements Transfer {
       // What was said is said: a host that does not let go holds up nobody.
       await settlesWithin(Promise.resolve(far[Symbol.asyncDispose]()), FAREWELL_MS)
     }
+  }
+}
+
+/** Moves content into parts as long as the place holds them: then they may be those of somebody else, who is about to use them. */
+async function whileHeld<T>({ ended }: Place, signal: AbortSignal, move: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  void ended?.then((error) => error !== undefined && controller.abort(error))
+  try {
+    return await move(AbortSignal.any([signal, controller.signal]))
+  } catch (error) {
+    controller.signal.throwIfAborted()
+    throw error
   }
 }
 
