@@ -12,15 +12,20 @@ function isHost(context: z.core.ParsePayload<string>): void {
 }
 
 /** What moves files of `put`, `get` and `broadcast`, when they do not say it. */
-export const transferDefaultsSchema = z.strictObject({
-  via: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ description: 'what moves them: auto, chain, sftp, scp, rsync, cat, or the name of an adapter, as taktuk' }),
-  over: z.enum(['tcp', 'ssh']).optional().meta({ description: 'how hosts of a chain pass files on; ssh: when they may not open ports' }),
-  options: z.record(z.string(), z.unknown()).optional().meta({ description: 'of the adapter named in `via`, checked by its own schema' }),
-})
+export const transferDefaultsSchema = z
+  .strictObject({
+    via: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ description: 'what moves them: auto, chain, sftp, scp, rsync, cat, or the name of an adapter, as taktuk' }),
+    over: z.enum(['tcp', 'ssh']).optional().meta({ description: 'how hosts of a chain pass files on; ssh: when they may not open ports' }),
+    options: z.record(z.string(), z.unknown()).optional().meta({ description: 'of the adapter named in `via`, checked by its own schema' }),
+  })
+  .refine(({ via, options }) => options === undefined || via !== undefined, {
+    path: ['options'],
+    error: 'these need the adapter they are for: via',
+  })
 export type TransferDefaults = z.output<typeof transferDefaultsSchema>
 
 /** Where runs have their files on a site that does not see ours, when nothing else is said. */

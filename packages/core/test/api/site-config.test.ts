@@ -83,6 +83,12 @@ describe('the configuration', () => {
       code: 'E_SITE_INVALID',
       suggestions: [expect.stringContaining('via')],
     })
+    // Else each copy would fail, and talk of flags that nobody gave.
+    near('transfer: { options: { topology: flat } }')
+    await expect(useConfiguration({ directory: folder })).rejects.toMatchObject({
+      code: 'E_SITE_INVALID',
+      message: expect.stringMatching(/cahier\.config\.yaml.*transfer\.options.*via/s),
+    })
   })
 
   it('may hold functions when it is code', async () => {

@@ -1,5 +1,6 @@
 import { isCampaignError, systemCodeOf, TransferError } from '../../errors.js'
 import type { FileFailure } from '../../model/transfer.js'
+import { formatBytes } from '../../units.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
 import { faultOfName, folderOf, neededSize } from '../local/local-survey.js'
 import { LOCK_FILE } from '../local/lock-line.js'
@@ -269,7 +270,12 @@ export class SftpPlace implements Place {
     const room = await this.#client.room(directory)
     const { bytes, entries } = neededSize(manifest, found)
     if (room === undefined || (bytes <= room.bytes && entries <= room.files)) return
-    throw new TransferError('E_TARGET_FULL', `${bytes} bytes are to come to ${readableName(directory)}, where ${room.bytes} are free`, {
+    const there = readableName(directory)
+    const why =
+      bytes > room.bytes
+        ? `${formatBytes(bytes)} are to come to ${there}, where ${formatBytes(room.bytes)} are free`
+        : `${entries} files are to come to ${there}, where there is room for ${room.files}`
+    throw new TransferError('E_TARGET_FULL', why, {
       suggestions: ['Make room, or choose another directory'],
     })
   }
