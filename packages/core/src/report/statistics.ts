@@ -27,11 +27,12 @@ export interface Summary extends Statistics {
 
 /** Statistics of plain values; what is not a finite number counts as missing. */
 export function statisticsOf(values: Iterable<unknown>): Statistics {
+  /** Of the two zeros only the positive one: they are equal, and which came first would be seen. */
   const sorted: number[] = []
   let missing = 0
   for (const value of values) {
     const number = typeof value === 'bigint' ? Number(value) : value
-    if (typeof number === 'number' && Number.isFinite(number)) sorted.push(number)
+    if (typeof number === 'number' && Number.isFinite(number)) sorted.push(number + 0)
     else missing++
   }
   sorted.sort((a, b) => a - b)

@@ -49,6 +49,10 @@ describe('statisticsOf', () => {
     expect(statisticsOf([1e9 + 1, 1e9 + 2, 1e9 + 3])).toMatchObject({ mean: 1e9 + 2, sd: 1 })
     expect(statisticsOf([1.7e308, 1.7e308]).mean).toBe(1.7e308)
   })
+  it('knows one zero', () => {
+    expect(statisticsOf([-0, 0, 1])).toEqual(statisticsOf([0, -0, 1]))
+    expect(Object.is(statisticsOf([-0]).min, 0)).toBe(true)
+  })
   it('keeps the mean between the smallest and the largest, in any order', () => {
     fc.assert(
       fc.property(fc.array(fc.double({ noNaN: true, min: -1e100, max: 1e100 }), { minLength: 2, maxLength: 30 }), (values) => {

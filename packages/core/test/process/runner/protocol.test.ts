@@ -274,8 +274,11 @@ for (const program of programs) {
 
     it('signals the group, and nobody after the end', async ({ run }) => {
       const runner = await run(program)
-      runner.start(1, { words: shell('trap "echo told; exit 5" USR1; setsid sleep 100 & sleep 100 & echo up; wait; wait') })
+      runner.start(1, {
+        words: shell('trap "echo told; exit 5" USR1; setsid sh -c "echo away; exec sleep 100" & sleep 100 & echo up; wait; wait'),
+      })
       await runner.printed(1, 'up')
+      await runner.printed(1, 'away')
       await until('all four have become what they are to be', () => carriersOf(`proc-${runner.token}-1`).filter(isAlive).length === 3, 50)
       runner.request('k', 1, 'USR1')
       await runner.printed(1, 'told')
