@@ -18,6 +18,19 @@ export function troubleOf({ words, isStuck, advice }: Waiting): string | undefin
   return isStuck ? (advice ?? words) : undefined
 }
 
+/** Troubles of two sites are two. */
+function keyOf({
+  site,
+  words,
+  advice,
+}: {
+  readonly site?: string | undefined
+  readonly words: string
+  readonly advice?: string | undefined
+}) {
+  return `${site} ${advice ?? words}`
+}
+
 /** Native ids that are named. */
 const NAMED = 3
 
@@ -26,12 +39,12 @@ export function stuckJobs(state: RunState): readonly StuckJobs[] {
   const { flights, site: first } = state
   const groups = new Map<string, { -readonly [Key in keyof StuckJobs]: StuckJobs[Key] } & { nativeIds: string[] }>()
   for (const { key, site = first, waiting, isRunning, nativeId } of flights.values()) {
-    const trouble = waiting === undefined || isRunning ? undefined : troubleOf(waiting)
-    if (waiting === undefined || trouble === undefined) continue
+    if (waiting === undefined || isRunning || !waiting.isStuck) continue
     const { words, advice, at } = waiting
-    const group = groups.get(`${site} ${trouble}`)
+    const trouble = keyOf({ site, words, advice })
+    const group = groups.get(trouble)
     if (group === undefined) {
-      groups.set(`${site} ${trouble}`, {
+      groups.set(trouble, {
         ...(site === undefined ? {} : { site }),
         words,
         ...(advice === undefined ? {} : { advice }),
@@ -65,7 +78,7 @@ export class StuckNews {
 
   /** @param now - milliseconds */
   take(stuck: readonly StuckJobs[], now: number): readonly StuckJobs[] {
-    const present = new Map(stuck.map((group) => [`${group.site} ${group.advice ?? group.words}`, group]))
+    const present = new Map(stuck.map((group) => [keyOf(group), group]))
     for (const [key, told] of this.#told) if (!present.has(key)) told.wasGone = true
     const news: StuckJobs[] = []
     for (const [key, group] of present) {

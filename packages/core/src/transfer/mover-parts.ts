@@ -1,9 +1,9 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import { setImmediate as turn } from 'node:timers/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { systemCodeOf } from '../errors.js'
 import { type ByteName, readableName } from '../util/byte-names.js'
 import { isLeased, openFileSync, whenReleased } from './local/local-open.js'
-import type { MoveFailures } from './mover.js'
+import type { MovedFile, MoveFailures, MoveOptions } from './mover.js'
 
 /** What movers have in common: names of parts, words for what went wrong, small files, a bounded number of things at a time. */
 
@@ -109,18 +109,41 @@ export function writeSmall(part: ByteName, content: Buffer): void {
   }
 }
 
-/** So long one works without waiting before others have their turn. */
-const TURN_MS = 10
+/** Of a large file, read and sent at a time. */
+const PIECE_BYTES = 256 << 10
 
-/** For work that never waits by itself, and may take long. */
-export class Turns {
-  #since = performance.now()
-
-  /** To be awaited now and then. @returns undefined when it is not time */
-  pause(): Promise<void> | undefined {
-    if (performance.now() - this.#since < TURN_MS) return undefined
-    return turn().then(() => {
-      this.#since = performance.now()
-    })
+/**
+ * Sends the content of a large file, from an offset to its listed end: zeros for what cannot be read any more, so that what follows keeps
+ * its place.
+ *
+ * @param isOver - that nobody takes the rest
+ * @returns why something could not be read
+ */
+export async function sendContent(
+  { path, size }: MovedFile,
+  from: number,
+  handle: FileHandle,
+  { pace, signal, onBytes }: MoveOptions,
+  write: (piece: Buffer) => Promise<void>,
+  isOver = (): boolean => false,
+): Promise<MoveFailure | undefined> {
+  let unread: MoveFailure | undefined
+  for (let offset = from; offset < size && !isOver(); ) {
+    const length = Math.min(PIECE_BYTES, size - offset, paced(pace.bytesPerSecond))
+    await pace.take(length, signal)
+    const piece = Buffer.allocUnsafeSlow(length)
+    let read = 0
+    try {
+      for (let bytes = -1; bytes !== 0 && read < length && unread === undefined; read += bytes) {
+        bytes = (await handle.read(piece, read, length - read, offset + read)).bytesRead
+      }
+    } catch (error) {
+      if (!isSystemError(error)) throw error
+      unread = sourceFailure(path, systemCodeOf(error), error.message)
+    }
+    await write(piece.fill(0, read))
+    onBytes(length)
+    offset += length
   }
+  return unread
 }

@@ -14,11 +14,11 @@ import {
   utimesSync,
 } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { isCampaignError, systemCodeOf, TransferError } from '../../errors.js'
 import type { FileFailure } from '../../model/transfer.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import type { Arrived, Committed } from '../place.js'
 import { codeOfFault, wordsOfFault } from './file-faults.js'
@@ -29,8 +29,6 @@ import { pathIn, type Survey } from './local-survey.js'
 
 /** From so many files on, the file system is asked once to write everything to the disk, not for each. */
 const MANY_FILES = 64
-/** So long files are worked on before others have their turn. */
-const TURN_MS = 10
 
 type FolderEntry = ManifestEntry & { readonly kind: 'directory' }
 
@@ -44,7 +42,7 @@ export class LocalCommit {
   readonly #failed = new Set<number>()
   /** Directories that are still what was looked at. */
   readonly #checked = new Set<number>()
-  #since = performance.now()
+  readonly #turns = new Turns()
 
   constructor(manifest: Manifest, target: Buffer, survey: Survey, parts: LocalParts | undefined) {
     this.#manifest = manifest
@@ -57,7 +55,7 @@ export class LocalCommit {
     const isMany = arrived.length >= MANY_FILES
     const whole: number[] = []
     for (const one of arrived) {
-      await this.#pause(signal)
+      await this.#turns.pause(signal)
       if (await this.#isWhole(one, !isMany, signal)) whole.push(one.index)
     }
     if (isMany && this.#parts !== undefined) await writeOut(this.#parts.folder, whole, this.#parts)
@@ -75,11 +73,11 @@ export class LocalCommit {
     await this.#makeFolders(opened, signal)
     let files = 0
     for (const index of whole) {
-      await this.#pause(signal)
+      await this.#turns.pause(signal)
       if (this.#attempt(index, () => this.#placeFile(index))) files += 1
     }
     for (const [index, entry] of this.#manifest.entries()) {
-      await this.#pause(signal)
+      await this.#turns.pause(signal)
       const { state } = this.#survey.found[index] ?? {}
       if (entry.kind === 'link' && state === 'needed') this.#attempt(index, () => this.#placeLink(index, entry.target, entry.timeUs))
       if (state === 'same' && entry.kind !== 'directory') this.#attempt(index, () => this.#agree(index, entry))
@@ -107,7 +105,7 @@ export class LocalCommit {
   async #makeFolders(opened: Map<number, number>, signal: AbortSignal | undefined): Promise<void> {
     for (const [index, entry] of this.#manifest.entries()) {
       if (entry.kind !== 'directory') continue
-      await this.#pause(signal)
+      await this.#turns.pause(signal)
       const { state } = this.#survey.found[index] ?? {}
       const path = this.#path(index)
       if (state === 'needed') this.#attempt(index, () => makeFolder(path))
@@ -160,7 +158,7 @@ export class LocalCommit {
       const entry = this.#manifest[index]
       const { state } = this.#survey.found[index] ?? {}
       if (entry?.kind !== 'directory' || state === 'impossible' || this.#failed.has(index) || this.#survey.linked.has(index)) continue
-      await this.#pause(signal)
+      await this.#turns.pause(signal)
       const path = this.#path(index)
       const set = (): void => {
         const stats = lstatSync(path)
@@ -234,13 +232,6 @@ export class LocalCommit {
     const file = readableName((this.#manifest[index] as ManifestEntry).name)
     const known = isCampaignError(error)
     this.#failures.push({ file, code: known ? error.code : codeOfFault(error), message: known ? error.message : wordsOfFault(error) })
-  }
-
-  async #pause(signal: AbortSignal | undefined): Promise<void> {
-    if (performance.now() - this.#since < TURN_MS) return
-    await turn()
-    signal?.throwIfAborted()
-    this.#since = performance.now()
   }
 }
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { setImmediate as turn } from 'node:timers/promises'
 import { messageOf, systemCodeOf, TransferError } from '../../errors.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import { microsecondsOf } from './file-times.js'
 import { isLeased, openFile, openFileSync, whenReleased } from './local-open.js'
@@ -14,8 +14,6 @@ const SMALL_BYTES = 64 << 10
 const PIECE_BYTES = 1 << 20
 /** Larger files that are open at a time. */
 const OPEN_FILES = 4
-/** So long small files are read before others have their turn. */
-const TURN_MS = 10
 
 /** The content of several entries, one after the other. */
 export interface StreamReader {
@@ -59,7 +57,7 @@ export class LocalSource implements AsyncDisposable {
   /** Larger files one after the other: two at a time would only take the disk from each other. */
   #digesting: Promise<unknown> = Promise.resolve()
   readonly #open = new Map<number, OpenFile>()
-  #turn = performance.now()
+  readonly #turns = new Turns()
   #isDisposed = false
 
   constructor(manifest: Manifest, paths: readonly ByteName[]) {
@@ -126,11 +124,11 @@ export class LocalSource implements AsyncDisposable {
   async changed(): Promise<ReadonlyMap<number, SourceFault>> {
     for (const index of this.#empty) {
       this.#lookAt(index)
-      await this.#pause()
+      await this.#turns.pause()
     }
     for (const [index, identity] of this.#identities) {
       if (!this.#faults.has(index)) this.#compare(index, identity, () => statSync(this.#path(index), { bigint: true }))
-      await this.#pause()
+      await this.#turns.pause()
     }
     return this.#faults
   }
@@ -157,7 +155,7 @@ export class LocalSource implements AsyncDisposable {
     if (this.#isDisposed) throw new TransferError('E_ABORTED', 'The files are not read any more')
     if (target.length === 0) return
     if (entry.size > SMALL_BYTES) return this.#fillFromLarge(index, offset, target)
-    await this.#pause()
+    await this.#turns.pause()
     await whenReleased(() => this.#fillFromSmall(index, offset, target))
   }
 
@@ -296,13 +294,6 @@ export class LocalSource implements AsyncDisposable {
     const turnOf = this.#digesting.then(action)
     this.#digesting = turnOf.catch(() => undefined)
     return turnOf
-  }
-
-  /** Lets others have their turn when it is time. */
-  async #pause(): Promise<void> {
-    if (performance.now() - this.#turn < TURN_MS) return
-    await turn()
-    this.#turn = performance.now()
   }
 }
 

@@ -1,8 +1,8 @@
 import { type BigIntStats, lstatSync, readlinkSync, statSync } from 'node:fs'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { ErrorCode } from '../../error-codes.js'
 import { systemCodeOf } from '../../errors.js'
 import { type ByteName, insideName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import type { Found, OpenInput } from '../place.js'
 import { codeOfFault, wordsOfFault } from './file-faults.js'
@@ -18,8 +18,6 @@ export interface Survey {
   readonly above: Int32Array
 }
 
-/** So long is looked before others have their turn. */
-const TURN_MS = 10
 const NEEDED: Found = { state: 'needed' }
 const SAME: Found = { state: 'same' }
 
@@ -35,7 +33,7 @@ export async function surveyLocal(
   /** Directories that may be entered; `undefined` where there is none yet, so that nothing is in it either. */
   const folders = new Map<ByteName, { readonly index: number; readonly isThere: boolean }>()
   const names = new Set<ByteName>()
-  let since = performance.now()
+  const turns = new Turns()
   for (const [index, entry] of manifest.entries()) {
     const fault = faultOfName(entry, names, folders, partsId)
     names.add(entry.name)
@@ -58,11 +56,7 @@ export async function surveyLocal(
       }
     }
     if (entry.kind === 'directory') folders.set(entry.name, { index, isThere: found[index]?.state === 'same' })
-    if (performance.now() - since > TURN_MS) {
-      await turn()
-      signal?.throwIfAborted()
-      since = performance.now()
-    }
+    await turns.pause(signal)
   }
   return { found, linked, above }
 }

@@ -1,10 +1,10 @@
 import { type BigIntStats, closeSync, fstatSync, lstatSync, readdirSync, readlinkSync, readSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError, messageOf, systemCodeOf, TransferError } from '../../errors.js'
 import type { CopyPolicy, LeftOut } from '../../model/transfer.js'
 import type { FilePath } from '../../ports/transfer.js'
 import { type ByteName, byteName, readableName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { Manifest, ManifestEntry } from '../manifest.js'
 import { microsecondsOf } from './file-times.js'
 import { globHere, isPattern } from './local-glob.js'
@@ -30,8 +30,6 @@ interface Problem {
   readonly message: string
 }
 
-/** So long files are looked at before others have their turn. */
-const TURN_MS = 10
 /** More are only counted. */
 const NAMED_PROBLEMS = 8
 
@@ -61,7 +59,7 @@ class Walk implements Walked {
   readonly #problems: Problem[] = []
   readonly #policy: CopyPolicy
   readonly #signal: AbortSignal | undefined
-  #turn = performance.now()
+  readonly #turns = new Turns()
 
   constructor(policy: CopyPolicy, signal: AbortSignal | undefined) {
     this.#policy = policy
@@ -125,11 +123,7 @@ class Walk implements Walked {
       }
       const inner = this.#look(`${folder.name}/${next}`, `${folder.path}/${next}`, folder)
       if (inner !== undefined) open.push(inner)
-      if (performance.now() - this.#turn > TURN_MS) {
-        await turn()
-        this.#signal?.throwIfAborted()
-        this.#turn = performance.now()
-      }
+      await this.#turns.pause(this.#signal)
     }
   }
 

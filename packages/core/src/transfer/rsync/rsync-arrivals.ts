@@ -2,8 +2,9 @@ import { copyFileSync, mkdirSync, renameSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { MovedFile, ReachedHost } from '../mover.js'
-import { isSystemError, type MoveFailure, partName, pathOf, sourceFailure, Turns, targetFailure } from '../mover-parts.js'
+import { isSystemError, type MoveFailure, partName, pathOf, sourceFailure, targetFailure } from '../mover-parts.js'
 import { cleanPath, resolvePaths } from './rsync-paths.js'
 
 /** Where parts of this machine lie under the names that their files have on the host: rsync knows no others. */

@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ByteName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { MovedFile } from '../mover.js'
-import { pathOf, Turns } from '../mover-parts.js'
+import { pathOf } from '../mover-parts.js'
 
 /**
  * Folders in which files lie under their numbers, as links. Hosts that get the same files at the same time use one: to make it takes

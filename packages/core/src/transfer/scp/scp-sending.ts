@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import { type Deferred, makeDeferred } from '../../util/async.js'
 import type { ByteName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveOptions } from '../mover.js'
 import {
@@ -12,15 +13,13 @@ import {
   pathOf,
   readSmall,
   SMALL_BYTES,
+  sendContent,
   sourceFailure,
-  Turns,
   targetFailure,
 } from '../mover-parts.js'
 import { codeIn, messageIn, type ScpAnswer } from './scp-answers.js'
 import type { ScpSession } from './scp-session.js'
 
-/** Of a large file, read and sent at a time. */
-const PIECE_BYTES = 256 << 10
 /** Small files are put together for one write. */
 const BUNDLE_BYTES = 64 << 10
 /** What stands around the content of a file: `C0600 32768 9999999999`, a line end, and a zero. */
@@ -194,36 +193,12 @@ export class ScpSending {
         this.#conclude(file, announced)
         return
       }
-      const unread = await this.#content(file, handle)
+      const unread = await sendContent(file, 0, handle, this.#options, (piece) => this.#session.write(piece))
       await this.#session.write(YES)
       this.#conclude(file, await this.#session.answer(part), unread)
     } finally {
       await handle.close()
     }
-  }
-
-  /** As many bytes as were announced: zeros for what cannot be read any more. */
-  async #content({ path, size }: MovedFile, handle: FileHandle): Promise<MoveFailure | undefined> {
-    const { pace, signal, onBytes } = this.#options
-    let unread: MoveFailure | undefined
-    for (let offset = 0; offset < size; ) {
-      const length = Math.min(PIECE_BYTES, size - offset, paced(pace.bytesPerSecond))
-      await pace.take(length, signal)
-      const piece = Buffer.allocUnsafeSlow(length)
-      let read = 0
-      try {
-        for (let bytes = -1; bytes !== 0 && read < length && unread === undefined; read += bytes) {
-          bytes = (await handle.read(piece, read, length - read, offset + read)).bytesRead
-        }
-      } catch (error) {
-        if (!isSystemError(error)) throw error
-        unread = sourceFailure(path, systemCodeOf(error), error.message)
-      }
-      await this.#session.write(piece.fill(0, read))
-      onBytes(length)
-      offset += length
-    }
-    return unread
   }
 
   #conclude(file: MovedFile, said: ScpAnswer, unread?: MoveFailure): void {

@@ -1,18 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import { type ByteName, readableName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
-import {
-  isSystemError,
-  type MoveFailure,
-  partName,
-  pathOf,
-  SMALL_BYTES,
-  sourceFailure,
-  Turns,
-  targetFailure,
-  writeSmall,
-} from '../mover-parts.js'
+import { isSystemError, type MoveFailure, partName, pathOf, SMALL_BYTES, sourceFailure, targetFailure, writeSmall } from '../mover-parts.js'
 import { shellWord } from '../shell/shell-session.js'
 import { codeIn, messageIn } from './scp-answers.js'
 import { failureThere, ScpSending } from './scp-sending.js'

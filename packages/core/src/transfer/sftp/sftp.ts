@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { systemCodeOf } from '../../errors.js'
 import type { ByteName } from '../../util/byte-names.js'
+import { Turns } from '../../util/turns.js'
 import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
 import {
@@ -13,7 +14,6 @@ import {
   readSmall,
   SMALL_BYTES,
   sourceFailure,
-  Turns,
   targetFailure,
   writeSmall,
 } from '../mover-parts.js'

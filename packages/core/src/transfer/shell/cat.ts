@@ -5,13 +5,11 @@ import type { ByteName } from '../../util/byte-names.js'
 import { TAR_END, tarHeader, tarPadding } from '../../util/tar-write.js'
 import { openFile } from '../local/local-open.js'
 import type { MovedFile, MoveFailures, MoveOptions, Mover, ReachedHost } from '../mover.js'
-import { isSystemError, type MoveFailure, paced, partName, pathOf, sourceFailure, targetFailure } from '../mover-parts.js'
+import { isSystemError, type MoveFailure, partName, pathOf, sendContent, sourceFailure, targetFailure } from '../mover-parts.js'
 import { CatReader } from './cat-reader.js'
 import { ShellSession, shellWord } from './shell-session.js'
 import { shellFault } from './shell-talk.js'
 
-/** Read and sent at a time. */
-const PIECE_BYTES = 256 << 10
 /** Writes on the way. */
 const ON_THE_WAY = 4
 
@@ -171,28 +169,16 @@ class Sending {
     })
   }
 
-  /** From the offset to the listed end: zeros for what cannot be read any more. */
-  async content({ path, size, offset: from }: MovedFile, handle: FileHandle): Promise<MoveFailure | undefined> {
-    const { pace, signal, onBytes } = this.#options
-    let unread: MoveFailure | undefined
-    for (let offset = from; offset < size && !this.isOver; ) {
-      const length = Math.min(PIECE_BYTES, size - offset, paced(pace.bytesPerSecond))
-      await pace.take(length, signal)
-      const piece = Buffer.allocUnsafe(length)
-      let read = 0
-      try {
-        for (let bytes = -1; bytes !== 0 && read < length && unread === undefined; read += bytes) {
-          bytes = (await handle.read(piece, read, length - read, offset + read)).bytesRead
-        }
-      } catch (error) {
-        if (!isSystemError(error)) throw error
-        unread = sourceFailure(path, systemCodeOf(error), error.message)
-      }
-      await this.write(piece.fill(0, read))
-      onBytes(length)
-      offset += length
-    }
-    return unread
+  /** @returns why something of it could not be read */
+  content(file: MovedFile, handle: FileHandle): Promise<MoveFailure | undefined> {
+    return sendContent(
+      file,
+      file.offset,
+      handle,
+      this.#options,
+      (piece) => this.write(piece),
+      () => this.isOver,
+    )
   }
 
   /** @throws ProcessError of a lost connection, `E_ABORTED` */

@@ -220,7 +220,7 @@ export class StarTransfer implements Transfer {
   }
 }
 
-/** Moves content into parts as long as the place holds them: then they may be those of somebody else, who is about to use them. */
+/** Moves content into parts only as long as the place holds them: when it has ended, somebody else may be about to use them. */
 async function whileHeld<T>({ ended }: Place, signal: AbortSignal, move: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   void ended?.then((error) => error !== undefined && controller.abort(error))
