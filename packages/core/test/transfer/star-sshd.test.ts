@@ -251,6 +251,8 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
   })
 
   const SIZE = 4_000_000
+  /** How far a copy is, is told every 200 ms: not so fast that it may be at its end before anything is told of its middle. */
+  const LIMIT = '3MB/s'
   function bigFile(): { readonly path: string; readonly content: Buffer } {
     const path = join(lab.newFolder(), 'big')
     const content = noise(SIZE)
@@ -264,7 +266,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     const end = lab.end(name, lab.newFolder())
     const controller = new AbortController()
     const onProgress = ({ bytes }: TransferProgress): void => void (bytes > SIZE / 4 && controller.abort())
-    const first = await put(transfer, [path], [end], { limit: '8MB/s' }, { signal: controller.signal, onProgress })
+    const first = await put(transfer, [path], [end], { limit: LIMIT }, { signal: controller.signal, onProgress })
     expect(first).toMatchObject([{ outcome: 'failed', error: { code: 'E_ABORTED' } }])
     expect(readdirSync(end.directory)).toEqual([expect.stringMatching(/^\.cahier-/)])
     const [parts = ''] = readdirSync(end.directory)
@@ -286,7 +288,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
     const end = lab.end('h1', lab.newFolder())
     const controller = new AbortController()
     const onProgress = ({ bytes }: TransferProgress): void => void (bytes > SIZE / 4 && controller.abort())
-    await put(transfer, [path], [end], { limit: '8MB/s' }, { signal: controller.signal, onProgress })
+    await put(transfer, [path], [end], { limit: LIMIT }, { signal: controller.signal, onProgress })
     const part = join(end.directory, readdirSync(end.directory)[0] ?? '', '0')
     const kept = readBytes(part)
     kept[7] = (kept[7] ?? 0) ^ 1
@@ -310,7 +312,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
         isCut = true
         lab.bed.dropSessions('h1')
       }
-      const results = await put(star(mover), [path], [end], { limit: '8MB/s' }, { onProgress })
+      const results = await put(star(mover), [path], [end], { limit: LIMIT }, { onProgress })
       expect(results).toMatchObject([{ outcome: 'done', files: 1, verified: 'sha256' }])
       expect(readBytes(join(end.directory, 'big')).equals(content)).toBe(true)
       expect(readdirSync(end.directory)).toEqual(['big'])
@@ -319,7 +321,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
       if (connector === 'openssh') continue
       isCut = false
       const home = lab.end('h1', lab.newFolder(), { connector })
-      const fetched = await get(star(mover), [path], [home], { limit: '8MB/s' }, { onProgress })
+      const fetched = await get(star(mover), [path], [home], { limit: LIMIT }, { onProgress })
       expect(fetched[0]?.error).toBeUndefined()
       expect(fetched).toMatchObject([{ outcome: 'done', files: 1 }])
       expect(readBytes(join(home.directory, 'big')).equals(content)).toBe(true)
@@ -348,7 +350,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
           if (!killed.has(pid)) process.kill(Number(pid), 'SIGKILL')
           killed.add(pid)
         }
-        const [result] = await put(transfer, [path], [end], { limit: '5MB/s' }, { onProgress })
+        const [result] = await put(transfer, [path], [end], { limit: LIMIT }, { onProgress })
         expect(killed.size).toBe(most)
         expect(lab.bed.logins('h1') - before).toBeLessThanOrEqual(1)
         if (most === 1) {
@@ -378,7 +380,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
       lab.bed.cutHost('h2')
     }
     try {
-      const results = await put(star(new SftpMover()), [path], ends, { limit: '12MB/s' }, { onProgress })
+      const results = await put(star(new SftpMover()), [path], ends, { limit: LIMIT }, { onProgress })
       expect(results).toMatchObject([{ outcome: 'unreachable' }, { outcome: 'done', files: 1 }])
       expect(endedAt).toBeLessThan(performance.now())
       expect(readBytes(join(ends[1]!.directory, 'big')).equals(content)).toBe(true)
@@ -408,7 +410,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => 
         appendFileSync(path, 'more')
       }
       const copy = verb === 'put' ? put : get
-      const results = await copy(star(new SftpMover()), [path, steady], [end], { limit: '8MB/s' }, { onProgress })
+      const results = await copy(star(new SftpMover()), [path, steady], [end], { limit: LIMIT }, { onProgress })
       expect(results).toMatchObject([
         { outcome: 'failed', files: 1, error: { code: 'E_SOURCE_CHANGED' }, failures: [{ file: 'big', code: 'E_SOURCE_CHANGED' }] },
       ])

@@ -75,7 +75,8 @@ describe.skipIf(reason !== undefined)(`a chain of hosts with addresses of versio
     const config = join(folder, 'config')
     const names = HOSTS.map((name, at) => `Host ${name}6\n  HostName ::1\n  Port ${ports?.[at]}\n  HostKeyAlias ${name}\n`)
     writeFileSync(config, names.join('') + readFileSync(lab.bed.sshConfig, 'utf8'))
-    const content = noise(1_500_000)
+    // At the limit below, long enough that its middle is told, not its end only.
+    const content = noise(3_000_000)
     writeFileSync(join(folder, 'data'), content)
     const before = new Set(sockets().flatMap(({ isListening, local }) => (isListening ? [local] : [])))
     let links: Socket[] | undefined
