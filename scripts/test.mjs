@@ -11,8 +11,8 @@ import { build, checkNode, install, installSystemPrograms, npm, root, run, secon
 
 /** What the tests must cover of packages/*\/src, in percent. What runs in a child process is not counted. */
 const COVERAGE = { lines: 80, statements: 80, functions: 80, branches: 70 }
-/** So many tests that fail may have been unlucky; more are broken. */
-const FEW = 3
+/** So many files of tests that fail may have been unlucky; more are broken. */
+const FEW = 5
 /** Tests that a machine may be unable to run, by their titles; on CI anything else that is skipped is a failure. */
 const MAY_BE_SKIPPED = [/\(not as root\)/, /\(needs [^)]+\)/]
 /** What root installs before the tests is no excuse there. */
@@ -24,7 +24,7 @@ const temporary = mkdtempSync(join(tmpdir(), 'cahier-test-'))
 const count = { passed: 0, failed: 0, skipped: 0 }
 const failures = []
 /** Tests that failed, and passed alone. */
-const flaky = []
+const unsteady = []
 const done = new Map()
 const began = performance.now()
 
@@ -87,77 +87,73 @@ function finish(title, ok, detail) {
 
 /** Unit, property, end-to-end and documentation tests. */
 async function tests() {
-  const first = await vitest('tests', '--coverage', '--coverage.reportOnFailure')
-  if (first.report === undefined) return { ok: false, detail: `vitest left no report (${first.detail})` }
-  const second = await secondLook(first.report)
-  count.passed += first.report.numPassedTests
-  for (const [file, test] of assertions(first.report)) {
-    if (test.status === 'pending' || test.status === 'skipped' || test.status === 'todo') skip(file, test.fullName)
-    if (test.status !== 'failed') continue
-    const line = `${file}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`
-    if (second.has(`${file}: ${test.fullName}`)) {
-      count.passed++
-      flaky.push(line)
-    } else {
-      count.failed++
-      failures.push(line)
+  const { ok, detail, files } = await vitest('tests', '--coverage', '--coverage.reportOnFailure')
+  const again = await secondLook(files)
+  let isGood = ok || again.length > 0
+  for (const file of files.map((one) => again.find(({ name }) => name === one.name) ?? one)) {
+    for (const { name, fullName, status, failureMessages } of testsOf(file)) {
+      if (status === 'passed') count.passed++
+      else if (status !== 'failed') skip(name, fullName)
+      else {
+        count.failed++
+        isGood = false
+        failures.push(`${name}: ${fullName}: ${firstLine(failureMessages[0])}`)
+      }
     }
   }
-  const broken = first.report.testResults.filter(isBroken)
-  for (const file of broken) failures.push(`${relative(root, file.name)}: ${firstLine(file.message)}`)
-  const isGood = broken.length === 0 && first.report.numFailedTests === second.size && (first.ok || second.size > 0)
-  if (!isGood) return { ok: false, detail: 'a test failed: see above' }
-  const uncovered = Object.entries(covered()).filter(([what, { pct }]) => pct < (COVERAGE[what] ?? 0))
+  if (!isGood) return { ok: false, detail: files.length > 0 ? 'a test failed: see above' : `vitest left no report (${detail})` }
+  const total = JSON.parse(readFileSync(join(root, 'coverage/coverage-summary.json'), 'utf8')).total
+  const missing = Object.entries(COVERAGE).filter(([what, percent]) => total[what].pct < percent)
   return {
-    ok: uncovered.length === 0,
-    detail: `too little is covered: ${uncovered.map(([what, { pct }]) => `${pct} % of ${what}`).join(', ')}`,
-  }
-}
-
-/** @param {string} name @param {readonly string[]} args */
-async function vitest(name, ...args) {
-  const json = join(temporary, `${name}.json`)
-  const { ok, detail } = await run([tool('vitest'), 'run', ...args, '--reporter=dot', '--reporter=json', `--outputFile.json=${json}`])
-  try {
-    return { ok, detail, report: JSON.parse(readFileSync(json, 'utf8')) }
-  } catch {
-    return { ok, detail, report: undefined }
+    ok: missing.length === 0,
+    detail: `too little is covered: ${missing.map(([what]) => `${total[what].pct} % of ${what}`).join(', ')}`,
   }
 }
 
 /**
- * Most tests drive real programs on a machine that others use too. When only few of them failed, they run once more, alone: what
- * passes then is named at the end as a fault to be looked into, and does not hide what else the run has to say. A property that was
- * found to be false is false, however often it is tried.
- *
- * @returns {Promise<Set<string>>} which passed
+ * @param {string} title of the report
+ * @param {readonly string[]} args
  */
-async function secondLook(report) {
-  const failed = [...assertions(report)].filter(([, { status }]) => status === 'failed')
-  const isFalse = ([, { failureMessages }]) => failureMessages.some((message) => message.includes('Property failed after'))
-  if (failed.length === 0 || failed.length > FEW || failed.some(isFalse) || report.testResults.some(isBroken)) return new Set()
-  const files = [...new Set(failed.map(([file]) => file))]
-  process.stdout.write(`\n== a second look at ${files.join(', ')}\n`)
-  const again = await vitest('again', '--maxWorkers=1', ...files)
-  if (again.report === undefined) return new Set()
-  const passed = [...assertions(again.report)]
-    .filter(([, { status }]) => status === 'passed')
-    .map(([file, { fullName }]) => `${file}: ${fullName}`)
-  return new Set(failed.map(([file, { fullName }]) => `${file}: ${fullName}`).filter((name) => passed.includes(name)))
+async function vitest(title, ...args) {
+  const json = join(temporary, `${title}.json`)
+  const { ok, detail } = await run([tool('vitest'), 'run', ...args, '--reporter=dot', '--reporter=json', `--outputFile.json=${json}`])
+  let files = []
+  try {
+    files = JSON.parse(readFileSync(json, 'utf8')).testResults
+  } catch {
+    // It did not come so far.
+  }
+  return { ok: ok && files.length > 0, detail, files }
 }
 
-/** All tests of a report of vitest, each with its file. */
-function* assertions({ testResults }) {
-  for (const { name, assertionResults } of testResults) for (const test of assertionResults) yield [relative(root, name), test]
+/**
+ * Most tests drive real programs on a machine that others use too. When few files failed, they run once more, alone: what passes then
+ * is named at the end as a fault to be looked into. A property that was found to be false is false, however often it is tried.
+ *
+ * @returns the files as they are now; none when nothing is to be looked at
+ */
+async function secondLook(files) {
+  const failed = files.filter(({ status }) => status === 'failed')
+  const faults = failed.flatMap(testsOf).filter(({ status }) => status === 'failed')
+  const isFalse = faults.some(({ failureMessages }) => failureMessages.some((message) => message.includes('Property failed after')))
+  if (failed.length === 0 || failed.length > FEW || isFalse) return []
+  process.stdout.write(`\n== a second look at ${failed.map(({ name }) => relative(root, name)).join(', ')}\n`)
+  const again = await vitest('again', '--maxWorkers=1', ...failed.map(({ name }) => name))
+  const bad = new Set(
+    again.files.flatMap(testsOf).flatMap(({ name, fullName, status }) => (status === 'failed' ? `${name}: ${fullName}` : [])),
+  )
+  for (const { name, fullName, failureMessages } of faults) {
+    if (again.files.length > 0 && !bad.has(`${name}: ${fullName}`)) unsteady.push(`${name}: ${fullName}: ${firstLine(failureMessages[0])}`)
+  }
+  return again.files
 }
 
-/** A file that failed without any of its tests. */
-function isBroken({ status, assertionResults }) {
-  return status === 'failed' && assertionResults.every((test) => test.status !== 'failed')
-}
-
-function covered() {
-  return JSON.parse(readFileSync(join(root, 'coverage/coverage-summary.json'), 'utf8')).total
+/** The tests of a file, and the file itself as one when it failed without any of them. */
+function testsOf({ name: path, status, message, assertionResults }) {
+  const name = relative(root, path)
+  const tests = assertionResults.map((test) => ({ ...test, name }))
+  if (status !== 'failed' || tests.some((test) => test.status === 'failed')) return tests
+  return [...tests, { name, fullName: 'the file', status, failureMessages: [message] }]
 }
 
 function skip(file, title) {
@@ -204,9 +200,9 @@ await together(
 rmSync(temporary, { recursive: true, force: true })
 
 if (failures.length > 0) process.stdout.write(`\nWhat failed:\n${failures.map((line) => `  ${line}\n`).join('')}`)
-if (flaky.length > 0) {
+if (unsteady.length > 0) {
   process.stdout.write('\nWhat failed, and passed alone (a fault all the same: of the test, or of what it tests):\n')
-  process.stdout.write(flaky.map((line) => `  ${line}\n`).join(''))
+  process.stdout.write(unsteady.map((line) => `  ${line}\n`).join(''))
 }
 process.stdout.write(`\n${seconds(performance.now() - began)}\n`)
 process.stdout.write(`${count.passed} passed, ${count.failed} failed${count.skipped > 0 ? `, ${count.skipped} skipped` : ''}\n`)
