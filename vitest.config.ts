@@ -47,6 +47,8 @@ export default defineConfig({
     disableConsoleIntercept: true,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // What is waited for is done by real programs, which are kept waiting themselves.
+    expect: { poll: { timeout: 20_000 } },
     // Two more than the cores of a small machine: many tests wait for real programs, and use no processor meanwhile.
     maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },
