@@ -80,6 +80,8 @@ export class SupervisedProcess implements RunningProcess {
   #why: Why | undefined
   #stopSignal: NodeJS.Signals = 'SIGTERM'
   #killAt = Number.POSITIVE_INFINITY
+  /** When SIGKILL was first sent. */
+  #killedAt = Number.POSITIVE_INFINITY
   #forced = false
   #survivors: readonly number[] = []
   #error: ProcessResult['error']
@@ -239,9 +241,14 @@ export class SupervisedProcess implements RunningProcess {
       return
     }
     this.#forced ||= followed
+    this.#noteKill()
     void this.#controls.signalTree('SIGKILL', false)
     this.#cancelKill?.()
     this.#cancelKill = startTimer(AFTER_KILL_MS, () => void this.#afterKill())
+  }
+
+  #noteKill(): void {
+    this.#killedAt = Math.min(this.#killedAt, performance.now())
   }
 
   /** Not reaped: it cannot die now, it is not ours to kill, or nobody is there. It is reported, and no longer waited for. */
@@ -274,18 +281,21 @@ export class SupervisedProcess implements RunningProcess {
     const signalled = new Set<number>()
     const leaderEnded = this.#exit?.code !== undefined || this.#exit?.signal !== undefined
     let emptyLooks = 0
-    for (let wait = 5; ; wait = Math.min(100, wait * 2)) {
+    // Looks of one moment share what they see: the second is to be another one.
+    for (let wait = 20; ; wait = Math.min(100, wait * 2)) {
       const rest = await this.#controls.living(leaderEnded)
       // One look may come between the end of a parent and the birth of its child.
       emptyLooks = rest.length === 0 ? emptyLooks + 1 : 0
       if (emptyLooks === 2) break
       const now = performance.now()
-      if (rest.length > 0 && now >= this.#killAt + AFTER_KILL_MS) {
+      // Counted from the kill: a program that stood still when the grace was over has killed nobody yet.
+      if (rest.length > 0 && now >= this.#killedAt + AFTER_KILL_MS) {
         this.#survivors = rest
         break
       }
       if (rest.length > 0 && now >= this.#killAt) {
         this.#forced ||= this.#stopSignal !== 'SIGKILL'
+        this.#noteKill()
         void this.#controls.signalTree('SIGKILL', leaderEnded, rest)
       } else {
         const others = rest.filter((pid) => !signalled.has(pid))
