@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseCanonicalJson } from '../../canonical-json.js'
+import { checkRunDirectory } from '../../engine/run-directory.js'
 import { StuckNews, stuckJobs } from '../../engine/stuck.js'
 import { itemId } from '../../engine/submit.js'
 import { ConfigError } from '../../errors.js'
@@ -13,8 +14,11 @@ const SHOWN_FAILURES = 10
 
 /** Where a run stands: a fold of its journal. Writes nothing, so it works on a full disk and beside a running controller. */
 export async function readStatus(directory: string): Promise<RunStatus> {
-  await using run = await openRun(directory, { readOnly: true })
-  return statusOf(run, readHolder(run.directory))
+  const path = checkRunDirectory(directory)
+  // Looked at first: what the last one wrote before it was gone stands in the journal then.
+  const holder = readHolder(path)
+  await using run = await openRun(path, { readOnly: true })
+  return statusOf(run, holder)
 }
 
 export function statusOf(run: OpenRun, holder: RunHolder | undefined): RunStatus {
@@ -205,7 +209,10 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
   const news = new StuckNews()
   let before = ''
   for (;;) {
-    const status = statusOf(run, readHolder(run.directory))
+    // In this order: when nobody drives it, what the last one wrote before it was gone stands in the journal.
+    const holder = readHolder(run.directory)
+    await run.store.refresh()
+    const status = statusOf(run, holder)
     const pauses = status.pause === undefined ? (status.sites ?? []).flatMap(({ pause }) => pause ?? []) : [status.pause]
     const text = JSON.stringify([status.counts, pauses])
     if (text !== before) {
@@ -222,6 +229,5 @@ export async function attachRun(directory: string, options: AttachOptions = {}):
       return status
     }
     await delay(everyMs, undefined, { signal }).catch(() => undefined)
-    await run.store.refresh()
   }
 }

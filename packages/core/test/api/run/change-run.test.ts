@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -68,6 +68,25 @@ describe('attachRun', () => {
     detach.abort()
     await running
     expect(await attachRun(directory)).toMatchObject({ state: 'idle', counts: { running: 4 } })
+  })
+
+  it('tells of the end of a run also when who drove it was gone just after it had looked', async () => {
+    const directory = join(scratch(), 'run')
+    await runSquares(directory, squaring())
+    const journal = join(directory, 'journal', 'events.jsonl')
+    const whole = readFileSync(journal, 'utf8')
+    const end = whole.indexOf('\n', whole.indexOf('"type":"submitted"')) + 1
+    // As it was when the jobs ran, without the file that says how far it goes.
+    writeFileSync(journal, whole.slice(0, end))
+    rmSync(join(directory, 'journal', 'head.json'))
+    const events: RunEvent[] = []
+    const onEvent = (event: RunEvent): void => {
+      events.push(event)
+      if (event.type === 'started') appendFileSync(journal, whole.slice(end))
+    }
+    expect(await attachRun(directory, { onEvent })).toMatchObject({ state: 'finished', counts: { done: 4 } })
+    expect(events[0]).toMatchObject({ type: 'started', counts: { done: 0 } })
+    expect(events.at(-1)).toMatchObject({ type: 'finished', outcome: 'complete', counts: { done: 4 } })
   })
 
   it('refuses a directory that is not that of a run', async () => {
