@@ -32,7 +32,8 @@ const pages = ['README.md', ...pagesIn('docs/guide'), ...pagesIn('examples'), ..
   })
   .filter(({ blocks }) => blocks.length > 0)
 
-describe.each(pages)('the examples of $name', ({ page, blocks, hosts, cluster, obstacle }) => {
+// A block is a whole campaign, now and then.
+describe.each(pages)('the examples of $name', { timeout: 240_000 }, ({ page, blocks, hosts, cluster, obstacle }) => {
   let folder: string
   let bed: SlurmBed | undefined
   let named: NamedHosts | undefined
@@ -66,7 +67,8 @@ describe.each(pages)('the examples of $name', ({ page, blocks, hosts, cluster, o
   afterAll(async () => {
     await named?.[Symbol.asyncDispose]()
     await bed?.stop()
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    // The daemon of a queue may be writing there until it notices.
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   })
 
   it.skipIf(obstacle !== undefined).each(blocks.map((block) => ({ ...block, title: titleOf(block) })))(

@@ -3,7 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll } from 'vitest'
+import { afterAll, vi } from 'vitest'
+
+/** Many tests start the program a dozen times, and a machine that has other work gives each start seconds. */
+vi.setConfig({ testTimeout: 240_000 })
 
 export const BIN = fileURLToPath(new URL('../bin/run.js', import.meta.url))
 
@@ -50,6 +53,8 @@ export function start(
   })
   let stdout = ''
   let stderr = ''
+  /** And all of its output is here. */
+  let isOver = false
   const watchers = new Set<() => void>()
   const wake = (): void => {
     for (const watcher of watchers) watcher()
@@ -65,6 +70,7 @@ export function start(
   const ended = new Promise<Ended>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => {
+      isOver = true
       resolve({ code, stdout, stderr })
       wake()
     })
@@ -74,7 +80,7 @@ export function start(
     new Promise((resolve, reject) => {
       const look = (): void => {
         if (!`${stdout}${stderr}`.includes(text)) {
-          if (child.exitCode === null && child.signalCode === null) return
+          if (!isOver) return
           reject(new Error(`ended without saying "${text}": ${stdout}${stderr}`))
         } else resolve()
         watchers.delete(look)

@@ -38,7 +38,7 @@ defaultSite: near
         'name: squares\nfactors: { n: [1, 2, 3] }\njob:\n  command: "echo y $(( {{ n }} * {{ n }} ))"\n  resources: { cores: 2, walltime: 30min }\nresults: { y: { type: number } }\ncollect: { y: { pattern: \'y (\\S+)\' } }\n',
     })
     mkdirSync(join(folder, '.home'), { recursive: true })
-  }, 60_000)
+  })
   afterAll(async () => {
     await hosts?.stop()
     await bed?.stop()
@@ -54,36 +54,32 @@ defaultSite: near
     return JSON.parse(stdout) as Submitted
   }
 
-  it.each(['near', 'far'])(
-    'ends one job of a pack, and no other of it: %s',
-    async (site) => {
-      const pack = {
-        name: 'packed',
-        site,
-        factors: { n: [1, 2, 3] },
-        job: { command: 'echo begun; while [ {{ n }} = 1 ]; do sleep 0.2; done', pack: 3, resources: { walltime: '5min' } },
-      }
-      writeFileSync(join(folder, 'packed.json'), JSON.stringify(pack))
-      const running = start(['run', 'packed.json', '--dir', `packed-${site}`], { cwd: folder, env: environment() })
-      const memberOf = async (n: number): Promise<{ nativeId: string; state: string }> => {
-        const { stdout } = await run('why', `packed-${site}`, `n=${n}`, '--json')
-        const { attempts, state } = JSON.parse(stdout) as { attempts: { nativeId: string }[]; state: string }
-        return { nativeId: attempts[0]?.nativeId ?? '', state }
-      }
-      await running.shows('1 running')
-      const [first, , third] = [await memberOf(1), await memberOf(2), await memberOf(3)]
-      expect([first.nativeId, third.nativeId]).toEqual([expect.stringMatching(/^\d+\/0$/), expect.stringMatching(/^\d+\/2$/)])
-      const { stdout: waiting } = await run('jobs', 'hold', '--site', site, third.nativeId)
-      expect(waiting).toBe('')
-      const { code, stdout } = await run('jobs', 'cancel', '--site', site, third.nativeId, first.nativeId)
-      expect([code, stdout]).toEqual([0, expect.stringMatching(/^\d+\/2 +has ended: canceled\n\d+\/0 +has ended: canceled\n$/)])
-      expect((await running.ended).code).toBe(3)
-      expect((await Promise.all([1, 2, 3].map(memberOf))).map(({ state }) => state)).toEqual(['failed', 'done', 'failed'])
-      const { code: refused, stderr } = await run('jobs', 'cancel', '--site', site, '99999/1')
-      expect([refused, stderr]).toEqual([1, expect.stringContaining('End all jobs of the pack: cahier jobs cancel 99999')])
-    },
-    90_000,
-  )
+  it.each(['near', 'far'])('ends one job of a pack, and no other of it: %s', async (site) => {
+    const pack = {
+      name: 'packed',
+      site,
+      factors: { n: [1, 2, 3] },
+      job: { command: 'echo begun; while [ {{ n }} = 1 ]; do sleep 0.2; done', pack: 3, resources: { walltime: '5min' } },
+    }
+    writeFileSync(join(folder, 'packed.json'), JSON.stringify(pack))
+    const running = start(['run', 'packed.json', '--dir', `packed-${site}`], { cwd: folder, env: environment() })
+    const memberOf = async (n: number): Promise<{ nativeId: string; state: string }> => {
+      const { stdout } = await run('why', `packed-${site}`, `n=${n}`, '--json')
+      const { attempts, state } = JSON.parse(stdout) as { attempts: { nativeId: string }[]; state: string }
+      return { nativeId: attempts[0]?.nativeId ?? '', state }
+    }
+    await running.shows('1 running')
+    const [first, , third] = [await memberOf(1), await memberOf(2), await memberOf(3)]
+    expect([first.nativeId, third.nativeId]).toEqual([expect.stringMatching(/^\d+\/0$/), expect.stringMatching(/^\d+\/2$/)])
+    const { stdout: waiting } = await run('jobs', 'hold', '--site', site, third.nativeId)
+    expect(waiting).toBe('')
+    const { code, stdout } = await run('jobs', 'cancel', '--site', site, third.nativeId, first.nativeId)
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^\d+\/2 +has ended: canceled\n\d+\/0 +has ended: canceled\n$/)])
+    expect((await running.ended).code).toBe(3)
+    expect((await Promise.all([1, 2, 3].map(memberOf))).map(({ state }) => state)).toEqual(['failed', 'done', 'failed'])
+    const { code: refused, stderr } = await run('jobs', 'cancel', '--site', site, '99999/1')
+    expect([refused, stderr]).toEqual([1, expect.stringContaining('End all jobs of the pack: cahier jobs cancel 99999')])
+  })
 
   it('checks sites with the whole way of a job, with one login to a host', async () => {
     const before = hosts.logins('h1')

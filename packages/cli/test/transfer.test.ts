@@ -9,6 +9,8 @@ import { type SshHosts, sshHostsUnavailable, startSshHosts } from '../../../test
 import { BIN, cleanEnvironment, makeFolder, start } from './cahier.js'
 
 const reason = sshHostsUnavailable()
+/** Of a file that is copied under a limit. */
+const SLOW_BYTES = 20_000_000
 
 describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason === undefined ? ' (needs sshd)' : ` (${reason})`}`, () => {
   let bed: SshHosts & AsyncDisposable
@@ -20,6 +22,7 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
       'cahier.config.yaml': `connection: { sshConfig: ${bed.sshConfig} }\ngroups: { all: 'h[1-3]' }\n`,
       a: 'one\n',
       'tree/b': 'two\n',
+      slow: 'y'.repeat(SLOW_BYTES),
     })
     mkdirSync(join(folder, '.home'), { recursive: true })
     symlinkSync('b', join(folder, 'tree/link'))
@@ -206,10 +209,8 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
   })
 
   it('end at Ctrl-C, keep what came, and go on from there', async () => {
-    const bytes = 20_000_000
-    writeFileSync(join(folder, 'slow'), Buffer.alloc(bytes, 'y'))
     const args = ['put', 'slow', '-w', 'h1', '--to', 'cut', '--create']
-    const running = start([...args, '--limit', '4MB/s'], { cwd: folder })
+    const running = start([...args, '--limit', '1MB/s'], { cwd: folder })
     const parts = (): string[] => (existsSync(join(home('h1'), 'cut')) ? readdirSync(join(home('h1'), 'cut')) : [])
     await expect.poll(() => parts().some((name) => existsSync(join(home('h1'), 'cut', name, '0'))), { timeout: 30_000 }).toBe(true)
     // More than what may be on its way: of that nobody knows yet that it came.
@@ -225,7 +226,7 @@ describe.skipIf(reason !== undefined)(`cahier put, get and broadcast${reason ===
     const again = await cahier(...args, '--json')
     const [result] = again.stdout.split('\n').map((line) => (line === '' ? {} : (JSON.parse(line) as { bytes?: number; outcome?: string })))
     expect(result?.outcome).toBe('done')
-    expect(result?.bytes).toBeLessThan(bytes)
+    expect(result?.bytes).toBeLessThan(SLOW_BYTES)
     expect(readFileSync(join(home('h1'), 'cut/slow')).equals(readFileSync(join(folder, 'slow')))).toBe(true)
     expect(parts()).toEqual(['slow'])
   })

@@ -32,7 +32,8 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.unstubAllEnvs()
-  rmSync(folder, { recursive: true, force: true })
+  // The daemon of a queue may be writing there until it notices.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 })
 
 const site = { name: 'here', scheduler: 'memory', options: {}, modules: [] }

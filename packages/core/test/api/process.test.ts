@@ -127,7 +127,8 @@ describe('Process', () => {
   })
 
   it('ends at its timeout, which is a failure of its own kind', async () => {
-    const process = await new Process('trap "exit 0" TERM; while :; do sleep 0.02; done', { timeout: 100 }).run()
+    // Time enough for a shell to have set its trap.
+    const process = await new Process('trap "exit 0" TERM; while :; do sleep 0.02; done', { timeout: 4_000 }).run()
     expect(process).toMatchObject({ timedOut: true, killed: false, ok: false, exitCode: 0, forcedKill: false })
     expect(await new Process('sleep 60', { timeout: '0.1s', ignore: ['timeout'] }).run()).toMatchObject({ ok: true, timedOut: true })
   })
@@ -170,8 +171,8 @@ describe('Process', () => {
   it('is killed and waited for when its scope is left', async () => {
     let pid: number
     {
-      await using process = new Process('sleep 60').start()
-      await process.wait({ timeout: 50 })
+      await using process = new Process('echo ready; exec sleep 60').start()
+      await process.expect('ready')
       pid = process.pid as number
       expect(ALIVE(pid)).toBe(true)
     }
@@ -295,10 +296,10 @@ describe('output handlers', () => {
         setTimeout(() => broken.destroy(), 50)
       },
     })
-    const one = await new Process('head -c 1000000 /dev/zero', { stdoutHandlers: [broken], spillTo: false }).run({ timeout: '5s' })
+    const one = await new Process('head -c 1000000 /dev/zero', { stdoutHandlers: [broken], spillTo: false }).run({ timeout: '25s' })
     expect({ ended: one.ended, bytes: one.result?.stdout.bytes }).toEqual({ ended: true, bytes: 1_000_000 })
     // It is full for ever now.
-    const other = await new Process('echo x', { stdoutHandlers: [broken] }).run({ timeout: '5s' })
+    const other = await new Process('echo x', { stdoutHandlers: [broken] }).run({ timeout: '25s' })
     expect(other.stdout).toBe('x\n')
   })
 

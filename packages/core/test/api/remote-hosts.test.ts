@@ -81,7 +81,8 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
     await shells.write('one\n')
     const found = await shells.expect(/(h\d) got one/, { timeout: '30s' })
     expect(found.map(({ match }) => match?.[1])).toEqual(['h1', 'h2', 'h3', 'h4'])
-    expect(withToken(token).length).toBeGreaterThanOrEqual(2 * COUNT)
+    // One that is just becoming `sleep` has no environment for a moment.
+    await expect.poll(() => withToken(token).length, { timeout: 20_000 }).toBeGreaterThanOrEqual(2 * COUNT)
     await shells.kill().wait({ timeout: '30s' })
     expect(shells).toMatchObject({ ended: true, ok: true })
     expect(withToken(token)).toEqual([])
@@ -125,7 +126,7 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
     const some = new Remote('echo {{host}}', all, {
       concurrency: 1,
       connection: { connectTimeout: '50s' },
-      process: { timeout: '1s', nolog: ['error'] },
+      process: ({ address }) => ({ timeout: address === 'h1' ? '1s' : '40s', nolog: ['error'] }),
     }).start()
     for await (const one of some.results()) order.push(String(one.host))
     expect(performance.now() - began).toBeLessThan(30_000)
@@ -146,7 +147,9 @@ describe.skipIf(reason !== undefined)(`on real hosts (${reason ?? 'needs sshd'})
 
   it('a time limit ends the command there', async () => {
     const token = `cahier-test-${process.pid}-${Date.now()}`
-    const some = await new Remote(`TOKEN=${token} sleep 1000`, 'h[1-2]', { process: { timeout: '1s', nolog: ['timeout'] } }).run()
+    // The time of the login counts, too.
+    await new Remote('true', 'h[1-2]').run()
+    const some = await new Remote(`TOKEN=${token} sleep 1000`, 'h[1-2]', { process: { timeout: '4s', nolog: ['timeout'] } }).run()
     expect(some.processes.map(({ timedOut, unreachable }) => [timedOut, unreachable])).toEqual([
       [true, false],
       [true, false],

@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import {
   filterBadHosts,
   gatherOutputs,
@@ -173,7 +176,11 @@ describe('Remote', () => {
   })
 
   it('gives results in the order in which they come, to many readers, before and after the start', async () => {
-    const all = new Remote('{{how}}', 'node[1-4]', local({ values: { how: [raw('sleep 60'), raw('sleep 2'), raw('true')] } }))
+    const folder = mkdtempSync(join(tmpdir(), 'cahier-results-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const gate = join(folder, 'gate')
+    const wait = `until [ -e ${gate} ]; do sleep 0.05; done`
+    const all = new Remote('{{how}}', 'node[1-4]', local({ values: { how: [raw('sleep 60'), raw(wait), raw('true')] } }))
     const read = async (limit: number): Promise<string[]> => {
       const seen: string[] = []
       for await (const process of all.results()) if (seen.push(String(process.host)) === limit) break
@@ -181,10 +188,10 @@ describe('Remote', () => {
     }
     const early = read(2)
     all.start()
-    const first = await early
-    expect(first).toHaveLength(2)
-    expect(first[0]).toBe('node3')
     expect(await read(1)).toEqual(['node3'])
+    writeFileSync(gate, '')
+    const first = await early
+    expect(first).toEqual(['node3', 'node2'])
     const whole = read(9)
     expect(all.running).toBe(true)
     await all.kill().wait()
@@ -217,7 +224,8 @@ describe('Remote', () => {
     const all = await new Remote('{{how}}', 'node[1-3]', {
       concurrency: 1,
       values: { how: [raw('sleep 60'), raw('sleep 60'), raw('echo here')] },
-      process: { backend: here, timeout: 200, nolog: ['timeout'] },
+      // The last one is to run, however long it takes.
+      process: (_host, index) => ({ backend: here, ...(index < 2 ? { timeout: 200 } : {}), nolog: ['timeout'] }),
     }).run()
     expect(performance.now() - began).toBeLessThan(20_000)
     expect(all.processes.map(({ timedOut, stdout }) => [timedOut, stdout])).toEqual([

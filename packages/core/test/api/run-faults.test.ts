@@ -138,7 +138,8 @@ describe('prepare stages', () => {
     holdPrepares(scheduler)
     const summary = await run(scheduler, {
       campaign: prepared(),
-      signal: AbortSignal.timeout(2_000),
+      // Ends a run that would go on for ever.
+      signal: AbortSignal.timeout(40_000),
       onEvent: (event) => {
         if (event.type === 'submitted') scheduler.faults.push('rejected', 'rejected', 'rejected', 'rejected')
       },

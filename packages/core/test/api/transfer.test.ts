@@ -151,7 +151,7 @@ describe('Put', () => {
       return {}
     })
     const early = new Put('a', 'n[1-2]', options(looking)).start()
-    await expect.poll(() => looking.asked.length).toBe(1)
+    await expect.poll(() => looking.asked.length, { timeout: 20_000 }).toBe(1)
     await early.kill().wait()
     expect(early.errorReason).toBeUndefined()
     expect(early.results.map(({ error }) => error)).toEqual(Array(2).fill({ code: 'E_ABORTED', message: 'the transfer was given up' }))

@@ -111,7 +111,7 @@ describe('submissions without an answer', () => {
       for (const { tag } of jobs) scheduler.begun.add(tag)
       return asked++ < 5 ? new Map() : find(jobs)
     }
-    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three, graceMs: 5_000 })
+    const end = await lab.drive([{ name: 'a', scheduler }], { campaign: three, graceMs: 60_000 })
     expect(end.outcome).toBe('complete')
     expect(levels(scheduler).sort()).toEqual([1, 2, 3])
   })

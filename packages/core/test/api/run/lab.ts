@@ -22,7 +22,8 @@ export const canMount = (() => {
 /** A folder that is gone after the test. */
 export function scratch(): string {
   const directory = mkdtempSync(join(tmpdir(), 'cahier-run-'))
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  // The daemon of a queue may be writing there until it notices.
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }))
   return directory
 }
 
