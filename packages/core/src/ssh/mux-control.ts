@@ -56,12 +56,16 @@ export class MuxControl {
       const socket = createConnection(path)
       let got = Buffer.alloc(0)
       let greeted = false
+      let isGiven = false
       const give = (control?: MuxControl): void => {
+        if (isGiven) return
+        isGiven = true
         clearTimeout(timer)
         if (control === undefined) socket.destroy()
         resolve(control)
       }
-      const timer = setTimeout(give, timeoutMs)
+      // What came while this program itself stood still is read first.
+      const timer = setTimeout(() => setImmediate(give), timeoutMs)
       socket.on('error', () => give())
       socket.on('close', () => give())
       socket.on('data', function read(chunk: Buffer) {
@@ -89,12 +93,12 @@ export class MuxControl {
   }
 
   /** Asks the master whether it lives: false when it is gone, or says nothing for so long. */
-  async isAlive(timeoutMs = 3000): Promise<boolean> {
+  async isAlive(timeoutMs = 10_000): Promise<boolean> {
     if (this.#socket.destroyed) return false
     const answer = makeDeferred<boolean>()
     this.#alive.push(answer)
     this.#socket.write(makePacket(C_ALIVE_CHECK, ++this.#requests))
-    const timer = setTimeout(() => answer.resolve(false), timeoutMs)
+    const timer = setTimeout(() => setImmediate(answer.resolve, false), timeoutMs)
     try {
       return await answer.promise
     } finally {

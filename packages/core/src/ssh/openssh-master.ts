@@ -14,6 +14,8 @@ const PERSIST_S = 10
 const EXTRA_MS = 500
 const LONGEST_LOG = 1 << 20
 const END_PATIENCE_MS = 2000
+/** A login that went well is not lost because its master, on a busy machine, needs a while to answer. */
+const FIRST_ANSWER_MS = 10_000
 
 /** A multiplexing master: a login that carries sessions. */
 export interface Master {
@@ -73,7 +75,7 @@ export async function startMaster(target: SshTarget, settings: MasterSettings): 
     })
     if (isAborted(signal)) throw givenUp(target)
     if (limit.passed) throw explainSilence(target, readLog())
-    const control = ended === 0 ? await MuxControl.open(path) : undefined
+    const control = ended === 0 ? await MuxControl.open(path, FIRST_ANSWER_MS) : undefined
     if (control !== undefined) return makeMaster(path, control, log)
     throw explainFailure(target, readLog(), {
       unanswered: questioner?.unanswered ?? [],

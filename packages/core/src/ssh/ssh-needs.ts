@@ -116,6 +116,9 @@ async function hasKerberosTicket(): Promise<boolean> {
       )
 }
 
+/** An agent that says nothing for so long holds nothing for us. */
+const AGENT_PATIENCE_MS = 5000
+
 /** @source draft-miller-ssh-agent: SSH_AGENTC_REQUEST_IDENTITIES 11, SSH_AGENT_IDENTITIES_ANSWER 12 */
 async function agentNeedsClient(socket: string): Promise<boolean> {
   const answer = await new Promise<Buffer>((resolve) => {
@@ -125,7 +128,8 @@ async function agentNeedsClient(socket: string): Promise<boolean> {
       connection.destroy()
       resolve(got)
     }
-    connection.setTimeout(2000, finish)
+    // What came while this program itself stood still is read first.
+    connection.setTimeout(AGENT_PATIENCE_MS, () => setImmediate(finish))
     connection.on('error', finish)
     connection.on('close', finish)
     connection.on('data', (chunk) => {

@@ -3,7 +3,7 @@ import ssh2, { type BaseAgent, type ParsedKey, type SignCallback, type SigningRe
 /** How long a list of keys is good for: many hosts are reached at the same moment, and people add keys while a program runs. */
 const FRESH_MS = 5000
 /** An agent that has not listed its keys by then has none for us: it hangs, or is at the far end of a connection that died. */
-const PATIENCE_MS = 2000
+const PATIENCE_MS = 5000
 
 /** The agents of this program; the keys of one are asked for once for all hosts that are reached at the same moment. */
 export class Agents {
@@ -26,7 +26,8 @@ export class Agents {
 
 function listKeys(agent: BaseAgent<ParsedKey>): Promise<readonly ParsedKey[]> {
   return new Promise((resolve) => {
-    const late = setTimeout(resolve, PATIENCE_MS, [])
+    // What came while this program itself stood still is read first.
+    const late = setTimeout(() => setImmediate(resolve, []), PATIENCE_MS)
     agent.getIdentities((error, keys) => {
       clearTimeout(late)
       resolve(error == null ? ((keys ?? []) as ParsedKey[]) : [])

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ProcessError } from '../../src/errors.js'
 import { connectionSchema } from '../../src/model/connection.js'
+import type { Clock } from '../../src/ports/clock.js'
 import type { ChannelEnd, Connector, SshChannel, SshConnection, SshTarget } from '../../src/ssh/connection.js'
 import { ConnectionPool, type ResolvedHost } from '../../src/ssh/connection-pool.js'
 import { makeDeferred } from '../../src/util/async.js'
@@ -19,8 +20,9 @@ function target(name: string, jumps: readonly SshTarget[] = []): SshTarget {
     agent: undefined,
     identitiesOnly: false,
     jumps,
-    connectTimeoutMs: 1_000,
-    keepAliveMs: 1_000,
+    // Tries and pauses that took longer than this would not be followed by others.
+    connectTimeoutMs: 60_000,
+    keepAliveMs: 10_000,
     openssh: { configFile: false, destination: name, options: [] },
   }
 }
@@ -133,7 +135,10 @@ class FakeChannel implements SshChannel {
   }
 }
 
-function setUp(settings: { handshakes?: number } = {}) {
+/** Time stands still: handshakes never last long enough to give their places to others. */
+const noTime: Clock = { now: () => 0, monotonic: () => 0, sleep: async () => {} }
+
+function setUp(settings: { handshakes?: number; clock?: Clock } = {}) {
   const connector = new Nowhere()
   const pool = new ConnectionPool({ connectors: { ssh2: connector }, resolve, random: () => 0.01, ...settings })
   const connect = (address: string, more: { jump?: string; signal?: AbortSignal; anew?: boolean; sessions?: number } = {}) =>
@@ -239,10 +244,11 @@ describe('ConnectionPool', () => {
   })
 
   it('dials eight times at once to one server and sixty-four times in all', async () => {
-    const { connector, pool } = setUp()
+    const { connector, pool } = setUp({ clock: noTime })
     const users = Array.from({ length: 40 }, (_, n) => `user${n}`)
     const one = new ConnectionPool({
       connectors: { ssh2: connector },
+      clock: noTime,
       resolve: async (host) => ({ ...(await resolve(host)), target: { ...target(host.address), user: host.user ?? 'me' } }),
     })
     await Promise.all(users.map((user) => one.connect({ address: 'a', user }, options)))

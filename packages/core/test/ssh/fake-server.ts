@@ -95,6 +95,8 @@ export interface FakeServer extends AsyncDisposable {
   readonly attempts: readonly string[]
   /** Connections that are open now. */
   readonly open: number
+  /** What clients said to a server that is `silent` or a `mail` server, one byte for each character. */
+  readonly heard: string
   /** Ends all connections at once, in the middle of whatever they do. Commands go on. */
   cut(): void
   /** Neither reads nor writes any more, as if a cable were out; `thaw` undoes it. */
@@ -115,6 +117,7 @@ class Fake implements FakeServer {
   mostStartups = 0
   readonly commands: string[] = []
   readonly attempts: string[] = []
+  heard = ''
   readonly #options: FakeServerOptions
   readonly #listener: NetServer
   readonly #ssh
@@ -165,12 +168,12 @@ class Fake implements FakeServer {
     socket.on('close', () => this.#sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     const { answer = 'ssh', drop, maxStartups } = this.#options
-    if (answer === 'silent') {
-      socket.resume()
-      return
-    }
-    if (answer === 'mail') socket.resume().write('220 mail ESMTP\r\n')
-    else if (answer === 'garbage') socket.end(Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919) % 256)))
+    if (answer === 'silent' || answer === 'mail') {
+      socket.on('data', (chunk: Buffer) => {
+        this.heard += chunk.toString('latin1')
+      })
+      if (answer === 'mail') socket.write('220 mail ESMTP\r\n')
+    } else if (answer === 'garbage') socket.end(Buffer.from(Array.from({ length: 4096 }, (_, index) => (index * 7919) % 256)))
     else if (answer === 'http') socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
     else if (answer === 'reset') socket.resetAndDestroy()
     else if (answer === 'close' || drop?.(this.connections) === true) socket.destroy()

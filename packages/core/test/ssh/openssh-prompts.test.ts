@@ -149,14 +149,15 @@ describe.skipIf(!hasSsh)(`questions of ssh${hasSsh ? '' : ' (needs ssh)'}`, () =
     server = await startFakeServer({ keys: [], password: 'sesame' })
     const known = join(directory, 'known')
     writeFileSync(known, server.knownHosts())
-    connector = new OpensshConnector({ prompts: { ask: () => new Promise((resolve) => setTimeout(resolve, 2500, 'sesame')) } })
+    connector = new OpensshConnector({ prompts: { ask: () => new Promise((resolve) => setTimeout(resolve, 9000, 'sesame')) } })
     const host = { address: server.address, port: server.port, user: 'alice', keyFile: join(directory, 'id') }
     const connection = connectionSchema.parse({
       sshConfig: false,
       agent: false,
       knownHostsFiles: [known],
       connector: 'openssh',
-      connectTimeout: '2s',
+      // Without the question there is time enough, also for a loaded machine.
+      connectTimeout: '8s',
     })
     await connector.connect((await resolveTarget(host, connection)).target)
   })

@@ -178,20 +178,23 @@ describe('a command', () => {
 })
 
 describe('a connection', () => {
-  it('waits for no delayed acknowledgements: 40 steps to and fro take no 40 ms each', async () => {
+  it('waits for no delayed acknowledgements: steps to and fro take no 40 ms each', async () => {
     await using bed = await start({
       run: (_, channel) => {
         channel.exit(0)
         channel.end()
       },
     })
-    const started = performance.now()
-    for (let turn = 0; turn < 40; turn += 1) {
+    const took: number[] = []
+    for (let turn = 0; turn < 100; turn += 1) {
+      const began = performance.now()
       const channel = await bed.connection.exec('true')
       channel.end()
       await channel.closed
+      took.push(performance.now() - began)
     }
-    expect(performance.now() - started).toBeLessThan(1200)
+    // The quicker ones: whatever else the machine does, it does not do it in every step.
+    expect(took.sort((a, b) => a - b)[30]).toBeLessThan(36)
   })
 })
 
@@ -285,22 +288,18 @@ describe('a forwarded port', () => {
     ['was piped to one who waits', (stream) => stream.pipe(new Writable({ highWaterMark: 1, write: () => {} }))],
     ['was read in a loop', (stream) => stream.on('readable', () => stream.read(1))],
     ['is to be read to its end', () => {}, true],
-  ])(
-    'closes when it is destroyed, also when it %s',
-    async (_, use, thrownAway = false) => {
-      await using bed = await start()
-      const talker = createServer((socket) => socket.on('error', () => {}).write(Buffer.alloc(100_000))).listen(0, '127.0.0.1')
-      await once(talker, 'listening')
-      const stream = await bed.connection.forwardOut('127.0.0.1', (talker.address() as { port: number }).port)
-      use(stream)
-      await expect.poll(() => stream.readableLength).toBeGreaterThan(0)
-      if (thrownAway) stream.resume()
-      stream.destroy()
-      await once(stream, 'close')
-      await new Promise((resolve) => talker.close(resolve))
-    },
-    5_000,
-  )
+  ])('closes when it is destroyed, also when it %s', async (_, use, thrownAway = false) => {
+    await using bed = await start()
+    const talker = createServer((socket) => socket.on('error', () => {}).write(Buffer.alloc(100_000))).listen(0, '127.0.0.1')
+    await once(talker, 'listening')
+    const stream = await bed.connection.forwardOut('127.0.0.1', (talker.address() as { port: number }).port)
+    use(stream)
+    await expect.poll(() => stream.readableLength).toBeGreaterThan(0)
+    if (thrownAway) stream.resume()
+    stream.destroy()
+    await once(stream, 'close')
+    await new Promise((resolve) => talker.close(resolve))
+  })
 
   it('is refused where nothing listens', async () => {
     await using bed = await start()

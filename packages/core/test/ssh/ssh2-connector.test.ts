@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import type { ProcessError } from '../../src/errors.js'
 import { explainBroken } from '../../src/ssh/connect-errors.js'
 import type { SshConnection, SshPrompts, SshTarget } from '../../src/ssh/connection.js'
@@ -58,6 +58,28 @@ function person(...answers: (string | undefined)[]): SshPrompts & { readonly ask
       return Promise.resolve(answers.shift())
     },
   }
+}
+
+/** Limits end only when the test moves the time on: a machine that stands still for a moment does not end them. */
+async function withoutTime<T>(action: () => Promise<T>): Promise<T> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  try {
+    return await action()
+  } finally {
+    vi.useRealTimers()
+  }
+}
+
+/** What does not become a connection within its limit: when it is as far as it can come, the limit is over. */
+function afterItsLimit(target: SshTarget, isAsFarAsItComes: () => boolean): Promise<ProcessError> {
+  return withoutTime(async () => {
+    let isOver = false
+    const refused = refusal(new Ssh2Connector().connect(target)).finally(() => (isOver = true))
+    // What the other side has said by then is read in the turns after that.
+    for (let turns = 0; turns < 20 && !isOver; turns += isAsFarAsItComes() ? 1 : 0) await new Promise((resolve) => setImmediate(resolve))
+    vi.advanceTimersByTime(target.connectTimeoutMs)
+    return refused
+  })
 }
 
 async function run(connection: SshConnection, command: string, input?: string | Uint8Array) {
@@ -260,7 +282,7 @@ describe('keys that log in', () => {
     const mute = createServer((socket) => socket.on('error', () => {}).resume()).listen(agent)
     await once(mute, 'listening')
     await using server = await startFakeServer()
-    await using connection = await new Ssh2Connector().connect(targetOf(server, { agent, connectTimeoutMs: 10_000 }))
+    await using connection = await new Ssh2Connector().connect(targetOf(server, { agent, connectTimeoutMs: 60_000 }))
     expect(connection.target.agent).toBe(agent)
     mute.close()
   })
@@ -358,40 +380,49 @@ describe('a person who is asked', () => {
 
   it('may take longer than the time limit', async () => {
     await using server = await startFakeServer({ keys: [], password: 'pw' })
-    const prompts: SshPrompts = { ask: () => new Promise((resolve) => setTimeout(() => resolve('pw'), 700)) }
+    const prompts: SshPrompts = {
+      ask: async () => {
+        vi.advanceTimersByTime(3_600_000)
+        return 'pw'
+      },
+    }
     const target = targetOf(server, { keyFiles: [], connectTimeoutMs: 500 })
-    await using connection = await new Ssh2Connector({ prompts }).connect(target)
+    await using connection = await withoutTime(() => new Ssh2Connector({ prompts }).connect(target))
     expect(connection.target.name).toBe('node1')
   })
 })
 
 describe('what does not become a connection', () => {
-  it.each<[string, FakeServerOptions, Partial<SshTarget>, string, RegExp, boolean]>([
-    ['accepts and never answers', { answer: 'silent' }, { connectTimeoutMs: 300 }, 'E_HOST_TIMEOUT', /said nothing within 0.3 s/, false],
-    ['answers with binary rubbish', { answer: 'garbage' }, {}, 'E_HOST_PROTOCOL', /does not speak ssh: it said "/, false],
+  const hasBanner = ({ heard }: FakeServer): boolean => heard.startsWith('SSH-2.0-')
+
+  it.each<[string, FakeServerOptions, string, RegExp, boolean, ((server: FakeServer) => boolean)?]>([
+    ['accepts and never answers', { answer: 'silent' }, 'E_HOST_TIMEOUT', /said nothing within 0.3 s/, false, hasBanner],
+    ['answers with binary rubbish', { answer: 'garbage' }, 'E_HOST_PROTOCOL', /does not speak ssh: it said "/, false],
+    ['greets and waits', { answer: 'mail' }, 'E_HOST_PROTOCOL', /does not speak ssh: it said "220 mail ESMTP"/, false, hasBanner],
+    ['speaks another protocol', { answer: 'http' }, 'E_HOST_PROTOCOL', /does not speak ssh: it said "HTTP\/1.1 400/, false],
+    ['closes before its banner', { answer: 'close' }, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
+    ['resets before its banner', { answer: 'reset' }, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
     [
-      'greets and waits',
-      { answer: 'mail' },
-      { connectTimeoutMs: 300 },
-      'E_HOST_PROTOCOL',
-      /does not speak ssh: it said "220 mail ESMTP"/,
+      'hangs in the login',
+      { loginDelayMs: 60_000 },
+      'E_HOST_TIMEOUT',
+      /did not finish the login/,
       false,
+      ({ attempts }) => attempts.length > 0,
     ],
-    ['speaks another protocol', { answer: 'http' }, {}, 'E_HOST_PROTOCOL', /does not speak ssh: it said "HTTP\/1.1 400/, false],
-    ['closes before its banner', { answer: 'close' }, {}, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
-    ['resets before its banner', { answer: 'reset' }, {}, 'E_HOST_DROPPED', /closed the connection before it said anything/, true],
-    ['hangs in the login', { loginDelayMs: 60_000 }, { connectTimeoutMs: 500 }, 'E_HOST_TIMEOUT', /did not finish the login/, false],
     [
       'shares no key exchange',
       { algorithms: { kex: ['diffie-hellman-group1-sha1'] } },
-      {},
       'E_HOST_PROTOCOL',
       /shares no key exchange algorithm with us/,
       false,
     ],
-  ])('a server that %s', async (_, options, changes, code, message, retry) => {
+  ])('a server that %s', async (_, options, code, message, retry, isAsFarAsItComes) => {
     await using server = await startFakeServer(options)
-    const error = await refusal(new Ssh2Connector().connect(targetOf(server, changes)))
+    const error =
+      isAsFarAsItComes === undefined
+        ? await refusal(new Ssh2Connector().connect(targetOf(server)))
+        : await afterItsLimit(targetOf(server, { connectTimeoutMs: 300 }), () => isAsFarAsItComes(server))
     expect(error.code).toBe(code)
     expect(error.message).toMatch(message)
     expect(error.message).toContain(`node1 (127.0.0.1:${server.port})`)
@@ -419,10 +450,14 @@ describe('what does not become a connection', () => {
 
   it('a server that says no more after its banner', async () => {
     await using server = await startFakeServer()
-    const mute = createServer((socket) => socket.resume().write('SSH-2.0-OpenSSH_9.2\r\n')).listen(0, '127.0.0.1')
+    let heard = 0
+    const mute = createServer((socket) => {
+      socket.on('data', (chunk) => (heard += chunk.length)).write('SSH-2.0-OpenSSH_9.2\r\n')
+    }).listen(0, '127.0.0.1')
     await once(mute, 'listening')
     const { port } = mute.address() as { port: number }
-    const error = await refusal(new Ssh2Connector().connect(targetOf(server, { port, connectTimeoutMs: 300 })))
+    const target = targetOf(server, { port, connectTimeoutMs: 300 })
+    const error = await afterItsLimit(target, () => heard > 0)
     expect(error).toMatchObject({
       code: 'E_HOST_TIMEOUT',
       message: expect.stringContaining('did not finish the key exchange within 0.3 s'),
@@ -505,7 +540,7 @@ describe('hosts behind others', () => {
     await connection[Symbol.asyncDispose]()
     await via[Symbol.asyncDispose]()
     outer.thaw()
-  }, 5_000)
+  })
 
   it('are told apart from their gateway in messages', async () => {
     const inner = await startFakeServer()

@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { waitUntil } from '../../../../test/testbed/bed.mjs'
 import { type SshHosts, sshHostsUnavailable, startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
 import type { ProcessError } from '../../src/errors.js'
 import type { SshConnection, SshTarget } from '../../src/ssh/connection.js'
@@ -28,6 +28,7 @@ describe.skipIf(reason !== undefined)(`ssh2 and a real sshd${why}`, () => {
       },
     })
     directory = mkdtempSync(join(tmpdir(), 'cahier-sshd-'))
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, 'stranger')])
   })
   afterAll(async () => {
     await bed?.stop()
@@ -136,7 +137,6 @@ describe.skipIf(reason !== undefined)(`ssh2 and a real sshd${why}`, () => {
   })
 
   it('says who refused which keys', async () => {
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, 'stranger')])
     await expect(open('h1', { keyFiles: [join(directory, 'stranger')] })).rejects.toMatchObject({
       code: 'E_LOGIN_REFUSED',
       message: expect.stringMatching(
@@ -151,15 +151,15 @@ describe.skipIf(reason !== undefined)(`ssh2 and a real sshd${why}`, () => {
     try {
       const ask = (...options: string[]) =>
         execFileSync('ssh-add', options, { env: { ...process.env, SSH_AUTH_SOCK: socket }, stdio: 'pipe' })
-      for (let turn = 0; ; turn += 1) {
+      const isTaken = (): boolean => {
         try {
           ask(bed.identity)
-          break
-        } catch (error) {
-          if (turn > 100) throw error
-          await pause(20)
+          return true
+        } catch {
+          return false
         }
       }
+      await waitUntil(isTaken, { what: 'the agent takes a key', timeoutMs: 40_000 })
       {
         await using connection = await open('h1', { agent: socket, keyFiles: [], identitiesOnly: false })
         expect(await run(connection, 'exit 5')).toMatchObject({ exitCode: 5 })
@@ -198,7 +198,7 @@ describe.skipIf(reason !== undefined)(`ssh2 and a real sshd${why}`, () => {
   })
 
   it('loses what runs when the connection is cut, and says so', async () => {
-    await using connection = await open('h1', { keepAliveMs: 200 })
+    await using connection = await open('h1')
     const channel = await connection.exec('echo started; sleep 60')
     await new Promise<void>((resolve) => channel.listen(() => resolve()))
     bed.dropSessions('h1')
