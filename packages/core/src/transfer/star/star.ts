@@ -19,7 +19,7 @@ import { localVerdicts, remoteVerdicts } from './source-verdicts.js'
 import { type Copied, copyOnce, forgetParts, hasChanged } from './star-copy.js'
 import { copiedResult, failedResult, inRounds, isLostOrKilled } from './star-host.js'
 import { StarWatch } from './star-watch.js'
-import { withSecondSession } from './two-sessions.js'
+import { enterCopy, withSecondSession } from './two-sessions.js'
 
 export type { FarKind } from '../far-side.js'
 
@@ -206,6 +206,7 @@ export class StarTransfer implements Transfer {
     work.isReached = false
     const reached = await reach(this.#context, end, watch.signal)
     work.isReached = true
+    using _turn = await enterCopy(reached, watch.signal)
     watch.guard()
     const far = await openFarSide(reached, this.#kinds, watch.signal)
     watch.guard(far.heard)
