@@ -62,7 +62,8 @@ export function localHost(
   }
   return {
     host: { address: 'here' },
-    connection: connectionSchema.parse({ connectTimeout: options.connectTimeout ?? 20_000 }),
+    // Dozens of agents start at once.
+    connection: connectionSchema.parse({ connectTimeout: options.connectTimeout ?? 60_000 }),
     pooled: { exec, connection: { target: { name: 'here' } } } as unknown as PooledConnection,
     channels,
   }
@@ -146,6 +147,12 @@ export interface Receiver {
 }
 
 export const KEY = Buffer.alloc(32, 'the key of a session')
+
+/** Waits for its own end: who disposes of it kills it when that takes more than two seconds, and then nothing is tidied up. */
+export async function sayBye(agent: HostAgent): Promise<void> {
+  await agent.request('bye', [])
+  await agent.closed
+}
 
 /** What an agent told, and a way to wait for it. */
 export class Events {

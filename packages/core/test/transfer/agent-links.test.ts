@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AgentKind } from '../../src/transfer/agent/agent-program.js'
 import type { HostAgent } from '../../src/transfer/agent/host-agent.js'
 import type { Manifest } from '../../src/transfer/manifest.js'
-import { AgentLab, framesOf, KEY, kindUnavailable, localHost, type Receiver, SocketReader } from './agent-lab.js'
+import { AgentLab, framesOf, KEY, kindUnavailable, localHost, type Receiver, SocketReader, sayBye } from './agent-lab.js'
 
 const CHUNK = 1000
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex')
@@ -410,7 +410,7 @@ for (const kind of ['py', 'pl'] as const) {
       const reader = new SocketReader(socket)
       expect((await reader.take(20))?.toString('latin1', 0, 4)).toBe('CC1\n')
       socket.destroy()
-      await receiver.agent[Symbol.asyncDispose]()
+      await sayBye(receiver.agent)
       expect(existsSync(join(path, '..'))).toBe(false)
     })
 
@@ -436,7 +436,7 @@ for (const kind of ['py', 'pl'] as const) {
       const elsewhere = await listen('/proc')
       expect(existsSync(join(elsewhere.folder, 'link'))).toBe(true)
       for (const { agent, folder } of [living, next, elsewhere]) {
-        await agent[Symbol.asyncDispose]()
+        await sayBye(agent)
         expect(existsSync(folder)).toBe(false)
       }
     })

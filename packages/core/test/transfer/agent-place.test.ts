@@ -431,12 +431,13 @@ for (const kind of ['py', 'pl'] as const) {
     })
 
     it('keeps parts when its connection ends, and leaves nothing when there are none', async () => {
-      const { parts } = await new AgentPlace(agent).open(input([file('a', 'one'), file('b', 'two')]))
+      const host = localHost(lab.folder)
+      const [first, other] = [await lab.start(kind, host), await lab.start(kind, host)]
+      const { parts } = await new AgentPlace(first).open(input([file('a', 'one'), file('b', 'two')]))
       bring(parts!, 1, 'tw')
-      const other = await lab.start(kind)
       await new AgentPlace(other).open(input([file('c', 'one')], { partsId: 'other' }))
-      await agent[Symbol.asyncDispose]()
-      await other[Symbol.asyncDispose]()
+      for (const channel of host.channels) channel.end()
+      await Promise.all([first.closed, other.closed])
       expect(readdirSync(target)).toEqual(['.cahier-abc'])
       expect(readdirSync(join(target, '.cahier-abc'))).toEqual(['1'])
     })

@@ -28,7 +28,8 @@ const LEASE_MINUTES = 3
  * Of two who find the same dead one only one gets it out of the way: whoever moved a lock that is not the one it had read puts it back.
  *
  * `watch` goes on beside the shell, which cannot look around while it waits for a question: it renews the lock, and ends the shell when
- * somebody asks for the parts and nobody who talks to the shell takes the sign away. A program of its own, it keeps no channel open.
+ * somebody asks for the parts and nobody who talks to the shell takes the sign away. A program of its own, it keeps no channel open. It makes
+ * no lock anew: the shell may let go of it at any moment.
  *
  * @source proc(5): after the name in brackets, the state is field 1 and the start time field 20 of /proc/pid/stat
  */
@@ -90,14 +91,14 @@ watch='t=0 q=0
     x=; { IFS= read -r x <"$1/${LOCK_FILE}"; }
     case $x in *" $2") ;; *) exit ;; esac
     t=$((t + 1))
-    [ $((t % ${RENEW_BEATS})) != 0 ] || touch "$1/${LOCK_FILE}"
+    [ $((t % ${RENEW_BEATS})) != 0 ] || touch -c "$1/${LOCK_FILE}"
     if [ -e "$1/asked" ]; then q=$((q + 1)); else q=0; fi
     [ $q -le ${ANSWER_BEATS} ] || { kill -9 "$3"; exit; }
   done'`
 
 /** $1 folder, $2 token. Everything but locks goes first: whoever takes the folder meanwhile keeps its own. */
 const RELEASE = `mine() { x=; { IFS= read -r x <"$1/${LOCK_FILE}"; } 2>/dev/null; case $x in *" $2") ;; *) return 1 ;; esac; }
-answer() { mine "$1" "$2" || return 0; [ ! -e "$1/asked" ] || rm -f "$1/asked"; [ "$a" = answers ] || touch "$1/${LOCK_FILE}"; }
+answer() { mine "$1" "$2" || return 0; [ ! -e "$1/asked" ] || rm -f "$1/asked"; [ "$a" = answers ] || touch -c "$1/${LOCK_FILE}"; }
 release() { mine "$1" "$2" || return 0; rm -f "$1/${LOCK_FILE}" "$1/asked"; rmdir "$1" 2>/dev/null; return 0; }
 empty() { mine "$1" "$2" || return 0; find "$1" ! -type d ! -name '${LOCK_FILE}*' -exec rm -f {} +; }`
 
