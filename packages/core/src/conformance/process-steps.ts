@@ -32,6 +32,23 @@ export async function run(world: ProcessWorld, spec: ProcessSpec, options: Start
   return await soon(world, running.result, 'the end of a process')
 }
 
+/**
+ * Runs a process into its time limit.
+ *
+ * @param isReady - it had come as far as the case needs: one that its limit met before says nothing, and gets a longer one. A busy machine
+ * may not even have begun its program by then.
+ */
+export async function runToLimit(
+  world: ProcessWorld,
+  spec: ProcessSpec & { readonly timeoutMs: number },
+  isReady: () => Promise<boolean>,
+): Promise<ProcessResult> {
+  for (let { timeoutMs } = spec; ; timeoutMs *= 4) {
+    const result = await run(world, { ...spec, timeoutMs })
+    if (timeoutMs > patienceOf(world) / 4 || (await isReady())) return result
+  }
+}
+
 /** A spec of shell text. */
 export function shell(script: string, fields: Omit<Partial<ProcessSpec>, 'command'> = {}): ProcessSpec {
   return { command: { script }, ...fields }
@@ -98,9 +115,9 @@ export function track(world: ProcessWorld): { readonly env: Record<string, strin
   return { env: { [TOKEN_VARIABLE]: token }, living: async () => (await world.lab.findProcesses?.(`${TOKEN_VARIABLE}=${token}`)) ?? [] }
 }
 
-/** Nothing of the tree is left, or is gone within a moment. */
-export async function allGone(living: () => Promise<readonly number[]>, momentMs = 2_000): Promise<void> {
-  const deadline = performance.now() + momentMs
+/** Nothing of the tree is left, or is gone within a moment: a busy machine may take a while to end what was killed. */
+export async function allGone(world: ProcessWorld, living: () => Promise<readonly number[]>): Promise<void> {
+  const deadline = performance.now() + patienceOf(world) / 3
   let left = await living()
   while (left.length > 0 && performance.now() < deadline) {
     await pause(50)

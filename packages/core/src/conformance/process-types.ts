@@ -31,6 +31,8 @@ export interface ProcessLab {
   makeDirectory(): Promise<string>
   /** Reads a file of that machine; `undefined` when there is none. */
   readFile(path: string): Promise<Uint8Array | undefined>
+  /** Makes an empty file on that machine, by other means than the backend. */
+  makeFile?(path: string): Promise<void>
   /** What `host` of a result must be; `undefined`: this machine. */
   readonly host?: string
   /** How long a case waits for what should take a moment; default 30,000. */
@@ -39,7 +41,7 @@ export interface ProcessLab {
   findProcesses?(token: string): Promise<readonly number[]>
 }
 
-export type ProcessLabAbility = 'findProcesses'
+export type ProcessLabAbility = 'findProcesses' | 'makeFile'
 
 /** What a case works with. Every case has its own. */
 export interface ProcessWorld {

@@ -153,8 +153,11 @@ export async function soon<T>({ lab }: TransferWorld, promise: PromiseLike<T>, w
 /** Content that nothing can shorten on its way. */
 export const content = (size: number): Buffer => randomBytes(size)
 
-/** What is written where a driver is slowed down: long enough for several reports of progress. */
-const SLOW_BYTES = 900_000
+/**
+ * What is written where a driver is slowed down: long enough for several reports of progress, and more than is on its way to a host that
+ * stands still (a channel of ssh holds 2 MiB): what has been sent is not yet there.
+ */
+const SLOW_BYTES = 4_500_000
 /** Enough that a driver that cannot be slowed down is still at it when it is disturbed, mostly. */
 const MANY_BYTES = 48_000_000
 

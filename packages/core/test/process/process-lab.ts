@@ -1,5 +1,5 @@
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { mkdtemp, readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ProcessLab } from '../../src/conformance/index.js'
@@ -10,6 +10,7 @@ export function makeProcessLab(fields: Partial<ProcessLab> = {}): ProcessLab & D
   return {
     makeDirectory: () => mkdtemp(join(root, "it's a place ")),
     readFile: (path) => readFile(path).catch(() => undefined),
+    makeFile: (path) => writeFile(path, ''),
     findProcesses: (token) => Promise.resolve(processesWith(token)),
     ...fields,
     [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }),

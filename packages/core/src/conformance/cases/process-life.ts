@@ -40,6 +40,7 @@ export const lifeCases: readonly ProcessCase[] = [
     id: 'process-detached',
     title: 'a detached process goes on when the backend ends, and its output is complete',
     declared: 'outputFiles',
+    needs: ['makeFile'],
     why: 'Jobs outlive the controller that started them.',
     async run(world) {
       const directory = await world.lab.makeDirectory()
@@ -47,15 +48,9 @@ export const lifeCases: readonly ProcessCase[] = [
       const script = `echo begin; n=0; until [ -e go ] || [ $n -gt 300 ]; do n=$((n+1)); sleep 0.1 2>/dev/null || sleep 1; done; echo end; echo late >&2`
       const running = await world.backend.start(shell(script, { cwd: directory, detach: true, outputFiles }))
       strictEqual((await linesOf(world, outputFiles.stdout, 1))[0], 'begin')
-      // What lets it end is made by a process of its own, which has to be over before the backend is.
-      const opener = shell(`sleep 2; : >go`, {
-        cwd: directory,
-        detach: true,
-        outputFiles: { stdout: '/dev/null', stderr: '/dev/null' },
-      })
-      await world.backend.start(opener)
       await soon(world, world.backend[Symbol.asyncDispose](), 'the end of the backend')
       strictEqual(await textOf(world, outputFiles.stdout), 'begin\n', 'it had ended before the backend did')
+      await world.lab.makeFile?.(join(directory, 'go'))
       deepStrictEqual(await linesOf(world, outputFiles.stdout, 2), ['begin', 'end'])
       deepStrictEqual(await linesOf(world, outputFiles.stderr, 1), ['late'])
       void running
@@ -87,7 +82,7 @@ export const lifeCases: readonly ProcessCase[] = [
       await soon(world, world.backend[Symbol.asyncDispose](), 'the end of the backend')
       const results = await soon(world, Promise.all(started.map(({ result }) => result)), 'all results')
       for (const result of results) ok(result.outcome !== 'exited' || result.exitCode !== 0, `ended well: ${JSON.stringify(result)}`)
-      await allGone(living)
+      await allGone(world, living)
     },
   },
   {
@@ -119,7 +114,7 @@ export const lifeCases: readonly ProcessCase[] = [
       const { env, living } = track(world)
       const result = await run(world, { command: ['sleep', '60'], pty: true, env, timeoutMs: 500, graceMs: 1_000 })
       hasFields(result, { outcome: 'timed-out' })
-      await allGone(living)
+      await allGone(world, living)
     },
   },
   {

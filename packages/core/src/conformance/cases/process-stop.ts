@@ -1,7 +1,7 @@
 import { ok, strictEqual } from 'node:assert/strict'
 import { join } from 'node:path'
 import type { ProcessResult } from '../../model/process.js'
-import { allGone, type ExpectedFields, hasFields, linesOf, run, shell, soon, textOf, track } from '../process-steps.js'
+import { allGone, type ExpectedFields, hasFields, linesOf, run, runToLimit, shell, soon, textOf, track } from '../process-steps.js'
 import type { ProcessCase, ProcessWorld } from '../process-types.js'
 
 /** Sleeps in small steps for at most a minute, so that whatever is not ended here ends by itself. */
@@ -33,6 +33,11 @@ function wasEnded(world: ProcessWorld, result: ProcessResult, expected: Expected
   ok(outcome === 'signaled' ? result.exitCode !== 0 : result.outcome === outcome, `it seems to have ended well: ${JSON.stringify(result)}`)
 }
 
+/** Whether what runs in this directory has said there that it is ready. */
+function isUp(world: ProcessWorld, directory: string): () => Promise<boolean> {
+  return async () => (await textOf(world, join(directory, 'up'))) === 'up\n'
+}
+
 export const stopCases: readonly ProcessCase[] = [
   {
     id: 'process-timeout',
@@ -59,8 +64,9 @@ export const stopCases: readonly ProcessCase[] = [
     why: 'The grace is there to be used.',
     async run(world) {
       const directory = await world.lab.makeDirectory()
-      const script = `trap 'echo tidy >tidy; exit 7' TERM; ${LINGER}`
-      hasFields(await run(world, shell(script, { cwd: directory, timeoutMs: 700, graceMs: 20_000 })), { outcome: 'timed-out', exitCode: 7 })
+      const script = `trap 'echo tidy >tidy; exit 7' TERM; echo up >up; ${LINGER}`
+      const spec = { ...shell(script, { cwd: directory, graceMs: 20_000 }), timeoutMs: 700 }
+      hasFields(await runToLimit(world, spec, isUp(world, directory)), { outcome: 'timed-out', exitCode: 7 })
       strictEqual(await textOf(world, join(directory, 'tidy')), 'tidy\n')
     },
   },
@@ -73,10 +79,11 @@ export const stopCases: readonly ProcessCase[] = [
     async run(world) {
       const directory = await world.lab.makeDirectory()
       const { env, living } = track(world)
-      const result = await run(world, shell(TREE, { cwd: directory, env, timeoutMs: 2_500, graceMs: 1_000 }))
+      const spec = { ...shell(TREE, { cwd: directory, env, graceMs: 1_000 }), timeoutMs: 1_000 }
+      const result = await runToLimit(world, spec, isUp(world, directory))
       hasFields(result, { outcome: 'timed-out', survivors: [] })
       strictEqual(await textOf(world, join(directory, 'up')), 'up\n')
-      await allGone(living)
+      await allGone(world, living)
     },
   },
   {
@@ -100,7 +107,7 @@ export const stopCases: readonly ProcessCase[] = [
         survivors: [],
       })
       ok(performance.now() - asked >= 450, 'it was killed before the grace was over')
-      await allGone(living)
+      await allGone(world, living)
     },
   },
   {
@@ -185,7 +192,7 @@ export const stopCases: readonly ProcessCase[] = [
       await linesOf(world, join(directory, 'up'), 1)
       controller.abort()
       hasFields(await soon(world, running.result, 'the end of what was given up'), { outcome: 'canceled', survivors: [] })
-      await allGone(living)
+      await allGone(world, living)
     },
   },
   {
@@ -235,7 +242,7 @@ export const stopCases: readonly ProcessCase[] = [
         })
       }
       ok(over, 'the scope was left before the end')
-      await allGone(living)
+      await allGone(world, living)
     },
   },
 ]

@@ -175,13 +175,17 @@ export const queueCases: readonly SchedulerCase[] = [
     title: 'a job with a grace of 0 is not given the usual one',
     why: 'An option of 0 that is ignored is the default, which is not what was asked for.',
     async run(world) {
-      const job = await makeJob(world, `trap '' TERM\necho up >up; while :; do sleep 1; done`, { graceMs: 0 })
+      const lines = `trap 'date +%s >>told' TERM\necho up >up; while :; do sleep 1 & wait $!; done`
+      const job = await makeJob(world, lines, { graceMs: 0 })
       const handles = await submit(world, job)
       await waitForFile(world, job, 'up')
       const began = performance.now()
       await world.scheduler.cancel(handles)
       await waitUntilEnded(world, handles)
-      const tookMs = performance.now() - began
+      // On the clock of the job where it can be: a busy scheduler takes its time to tell it, and to tell of its end.
+      const told = Number.parseInt((await world.lab.readFile(join(job.directory, 'told'))) ?? '', 10)
+      const endedAt = (await world.scheduler.exitRecord(job))?.endedAt
+      const tookMs = told > 0 && endedAt !== undefined ? (endedAt - told) * 1000 : performance.now() - began
       ok(tookMs < SOON_MS, `it ended after ${Math.round(tookMs)} ms`)
     },
   },

@@ -1,7 +1,8 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { basename, join } from 'node:path'
+import type { JobObservation, JobSpec } from '../../model/job.js'
 import { makeJob, recordOf, submit, waitForFile, waitUntilEnded } from '../steps.js'
-import type { SchedulerCase } from '../types.js'
+import type { SchedulerCase, SchedulerWorld } from '../types.js'
 
 /** Values that a careless script would take apart, execute or lose. */
 const HOSTILE: Readonly<Record<string, string>> = {
@@ -16,6 +17,26 @@ const HOSTILE: Readonly<Record<string, string>> = {
   CONTROL: 'bell\u0007 return\r escape\u001b[31m',
   LONG: 'x'.repeat(5_000),
   PERCENT: '%s %d %n !! ${HOME} $HOME $$',
+}
+
+/**
+ * Runs a job to the end of its walltime. One that has not written `up` by then says nothing, and gets a longer one: a busy machine may not
+ * even have begun its script.
+ */
+async function runToWalltime(
+  world: SchedulerWorld,
+  lines: string,
+  graceMs: number,
+): Promise<{ readonly job: JobSpec; readonly observation: JobObservation | undefined }> {
+  const { lab } = world
+  const shortest = lab.shortestWalltimeMs ?? 60_000
+  for (let walltimeMs = shortest; ; walltimeMs *= 4) {
+    const job = await makeJob(world, lines, { resources: { walltimeMs }, graceMs })
+    const handles = await submit(world, job)
+    const patient = { ...world, lab: { ...lab, patienceMs: 3 * walltimeMs + 60_000 } }
+    const [observation] = await waitUntilEnded(patient, handles)
+    if (walltimeMs > 10 * shortest || (await lab.readFile(join(job.directory, 'up'))) !== undefined) return { job, observation }
+  }
 }
 
 export const runCases: readonly SchedulerCase[] = [
@@ -111,15 +132,8 @@ export const runCases: readonly SchedulerCase[] = [
     needs: ['shortestWalltimeMs'],
     why: 'A job that only knows KILL cannot write a checkpoint, and a timeout that looks like a failure is not run again longer.',
     async run(world) {
-      const walltimeMs = world.lab.shortestWalltimeMs ?? 60_000
-      const job = await makeJob(world, `trap 'echo asked >checkpoint; exit 5' TERM\ntouch up; while :; do sleep 1 & wait $!; done`, {
-        resources: { walltimeMs },
-        graceMs: 5_000,
-      })
-      const [handle] = await submit(world, job)
-      ok(handle !== undefined)
-      const patient = { ...world, lab: { ...world.lab, patienceMs: 3 * walltimeMs + 30_000 } }
-      const [observation] = await waitUntilEnded(patient, [handle])
+      const lines = `trap 'echo asked >checkpoint; exit 5' TERM\necho up >up; while :; do sleep 1 & wait $!; done`
+      const { job, observation } = await runToWalltime(world, lines, 5_000)
       strictEqual(await world.lab.readFile(join(job.directory, 'checkpoint')), 'asked\n')
       const record = await recordOf(world, job)
       deepStrictEqual([record.reason, record.exitCode], ['timeout', 5])
@@ -132,12 +146,7 @@ export const runCases: readonly SchedulerCase[] = [
     needs: ['shortestWalltimeMs'],
     why: 'A job that ignores TERM must not hold its cores for ever.',
     async run(world) {
-      const walltimeMs = world.lab.shortestWalltimeMs ?? 60_000
-      const job = await makeJob(world, `trap '' TERM\nwhile :; do sleep 1; done`, { resources: { walltimeMs }, graceMs: 1_000 })
-      const [handle] = await submit(world, job)
-      ok(handle !== undefined)
-      const patient = { ...world, lab: { ...world.lab, patienceMs: 3 * walltimeMs + 60_000 } }
-      await waitUntilEnded(patient, [handle])
+      const { job } = await runToWalltime(world, `trap '' TERM\necho up >up; while :; do sleep 1; done`, 1_000)
       const record = await world.scheduler.exitRecord(job)
       if (record !== undefined) deepStrictEqual([record.reason, record.exitCode], ['timeout', 137])
     },
