@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { SchedulerLab } from '../../../src/conformance/types.js'
 import { type BatchOptions, batchOptionsSchema } from '../../../src/model/batch-options.js'
@@ -260,6 +261,12 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
       return async () => writeFileSync(join(directory, 'jobs', nativeId, 'state'), 'R\n')
     },
     async killJob({ nativeId }) {
+      // A job may write before its number is noted.
+      const deadline = performance.now() + 30_000
+      while (read(nativeId, 'pid') === '') {
+        if (performance.now() > deadline) throw new Error(`job ${nativeId} has no number`)
+        await pause(5)
+      }
       killGroup(Number(read(nativeId, 'pid')))
     },
     async reconnect() {
@@ -270,8 +277,7 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
     async [Symbol.asyncDispose]() {
       for (const id of ids()) {
         writeFileSync(join(directory, 'jobs', id, 'delete'), '')
-        const pid = Number(read(id, 'pid'))
-        if (pid > 1) killGroup(pid)
+        killGroup(Number(read(id, 'pid')))
       }
       for (const backend of backends) await backend[Symbol.asyncDispose]()
       await rm(base, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
@@ -280,6 +286,8 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
 }
 
 function killGroup(pid: number): void {
+  // The group 0 is our own.
+  if (!(pid > 1)) return
   try {
     process.kill(-pid, 'SIGKILL')
   } catch {
