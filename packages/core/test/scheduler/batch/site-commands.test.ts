@@ -36,7 +36,10 @@ describe('commands of a scheduler', () => {
   })
 
   it('keep what was printed before our time limit', async () => {
-    const answer = await withCommands(500, (commands) => commands.ask({ argv: ['sh', '-c', 'echo 42; exec sleep 60'] }))
+    const ask = (timeoutMs: number) => withCommands(timeoutMs, (commands) => commands.ask({ argv: ['sh', '-c', 'echo 42; exec sleep 60'] }))
+    // A busy machine may not have begun the shell by then.
+    let answer = await ask(500)
+    if (answer.stdout === '') answer = await ask(20_000)
     expect(answer).toMatchObject({ exitCode: undefined, timedOut: true, stdout: '42\n' })
   })
 

@@ -23,7 +23,7 @@ export function makeLocalLab(defaults: Partial<LocalSchedulerOptions> = {}): Loc
   const base = mkdtempSync(join(tmpdir(), 'cahier-lab-'))
   const spool = join(base, 'queue')
   const cores = defaults.cores ?? 4
-  const options = { directory: spool, idleMs: 20_000, answerTimeoutMs: 15_000, ...defaults, cores }
+  const options = { directory: spool, idleMs: 20_000, answerTimeoutMs: 40_000, ...defaults, cores }
   const connect = async (more: Partial<LocalSchedulerOptions> = {}): Promise<LocalScheduler> => {
     const scheduler = new LocalScheduler({ ...options, ...more })
     await scheduler.open()
@@ -62,7 +62,8 @@ export function makeLocalLab(defaults: Partial<LocalSchedulerOptions> = {}): Loc
     async [Symbol.asyncDispose]() {
       const scheduler = await connect()
       await scheduler.shutDown()
-      await rm(base, { recursive: true, force: true })
+      // What it has killed may be making a file in this moment.
+      await rm(base, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
     },
   }
 }
