@@ -231,12 +231,12 @@ describe.skipIf(process.platform !== 'linux')('the guard', () => {
   ])('ends the whole tree when the channel ends while the command %s runs', async (_title, stdin) => {
     const begun = start({ command: { script: family }, ...(stdin === undefined ? {} : { stdin }) })
     await begun.leader
-    await expect.poll(async () => (await tree(begun)).length, { timeout: 10_000 }).toBeGreaterThanOrEqual(5)
+    await expect.poll(async () => (await tree(begun)).length, { timeout: 30_000 }).toBeGreaterThanOrEqual(5)
     const pids = await tree(begun)
     begun.child.stdin.destroy()
-    await expect.poll(() => pids.filter(alive), { timeout: 20_000 }).toEqual([])
+    await expect.poll(() => pids.filter(alive), { timeout: 30_000 }).toEqual([])
     const { guard } = await begun.leader
-    await expect.poll(() => alive(guard), { timeout: 5_000 }).toBe(false)
+    await expect.poll(() => alive(guard), { timeout: 30_000 }).toBe(false)
   })
 
   it('spares what a finished command left behind, and goes itself', async () => {
@@ -244,7 +244,7 @@ describe.skipIf(process.platform !== 'linux')('the guard', () => {
     const { stdout, code } = await begun.ended
     expect(code).toBe(0)
     const { guard } = await begun.leader
-    await expect.poll(() => alive(guard), { timeout: 5_000 }).toBe(false)
+    await expect.poll(() => alive(guard), { timeout: 30_000 }).toBe(false)
     const left = Number(stdout)
     expect(alive(left)).toBe(true)
     process.kill(left, 'SIGKILL')
@@ -268,17 +268,18 @@ describe.skipIf(process.platform !== 'linux')('the guard', () => {
 
 describe.skipIf(process.platform !== 'linux')('treeScript', () => {
   it('finds children, what left the session, what forked twice, and neither the guard nor strangers', async () => {
-    const begun = start({ command: { script: 'sleep 1010 & setsid sleep 1011 & (setsid sleep 1012 &); wait; wait' } })
+    const begun = start({ command: { script: 'sleep 1010 & setsid sleep 1011 & (setsid sleep 1012 &); echo there; wait; wait' } })
     const other = start({ command: ['sleep', '1013'] })
     const { pid, guard } = await begun.leader
     await other.leader
-    await expect.poll(async () => (await tree(begun)).length, { timeout: 10_000 }).toBe(4)
+    // All that comes is there, and what is only passing is gone.
+    await expect.poll(() => begun.stdout(), { timeout: 30_000 }).toBe('there\n')
     const found = await tree(begun)
     expect(found).toContain(pid)
     expect(found).not.toContain(guard)
     expect(found).not.toContain((await other.leader).pid)
     expect(await tree(begun, 'SIGKILL')).toHaveLength(4)
-    await expect.poll(async () => tree(begun, undefined, true), { timeout: 5_000 }).toEqual([])
+    await expect.poll(async () => tree(begun, undefined, true), { timeout: 30_000 }).toEqual([])
   })
 
   it('takes the number of one command for no part of another', async () => {
@@ -291,7 +292,7 @@ describe.skipIf(process.platform !== 'linux')('treeScript', () => {
 
   it('sends signals that the command takes', async () => {
     const begun = start({ command: { script: 'trap "echo usr; exit 3" USR1; echo ready; while :; do sleep 0.05; done' } })
-    await expect.poll(() => begun.stdout()).toBe('ready\n')
+    await expect.poll(() => begun.stdout(), { timeout: 30_000 }).toBe('ready\n')
     await tree(begun, 'SIGUSR1')
     expect(await begun.ended).toMatchObject({ code: 3 })
   })

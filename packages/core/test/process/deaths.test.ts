@@ -23,7 +23,7 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
-const until = async (what: () => boolean, ms = 10_000): Promise<void> => {
+const until = async (what: () => boolean, ms = 30_000): Promise<void> => {
   for (const end = Date.now() + ms; !what(); await pause(10)) if (Date.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`)
 }
 const numbersIn = (file: string): number[] => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').map(Number).filter(Boolean) : [])
@@ -89,7 +89,7 @@ describe.each(['LocalBackend', 'HelperBackend'])('%s', (backend) => {
     )
     await outputOf(child)
     expect(numbersIn(pids)).toHaveLength(3)
-    await until(() => !numbersIn(pids).some(isAlive), 3000)
+    await until(() => !numbersIn(pids).some(isAlive))
   })
 
   it('lets the program end by itself when nothing runs', async () => {
@@ -127,7 +127,7 @@ describe('HelperBackend', () => {
     )
     await until(() => numbersIn(pids).length === 2)
     child.kill('SIGKILL')
-    await until(() => !numbersIn(pids).some(isAlive), 5000)
+    await until(() => !numbersIn(pids).some(isAlive))
   })
 
   it.each(['perl', 'sh'] as const)(

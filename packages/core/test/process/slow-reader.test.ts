@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import type { ProcessBackend } from '../../src/ports/process-backend.js'
@@ -51,7 +52,7 @@ for (const [name, make, present] of SUBJECTS) {
       release()
       expect(await (await other).result).toMatchObject({ exitCode: 3, stdout: { text: 'one\ntwo\n' } })
       expect(await slow.result).toMatchObject({ exitCode: 0, stdout: { text: 'slow\n' } })
-    }, 15_000)
+    })
 
     it('ends when it is told to, and holds up nobody then', async () => {
       await using backend = make()
@@ -64,26 +65,27 @@ for (const [name, make, present] of SUBJECTS) {
         { command: { script: 'trap "" TERM; while :; do echo x; sleep 0.1; done' }, graceMs: 200 },
         { onOutput },
       )
-      await expect.poll(() => came).toBe(true)
+      await expect.poll(() => came, { timeout: 30_000 }).toBe(true)
       stuck.kill()
       expect(await stuck.result).toMatchObject({ outcome: 'signaled', survivors: [] })
       const after = await backend.start({ command: ['echo', 'after'] })
       expect(await after.result).toMatchObject({ exitCode: 0, stdout: { text: 'after\n' } })
-    }, 15_000)
+    })
 
     it('ends when it is told to after its command has ended', async () => {
       await using backend = make()
       const command = { script: 'head -c 100000 /dev/zero' }
       const stuck = await backend.start({ command, spillTo: false }, { onOutput: () => never })
-      await pause(1000)
+      // Gone, and waited for.
+      await expect.poll(() => existsSync(`/proc/${stuck.pid}`), { timeout: 30_000 }).toBe(false)
       stuck.kill()
       expect((await stuck.result).stdout.bytes).toBe(100_000)
-    }, 15_000)
+    })
 
     it('ends at its time limit, although its reader takes nothing', async () => {
       await using backend = make()
-      const stuck = await backend.start({ command: ['echo', 'x'], timeoutMs: 1000 }, { onOutput: () => never })
+      const stuck = await backend.start({ command: ['echo', 'x'], timeoutMs: 3_000 }, { onOutput: () => never })
       expect((await stuck.result).stdout.text).toBe('x\n')
-    }, 15_000)
+    })
   })
 }

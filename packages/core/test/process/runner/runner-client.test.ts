@@ -73,7 +73,7 @@ describe('the beginning of a link', () => {
   it('gives up when something else is said after the hello', async () => {
     const go = join(folder, 'broadcast')
     const { client, losses } = openRunner({
-      leaseSeconds: 1,
+      leaseSeconds: 5,
       before: `(while ! [ -e ${go} ]; do sleep 0.02; done; echo broadcast message) & `,
     })
     const running = await client.start({ command: { script: `: >${go}; exec sleep 300` } })
@@ -167,7 +167,7 @@ describe('a lost link', () => {
   })
 
   it('that is given up makes the results unreachable, and does not wait for the host', async () => {
-    const { client, transport } = openRunner({ leaseSeconds: 1 })
+    const { client, transport } = openRunner({ leaseSeconds: 3 })
     const running = await client.start({ command: ['sleep', '300'] })
     transport.cut()
     running.kill()
@@ -181,7 +181,7 @@ describe('a lost link', () => {
   })
 
   it('ends the trees of commands, but not detached ones, once the lease has passed', async () => {
-    const { client, transport } = openRunner({ leaseSeconds: 1, graceSeconds: 1 })
+    const { client, transport } = openRunner({ leaseSeconds: 3, graceSeconds: 1 })
     const { pid } = await client.ready
     const [file, detached, canary] = [join(folder, 'lease'), join(folder, 'lease-detached'), join(folder, 'canary')]
     const beside = new PipeTransport(`echo $$ >${canary}; exec sleep 300`)
@@ -203,7 +203,7 @@ describe('a lost link', () => {
   })
 
   it('is the same when the other side is only silent', async () => {
-    const { client, transport } = openRunner({ leaseSeconds: 1 }, { leaseMs: 600_000 })
+    const { client, transport } = openRunner({ leaseSeconds: 3 }, { leaseMs: 600_000 })
     const { pid } = await client.ready
     const running = await client.start({ command: ['sleep', '300'] })
     await until(() => !isAlive(pid))
@@ -219,7 +219,7 @@ describe('a lost link', () => {
     transport.cut()
     const gone = new PipeTransport(`: >${go}`)
     gone.listen({ onData: () => {}, onEnd: () => {} })
-    await until(() => !isAlive(running.pid as number) || /^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${running.pid}/stat`, 'latin1')))
+    await until(() => !isAlive(running.pid as number))
     const asked = client.start({ command: ['echo', 'asked meanwhile'] })
     await client.resume(await relayTo(client))
     expect(await running.result).toMatchObject({ outcome: 'exited', exitCode: 7, stdout: { text: 'said alone\n' } })
@@ -237,14 +237,14 @@ describe('a lost link', () => {
   })
 
   it('is one over which nothing comes for the time of the lease', async () => {
-    const { client, losses } = openRunner({}, { leaseMs: 1_000 })
+    const { client, losses } = openRunner({}, { leaseMs: 3_000 })
     const { pid } = await client.ready
     const running = await client.start({ command: ['sleep', '300'] })
-    await pause(2_500)
+    await pause(4_000)
     expect(losses).toEqual([])
     process.kill(pid, 'SIGSTOP')
     await until(() => losses.length > 0)
-    expect(losses).toMatchObject([{ what: 'link', reason: expect.stringContaining('said nothing for 1 s') }])
+    expect(losses).toMatchObject([{ what: 'link', reason: expect.stringContaining('said nothing for 3 s') }])
     process.kill(pid, 'SIGCONT')
     await client.resume(await relayTo(client))
     running.kill()
