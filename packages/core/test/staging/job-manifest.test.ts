@@ -84,7 +84,7 @@ for (const [program, ...flags] of SHELLS) {
 
       function run(lines: string, options: { exclude?: string[]; path?: string; start?: string } = {}) {
         writeFileSync(join(directory, 'job.sh'), `#!/bin/sh\n${lines}\n`, { mode: 0o755 })
-        const job = { tag: 't', name: 't', script: '#!/bin/sh\n', directory, resources: {}, graceMs: 2000 }
+        const job = { tag: 't', name: 't', script: '#!/bin/sh\n', directory, resources: {}, graceMs: 20_000 }
         const text = renderWrapper(job, { manifest: { exclude: options.exclude ?? [] }, startNumber: options.start ?? '1' })
         const env = options.path === undefined ? process.env : { ...process.env, PATH: options.path }
         const { status } = spawnSync(whereIs(program), [...flags, '-c', text], { env })
