@@ -32,6 +32,8 @@ const directory = (name: string, mode = 0o755, timeUs = TIME) => ({ kind: 'direc
 const link = (name: string, target: string, timeUs = TIME) => ({ kind: 'link', name, timeUs, target }) as const
 const microsOf = (path: string | Buffer): number => Number(lstatSync(path, { bigint: true }).mtimeNs / 1000n)
 const isRoot = process.getuid?.() === 0
+/** One of them keeps every machine at work for more than half a second, and none for a minute; without content they take no room. */
+const SIZES = [100, 300, 1000, 3000].map((size) => size * 2 ** 20)
 /** A small file system of its own: `mount` needs root. */
 const canMount = isRoot && spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0
 
@@ -199,32 +201,36 @@ for (const kind of ['py', 'pl'] as const) {
     })
 
     it('says that it is at work while something takes long', async () => {
-      // Large enough to be at work for more than half a second; without content it takes no room.
-      const size = (kind === 'py' ? 2000 : 500) * 2 ** 20
-      const place = new AgentPlace(agent)
-      const { parts } = await place.open(input([{ kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size }]))
-      bring(parts!, 0, '')
-      truncateSync(join(parts!, '0'), size)
       const events = new Events(agent)
-      const before = performance.now()
-      const { failures } = await place.commit([{ index: 0, sha256: sha('') }])
-      const most = (performance.now() - before) / 500
-      expect(failures).toMatchObject([{ code: 'E_COPY_CORRUPT' }])
-      expect(events.count(/^busy$/)).toBeGreaterThanOrEqual(1)
-      expect(events.count(/^busy$/)).toBeLessThanOrEqual(most)
-    }, 60_000)
+      for (const size of SIZES) {
+        const place = new AgentPlace(agent)
+        const { parts } = await place.open(input([{ kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size }]))
+        bring(parts!, 0, '')
+        truncateSync(join(parts!, '0'), size)
+        const before = performance.now()
+        const { failures } = await place.commit([{ index: 0, sha256: sha('') }])
+        expect(failures).toMatchObject([{ code: 'E_COPY_CORRUPT' }])
+        expect(events.count(/^busy$/)).toBeLessThanOrEqual((performance.now() - before) / 500)
+        if (events.count(/^busy$/) > 0) return
+      }
+      expect.unreachable('nobody heard of it')
+    })
 
     it('says that it is at work while it looks whether a large file is the same', async () => {
-      const size = (kind === 'py' ? 2000 : 500) * 2 ** 20
-      writeFileSync(join(target, 'a'), '')
-      truncateSync(join(target, 'a'), size)
       const events = new Events(agent)
       const policy = policyOf({ checksum: true })
-      const entry = { kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size } as const
-      const { found } = await new AgentPlace(agent).open(input([entry], { policy, digest: async () => sha('') }))
-      expect(found).toEqual([{ state: 'needed' }])
-      expect(events.count(/^busy$/)).toBeGreaterThanOrEqual(1)
-    }, 60_000)
+      for (const size of SIZES) {
+        writeFileSync(join(target, 'a'), '')
+        truncateSync(join(target, 'a'), size)
+        const entry = { kind: 'file', name: 'a', mode: 0o644, timeUs: TIME, size } as const
+        const place = new AgentPlace(agent)
+        const { found } = await place.open(input([entry], { policy, digest: async () => sha('') }))
+        expect(found).toEqual([{ state: 'needed' }])
+        await place.abandon({ keep: false })
+        if (events.count(/^busy$/) > 0) return
+      }
+      expect.unreachable('nobody heard of it')
+    })
 
     it('goes on with parts that may not be written, also as an ordinary user', async () => {
       const content = randomBytes(3000)

@@ -73,7 +73,12 @@ describe.skipIf(reason !== undefined)(`agents on hosts with a real sshd${reason 
       await using other = await HostAgent.start(await hosts.reach('h2', { connector }))
       // The one before ends as soon as it sees the end of its channel.
       await expect
-        .poll(() => new AgentPlace(other).open({ manifest, directory: target, policy: policyOf(), partsId: 'abc' }).catch(() => undefined))
+        .poll(
+          () => new AgentPlace(other).open({ manifest, directory: target, policy: policyOf(), partsId: 'abc' }).catch(() => undefined),
+          {
+            timeout: 30_000,
+          },
+        )
         .toMatchObject({ found: [{ state: 'part', bytes: 4 }] })
       expect(readdirSync(target)).toEqual(['.cahier-abc'])
     })

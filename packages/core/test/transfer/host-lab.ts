@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { expect } from 'vitest'
 import { type SshHosts, startSshHosts } from '../../../../test/testbed/ssh-hosts.mjs'
 import { type ConnectionOptions, connectionSchema } from '../../src/model/connection.js'
 import type { TransferEnd } from '../../src/ports/transfer.js'
@@ -65,6 +66,11 @@ export class HostLab implements AsyncDisposable {
     await this.bed.stop()
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+/** A server says that a session is over when its program is, and that may take a while. */
+export async function untilLetGo({ pooled }: ReachedHost): Promise<void> {
+  await expect.poll(() => pooled.openSessions, { timeout: 20_000 }).toBe(0)
 }
 
 /** Bytes that look like none other, the same for the same seed. */

@@ -278,7 +278,7 @@ describe('LocalTransfer', () => {
     const onProgress = ({ bytes }: TransferProgress): void => {
       if (bytes > 200_000 && bytes < 900_000) writeFileSync(join(from, 'large'), randomBytes(1_000_000))
     }
-    const result = await copy([join(from, 'large'), join(from, 'still')], to, { limit: 2_000_000 }, { onProgress })
+    const result = await copy([join(from, 'large'), join(from, 'still')], to, { limit: 1_000_000 }, { onProgress })
     expect(result).toMatchObject({
       outcome: 'failed',
       files: 1,
