@@ -23,7 +23,10 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
   const folder = mkdtempSync(join(tmpdir(), 'cahier-taktuk-'))
   const names = ['h1', 'h2', 'h3', 'h4', 'h5']
   const hosts = names.map((address) => ({ address }))
-  const connection = () => core.fleet.connection({ sshConfig: bed.sshConfig, connectTimeout: '2s' })
+  const answering = ['h1', 'h3', 'h5'].map((address) => ({ address }))
+  /** Soon over for a host that never answers, and enough for those that are only slow. */
+  const SOON = '6s'
+  const connection = (connectTimeout = '15s') => core.fleet.connection({ sshConfig: bed.sshConfig, connectTimeout })
   beforeAll(async () => {
     bed = await startSshHosts(5)
     // Where a shell that sshd starts reads it, it must not be taken for the program.
@@ -37,7 +40,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
   })
 
   it('runs a command of Remote on those that answer, and says of the others why not', async () => {
-    await using tree = taktukBackends({ core, hosts, connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' } })
+    await using tree = taktukBackends({ core, hosts, connection: { sshConfig: bed.sshConfig, connectTimeout: SOON } })
     const options = { backend: tree.backendOf, values: { code: [0, 1, 2, 3, 4] }, process: { nolog: ['exit-code', 'error'] as const } }
     const all = await new Remote('echo {{host}}; exit {{code}}', names, options).run()
     expect(all.processes.map((one: Process) => [one.stdout.trim(), one.exitCode, one.errorReason?.code])).toEqual([
@@ -58,7 +61,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
     await using transfer = taktuk.create(taktuk.options.parse({ topology }), core)
     const results = await transfer.put({
       files: [join(folder, 'data')],
-      ends: hosts.map((host) => ({ host, connection: connection(), directory: join(target, host.address) })),
+      ends: hosts.map((host) => ({ host, connection: connection(SOON), directory: join(target, host.address) })),
       policy: copyOptionsSchema.parse({ create: true }),
     })
     expect(results.map(({ host, outcome, verified, error }) => [host, outcome, verified, error?.code])).toEqual([
@@ -88,7 +91,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
       await using transfer = taktuk.create(taktuk.options.parse({ topology: 'chain' }), core)
       const results = await transfer.put({
         files: [join(folder, 'data')],
-        ends: hosts.map((host) => ({ host, connection: connection(), directory: join(folder, 'alone', host.address) })),
+        ends: hosts.map((host) => ({ host, connection: connection(SOON), directory: join(folder, 'alone', host.address) })),
         policy: copyOptionsSchema.parse({ create: true }),
       })
       expect(results.map(({ outcome, error }) => [outcome, error?.code])).toEqual([
@@ -100,12 +103,8 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
       ])
       for (const name of ['h1', 'h3', 'h5']) expect(readFileSync(join(folder, 'alone', name, 'data')).equals(content)).toBe(true)
       expect(fromHere).toEqual([{ hosts: 4 }])
-      await using tree = taktukBackends({
-        core,
-        hosts,
-        connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' },
-        options: { topology: 'chain' },
-      })
+      const options = { topology: 'chain' } as const
+      await using tree = taktukBackends({ core, hosts: answering, connection: { sshConfig: bed.sshConfig }, options })
       const all = await new Remote('echo {{host}}', ['h1', 'h3', 'h5'], { backend: tree.backendOf }).run()
       expect(all.processes.map((one: Process) => one.stdout.trim())).toEqual(['h1', 'h3', 'h5'])
     } finally {
@@ -132,19 +131,15 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
   })
 
   it('tells processes of a host that is lost, and leaves the others alone', async () => {
-    await using tree = taktukBackends({
-      core,
-      hosts,
-      connection: { sshConfig: bed.sshConfig, connectTimeout: '2s' },
-      options: { topology: 'flat' },
-    })
+    const options = { topology: 'flat' } as const
+    await using tree = taktukBackends({ core, hosts: answering, connection: { sshConfig: bed.sshConfig }, options })
     let begun = 0
     const start = (address: string) =>
       tree
         .backendOf({ address })
         .start({ command: { script: 'echo up; read line; exit 7' }, stdin: 'pipe' }, { onOutput: () => (begun += 1) })
     const [one, other] = await Promise.all([start('h3'), start('h5')])
-    await expect.poll(() => begun).toBe(2)
+    await expect.poll(() => begun, { timeout: 20_000 }).toBe(2)
     bed.dropSessions('h3')
     expect(await one?.result).toMatchObject({ outcome: 'unreachable', error: { code: 'E_CONNECTION_LOST' } })
     await other?.write('go on\n')
@@ -152,7 +147,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
   })
 
   it('runs a common command on the others when one was lost before it begins', async () => {
-    const members = ['h1', 'h3', 'h5'].map((address) => ({ host: { address }, connection: connection() }))
+    const members = answering.map((host) => ({ host, connection: connection() }))
     await using fleet = await taktukTool(taktuk.options.parse({ topology: 'flat' }), core).launch(members)
     const ways = await Promise.all(fleet.ways)
     bed.dropSessions('h3')
@@ -184,7 +179,7 @@ describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs 
       await using transfer = taktuk.create(taktuk.options.parse({ topology: 'flat' }), core)
       const results = await transfer.get({
         files: ['result'],
-        ends: ['h1', 'h3'].map((address) => ({ host: { address }, connection: connection(), directory: join(home, address) })),
+        ends: answering.slice(0, 2).map((host) => ({ host, connection: connection(), directory: join(home, host.address) })),
         policy: copyOptionsSchema.parse({ create: true, resume: false }),
       })
       expect(results.map(({ outcome, error }) => [outcome, error?.code])).toEqual([
