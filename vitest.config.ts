@@ -45,8 +45,9 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'test/**/*.test.ts'],
     disableConsoleIntercept: true,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // For a machine that is ten times slower than a quiet one; what hangs is told all the same.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     // What is waited for is done by real programs, which are kept waiting themselves.
     expect: { poll: { timeout: 20_000 } },
     // Two more than the cores of a small machine: many tests wait for real programs, and use no processor meanwhile.

@@ -178,18 +178,20 @@ describe('what SLURM refuses', () => {
     expect((await details())[0]).toContain('Requested node configuration is not available')
     expect(bed.calls(since)['sbatch']).toBe(1)
     rmSync(directory(), { recursive: true })
-    // The partition allows less from the first job on, which Cahier has not been told.
+    // While the first job runs the partition comes to allow less, which Cahier is not told.
+    const hold = join(folder, 'hold')
+    writeFileSync(hold, '')
     let shorter: Promise<unknown> | undefined
     try {
       const summary = await run({
-        campaign: campaign(3, { job: { command: 'true', resources: { walltime: '9min' } } }),
+        campaign: campaign(3, { job: { command: `while [ -e '${hold}' ]; do sleep 0.1; done`, resources: { walltime: '9min' } } }),
         site: site({ queue: 'short' }),
         maxInFlight: 1,
-        onEvent: ({ type }) => {
-          if (type === 'submitted') shorter ??= bed.run(['scontrol', 'update', 'partition=short', 'maxtime=1'])
+        onEvent: (event) => {
+          if (isRunning(1)(event)) shorter ??= bed.run(['scontrol', 'update', 'partition=short', 'maxtime=1']).then(() => rmSync(hold))
         },
       })
-      expect(summary).toMatchObject({ outcome: 'incomplete', counts: { done: expect.any(Number) } })
+      expect(summary).toMatchObject({ outcome: 'incomplete', counts: { done: 1, failed: 2 } })
       expect((await details()).join('\n')).toContain('Requested time limit is invalid')
     } finally {
       await shorter
@@ -230,9 +232,12 @@ describe('what SLURM refuses', () => {
 
   check('a job that was killed, forgotten by the queue and 26 hours away is told of by the accounting', async (bed) => {
     const leave = new AbortController()
-    const killed = campaign(2, working('sleep 2; kill -9 $PPID $$'))
+    const hold = join(folder, 'hold')
+    writeFileSync(hold, '')
+    const killed = campaign(2, working(`while [ -e '${hold}' ]; do sleep 0.1; done; kill -9 $PPID $$`))
     const first = await run({ campaign: killed, signal: leave.signal, onEvent: (event) => isRunning(2)(event) && leave.abort() })
     expect(first).toMatchObject({ outcome: 'detached' })
+    rmSync(hold)
     while ((await bed.run(['squeue', '-h', '-t', 'all'])).stdout !== '') await new Promise((resolve) => setTimeout(resolve, 200))
     const since = Date.now()
     const path = process.env['PATH']
@@ -315,8 +320,12 @@ describe('a SLURM that is out of order', () => {
           if (event.type === 'started') thaw ??= bed.freezeController()
         },
       })
-      while (!bed.callList(since).some(({ command }) => command === 'sbatch')) await new Promise((resolve) => setTimeout(resolve, 20))
-      await new Promise((resolve) => setTimeout(resolve, 3000))
+      // Whoever looks for a job in the queue has given its submission up.
+      const isGivenUp = (): boolean => {
+        const calls = bed.callList(since).map(({ command }) => command)
+        return calls.includes('sbatch') && calls.lastIndexOf('squeue') > calls.indexOf('sbatch')
+      }
+      while (!isGivenUp()) await new Promise((resolve) => setTimeout(resolve, 20))
       thaw?.()
       expect(await done).toMatchObject({ outcome: 'complete', counts: { done: 6 } })
     } finally {
@@ -398,6 +407,8 @@ describe('a SLURM that is out of order', () => {
     await allRun
     const base = Number((await bed.run(['squeue', '-h', '-o', '%F'])).stdout.trim().split('\n')[0])
     await bed.killController()
+    // A node that reports jobs of which the controller knows nothing is told to kill them: it reports later.
+    await bed.killNode('n1', { onlyDaemon: true })
     for (const name of readdirSync(join(bed.directory, 'ctld'))) rmSync(join(bed.directory, 'ctld', name), { recursive: true })
     await bed.startController()
     for (let id = 1; id <= base; id += 1) await bed.run(['sbatch', '--hold', '--array=0-1', '--wrap', 'true'])
@@ -408,5 +419,6 @@ describe('a SLURM that is out of order', () => {
     // Those of others wait as before.
     expect((await bed.run(['squeue', '-h', '-r', '-t', 'PD'])).stdout.trim().split('\n')).toHaveLength(2 * base)
     await bed.run(['scancel', '--state=PENDING', '--full', ...upTo(base).map(String)])
+    await bed.startNode('n1')
   })
 })
