@@ -14,7 +14,7 @@ export const what = 'kills the controller with SIGKILL at random moments of a 30
 
 const cahier = fileURLToPath(new URL('../../packages/cli/bin/run.js', import.meta.url))
 const COMBINATIONS = 300
-const FINISH_MS = 180_000
+const FINISH_MS = 600_000
 const valueFor = (n) => n * 7 + 1
 
 /** One append of one short line is atomic on a local file system; a line names the work item and the process. */

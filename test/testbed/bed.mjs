@@ -53,8 +53,19 @@ export function isPortFree(port, address) {
   })
 }
 
+/** Random ones below the range of outgoing connections, so that beds beside each other seldom meet. @param {string} address */
+export async function freePorts(address, count = 1) {
+  const ports = /** @type {Set<number>} */ (new Set())
+  for (let attempt = 0; ports.size < count && attempt < 100 * count; attempt++) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000)
+    if (await isPortFree(port, address)) ports.add(port)
+  }
+  if (ports.size < count) throw new Error(`no free ports at ${address} for the test hosts`)
+  return [...ports]
+}
+
 /** Ends processes for good: asks again which there are until there are none. @param {() => readonly number[]} find */
-export async function killAll(find, timeoutMs = 10_000) {
+export async function killAll(find, timeoutMs = 30_000) {
   for (const end = performance.now() + timeoutMs; ; await sleep(20)) {
     const found = find()
     const victims = new Set(found.flatMap((pid) => [pid, ...descendantsOf(pid)]))
@@ -64,7 +75,8 @@ export async function killAll(find, timeoutMs = 10_000) {
   }
 }
 
-function signal(pid, name) {
+/** @param {number} pid @param {NodeJS.Signals} name what is gone does not mind */
+export function signal(pid, name) {
   try {
     process.kill(pid, name)
   } catch {
@@ -147,7 +159,7 @@ export class Daemon {
   }
 
   /** Waits for what shows that it is ready. @param {() => boolean | Promise<boolean>} holds */
-  async ready(holds, timeoutMs = 30_000) {
+  async ready(holds, timeoutMs = 60_000) {
     const holdsOrDied = async () => {
       if (!this.isAlive)
         throw new Error(
@@ -159,7 +171,7 @@ export class Daemon {
   }
 
   /** @param {'SIGTERM' | 'SIGKILL'} how it is gone when this resolves */
-  async end(how, timeoutMs = 20_000) {
+  async end(how, timeoutMs = 40_000) {
     const { pid } = this
     if (pid !== undefined) signal(pid, how)
     // Whoever started it in a namespace ends after it.

@@ -40,7 +40,9 @@ export function claimNetwork() {
       .map((entry) => entry?.address.split('.').slice(0, 2).join('.')),
   )
   let last = 'no free network 10.140.0.0/16 to 10.199.0.0/16'
-  for (const net of NETWORKS) {
+  // From anywhere on, so that what one bed has just left is not taken at once by the next: somebody may still look whether it is gone.
+  const first = Math.floor(Math.random() * NETWORKS.length)
+  for (const net of [...NETWORKS.slice(first), ...NETWORKS.slice(0, first)]) {
     if (taken.has(`10.${net}`) || existsSync(`/sys/class/net/${bridgeName(net)}`)) continue
     const problem = ip(['link', 'add', bridgeName(net), 'type', 'bridge', 'forward_delay', '0', 'stp_state', '0'])
     if (problem === undefined) return net

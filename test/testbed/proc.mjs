@@ -1,5 +1,5 @@
 /** What /proc says about processes; Linux only. A process that is gone, or only a zombie, is not there. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** @param {string} file */
 function read(file) {
@@ -63,6 +63,26 @@ export function childrenOf(pid) {
 export function descendantsOf(pid) {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
 }
+
+/** TCP ports at which a process listens, as it sees them in its own network. @param {number} pid @returns {number[]} */
+export function portsOf(pid) {
+  const sockets = new Set()
+  try {
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+      const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1]
+      if (inode !== undefined) sockets.add(inode)
+    }
+  } catch {
+    // It closes what it has, or is gone.
+  }
+  const lines = ['tcp', 'tcp6'].flatMap((table) => (read(`/proc/${pid}/net/${table}`)?.toString('latin1') ?? '').split('\n'))
+  return lines
+    .map((line) => line.trim().split(/\s+/))
+    .filter((words) => words[3] === LISTENING && sockets.has(words[9]))
+    .map((words) => Number.parseInt(words[1].split(':')[1], 16))
+}
+/** @source proc(5), /proc/net/tcp */
+const LISTENING = '0A'
 
 /**
  * Processes of this user that carry the text in their arguments or their first environment, and both as one text.

@@ -22,21 +22,30 @@ export const UNCOUNTED = ['srun', 'salloc', 'sbcast', 'sprio', 'sshare', 'sdiag'
  * @property {string} [enforce]
  * @property {number} minJobAge
  * @property {number} maxArraySize
- * @property {number} messageTimeout
+ * @property {number} messageTimeout of those who ask
  * @property {readonly string[]} partitions
  * @property {readonly string[]} config
  */
 
+/**
+ * Seconds that daemons wait for each other: a controller that had no answer of a node takes the launch of a job for failed, and
+ * holds the job. On a busy machine a node may stand still for longer than those who ask want to wait.
+ */
+const PATIENCE = 60
+
 export const portsOf = (port) => ({ controller: port, slurmdbd: port + 1, database: port + 2, node: (index) => port + 10 + index })
+/** What those who ask are given, beside the configuration of the daemons and of jobs. */
+export const clientConf = (directory) => `${directory}/client.conf`
 export const socketOfMunge = (directory) => `${directory}/munge/sock`
 
 /**
  * The configuration that makes many nodes of one machine, and quick. A key of `config` replaces ours.
  *
  * @param {Settings} settings
+ * @param {{ isClient?: boolean }} [reader]
  * @source slurm.conf(5), Slurm 22.05
  */
-export function renderSlurmConf(settings) {
+export function renderSlurmConf(settings, { isClient = false } = {}) {
   const { directory, user, cpus, memoryMiB } = settings
   const ports = portsOf(settings.port)
   const munge = socketOfMunge(directory)
@@ -91,9 +100,9 @@ export function renderSlurmConf(settings) {
     'EpilogMsgTime=0',
     `MinJobAge=${settings.minJobAge}`,
     'KillWait=1',
-    'UnkillableStepTimeout=10',
-    'BatchStartTimeout=10',
-    `MessageTimeout=${settings.messageTimeout}`,
+    `UnkillableStepTimeout=${PATIENCE}`,
+    `BatchStartTimeout=${PATIENCE}`,
+    `MessageTimeout=${isClient ? settings.messageTimeout : PATIENCE}`,
     'TCPTimeout=2',
     'SlurmctldTimeout=10',
     'SlurmdTimeout=5',
@@ -148,11 +157,11 @@ export function renderCommand(directory, name, program) {
   const note = COUNTED.includes(name)
     ? `[ -n "\${SLURM_JOB_ID:-}" ] || { read -r up rest </proc/uptime; printf '%s ${name} %s\\n' "$up" "\${1:-} \${2:-} \${3:-} \${4:-} \${5:-} \${6:-}" >>'${directory}/calls.log'; }\n`
     : ''
-  return `#!/bin/sh\nexport SLURM_CONF='${directory}/slurm.conf'\n${note}exec '${program}' "$@"\n`
+  return `#!/bin/sh\nexport SLURM_CONF='${clientConf(directory)}'\n${note}exec '${program}' "$@"\n`
 }
 
 /** To be read by a shell. @param {{ directory: string, nodes: readonly string[] }} bed */
-export const renderEnv = ({ directory, nodes }) => `export SLURM_CONF='${directory}/slurm.conf'
+export const renderEnv = ({ directory, nodes }) => `export SLURM_CONF='${clientConf(directory)}'
 export PATH='${directory}/bin':"$PATH"
 export SLURM_BED_DIR='${directory}'
 export SLURM_BED_NODES='${nodes.join(' ')}'

@@ -12,7 +12,18 @@
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir, uptime, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +32,7 @@ import { Daemon, downWithStarter, findProgram, isPortFree, killAll, lastLines, w
 import { searchPath } from './network.mjs'
 import { findProcesses, processesWith } from './proc.mjs'
 import { ACCOUNTING_PROGRAMS, startAccounting } from './slurm-accounting.mjs'
-import { COUNTED, MARK, parseCalls, renderCommand, renderEnv, renderSlurmConf, socketOfMunge, UNCOUNTED } from './slurm-config.mjs'
+import { clientConf, COUNTED, MARK, parseCalls, renderCommand, renderEnv, renderSlurmConf, socketOfMunge, UNCOUNTED } from './slurm-config.mjs'
 
 /**
  * @typedef {object} SlurmOptions
@@ -48,7 +59,7 @@ import { COUNTED, MARK, parseCalls, renderCommand, renderEnv, renderSlurmConf, s
  *
  * @typedef {object} SlurmBed
  * @property {string} directory
- * @property {string} conf
+ * @property {string} conf of the daemons and of jobs
  * @property {Readonly<Record<string, string>>} env SLURM_CONF and PATH: what a process needs to talk to this bed
  * @property {readonly string[]} nodes
  * @property {string} cluster
@@ -135,7 +146,7 @@ export async function stopSlurm(directory) {
 /** Processes of jobs; whoever only talks to the bed is none. @param {string} directory @param {string} [node] */
 function jobsOf(directory, node) {
   const wanted = node === undefined ? /(^|\0)SLURM(D_NODENAME|_JOB_ID)=/ : new RegExp(`(^|\\0)SLURMD_NODENAME=${node}(\\0|$)`)
-  return [...findProcesses(`SLURM_CONF=${directory}/slurm.conf`)].filter(([, text]) => wanted.test(text)).map(([pid]) => pid)
+  return [...findProcesses(`SLURM_CONF=${directory}/`)].filter(([, text]) => wanted.test(text)).map(([pid]) => pid)
 }
 
 /** Takes a block of free ports below those of outgoing connections; whoever is first has it. @param {string} directory */
@@ -154,14 +165,27 @@ async function claimPorts(directory, count) {
   throw new Error('no free ports for the SLURM test bed')
 }
 
-/** The claim of a bed that is gone counts no more. */
+/** The claim of a bed that is gone counts no more. It is there with its content or not at all: one that is empty would be of no bed. */
 function takeClaim(claim, directory) {
+  const own = `${claim}.${process.pid}`
+  writeFileSync(own, directory)
   try {
     if (existsSync(claim) && !existsSync(join(readFileSync(claim, 'utf8'), 'bed.json'))) rmSync(claim, { force: true })
-    writeFileSync(claim, directory, { flag: 'wx' })
+    linkSync(own, claim)
     return true
   } catch {
     return false
+  } finally {
+    rmSync(own, { force: true })
+  }
+}
+
+/** When the machine was started. Whoever stood still between the two looks at the time looks again. */
+function bootedAt() {
+  for (;;) {
+    const before = uptime()
+    const now = Date.now()
+    if (uptime() - before < 0.05) return now - before * 1000
   }
 }
 
@@ -182,7 +206,7 @@ class Bed {
     this.directory = directory
     this.conf = join(directory, 'slurm.conf')
     this.cluster = options.clusterName ?? 'bed'
-    this.env = { SLURM_CONF: this.conf, PATH: `${join(directory, 'bin')}:${process.env.PATH ?? '/usr/bin:/bin'}` }
+    this.env = { SLURM_CONF: clientConf(directory), PATH: `${join(directory, 'bin')}:${process.env.PATH ?? '/usr/bin:/bin'}` }
     const chosen = Array.from({ length: nodes }, (_, index) => {
       const host = hosts?.hosts[index]
       if (hosts !== undefined && host === undefined) throw new Error(`a bed of ${nodes} nodes needs as many hosts`)
@@ -239,6 +263,7 @@ class Bed {
     for (const name of ['slurmctld', 'slurmd', 'slurmstepd']) symlinkSync(realpathSync(realProgram(name)), join(directory, 'sbin', name))
     this.offerCommands(join(directory, 'bin'))
     writeFileSync(this.conf, renderSlurmConf(this.#settings))
+    writeFileSync(clientConf(directory), renderSlurmConf(this.#settings, { isClient: true }))
     writeFileSync(join(directory, 'env.sh'), renderEnv(this))
   }
 
@@ -364,8 +389,14 @@ class Bed {
   }
 
   async downNode(name) {
-    const { exitCode, stderr } = await this.run(['scontrol', 'update', `nodename=${name}`, 'state=down', 'reason=test'])
-    if (exitCode !== 0) throw new Error(`scontrol does not set ${name} down: ${stderr}`)
+    let said = ''
+    const isDown = async () => {
+      const { exitCode, stderr } = await this.run(['scontrol', 'update', `nodename=${name}`, 'state=down', 'reason=test'])
+      said = stderr
+      return exitCode === 0
+    }
+    // A controller that is busy does not answer in time.
+    await waitUntil(isDown, { what: `scontrol sets ${name} down`, timeoutMs: 30_000, log: () => said })
   }
 
   async #nodesReach(names, state) {
@@ -387,8 +418,7 @@ class Bed {
   }
 
   callList(since = 0) {
-    const bootMs = Date.now() - uptime() * 1000
-    return parseCalls(readFileSync(join(this.directory, 'calls.log'), 'utf8'), bootMs).filter(({ atMs }) => atMs >= since)
+    return parseCalls(readFileSync(join(this.directory, 'calls.log'), 'utf8'), bootedAt()).filter(({ atMs }) => atMs >= since)
   }
 
   calls(since) {

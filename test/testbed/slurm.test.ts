@@ -15,7 +15,10 @@ const reason = slurmUnavailable()
 const title = (text: string, why = reason) => (why === undefined ? text : `${text} (${why})`)
 const check = it.skipIf(reason !== undefined)
 
-const until = (holds: () => boolean | Promise<boolean>, what: string) => waitUntil(holds, { what, timeoutMs: 40_000 })
+/** Nothing is asked of a controller that does not answer. */
+const patient = { messageTimeout: 20 }
+
+const until = (holds: () => boolean | Promise<boolean>, what: string) => waitUntil(holds, { what, timeoutMs: 50_000 })
 
 /** The only word that a command printed. */
 async function word(bed: SlurmBed, ...argv: string[]): Promise<string> {
@@ -31,7 +34,8 @@ describe('a SLURM bed', () => {
   let bed: SlurmBed & AsyncDisposable
 
   beforeAll(async () => {
-    if (reason === undefined) bed = await startSlurm({ config: ['MaxArraySize=5'], messageTimeout: 2 })
+    // So long a silent controller is waited for: one that is only busy must be heard of before.
+    if (reason === undefined) bed = await startSlurm({ config: ['MaxArraySize=5'], messageTimeout: 5 })
   })
   afterAll(() => bed?.stop())
 
@@ -60,9 +64,12 @@ describe('a SLURM bed', () => {
 
   check(title('tells nothing while its controller is frozen, and what was asked is done afterwards'), async () => {
     const thaw = bed.freezeController()
-    const { exitCode, stderr } = await bed.run(['sbatch', '-J', 'asked', '--wrap', 'true'])
-    expect([exitCode, stderr]).toEqual([1, expect.stringContaining('Socket timed out')])
-    thaw()
+    try {
+      const { exitCode, stderr } = await bed.run(['sbatch', '-J', 'asked', '--wrap', 'true'])
+      expect([exitCode, stderr]).toEqual([1, expect.stringContaining('Socket timed out')])
+    } finally {
+      thaw()
+    }
     await until(async () => (await word(bed, 'squeue', '-h', '-t', 'all', '-n', 'asked')) !== '', 'the job is there')
   })
 
@@ -85,16 +92,21 @@ describe('a SLURM bed', () => {
     expect(await bed.run(['squeue'])).toMatchObject({ exitCode: 0 })
   })
 
-  check(title('loses a node with its jobs when it is killed, and has it back'), async () => {
-    const file = join(bed.directory, 'pid')
-    const job = await submit(bed, '-w', 'n3', '--no-requeue', '--wrap', `echo $$ >${file}; sleep 1000`)
-    await until(() => existsSync(file) && readFileSync(file, 'utf8') !== '', 'the job runs')
-    await bed.killNode('n3')
-    expect(isAlive(Number(readFileSync(file, 'utf8')))).toBe(false)
-    await until(async () => (await stateOf(bed, job)) === 'NODE_FAIL', 'the node has failed')
-    await bed.startNode('n3')
-    expect(await word(bed, 'srun', '-w', 'n3', 'echo', 'back')).toBe('back')
-  })
+  check(
+    title('loses a node with its jobs when it is killed, and has it back'),
+    async () => {
+      const file = join(bed.directory, 'pid')
+      const job = await submit(bed, '-w', 'n3', '--no-requeue', '--wrap', `echo $$ >${file}; sleep 1000`)
+      await until(() => existsSync(file) && readFileSync(file, 'utf8') !== '', 'the job runs')
+      await bed.killNode('n3')
+      expect(isAlive(Number(readFileSync(file, 'utf8')))).toBe(false)
+      await until(async () => (await stateOf(bed, job)) === 'NODE_FAIL', 'the node has failed')
+      await bed.startNode('n3')
+      expect(await word(bed, 'srun', '-w', 'n3', 'echo', 'back')).toBe('back')
+      // The controller itself takes half a minute to call a node dead.
+    },
+    120_000,
+  )
 
   check(title('sets a node down at once'), async () => {
     const job = await submit(bed, '-w', 'n4', '--no-requeue', '--wrap', 'sleep 1000')
@@ -118,7 +130,7 @@ describe('a SLURM bed', () => {
 
 describe('SLURM beds', () => {
   check(title('live beside each other'), async () => {
-    const beds = await Promise.all([startSlurm({ nodes: 1 }), startSlurm({ nodes: 2, clusterName: 'second' })])
+    const beds = await Promise.all([startSlurm({ ...patient, nodes: 1 }), startSlurm({ ...patient, nodes: 2, clusterName: 'second' })])
     try {
       expect(beds.map(({ nodes }) => nodes)).toEqual([['n1'], ['n1', 'n2']])
       const jobs = await Promise.all(beds.map((bed) => submit(bed, '--wrap', 'sleep 1000')))
@@ -132,7 +144,7 @@ describe('SLURM beds', () => {
   })
 
   check(title('leave nothing behind: processes, files, ports, also with jobs that ignore signals and nodes that are stuck'), async () => {
-    const bed = await startSlurm({ nodes: 2 })
+    const bed = await startSlurm({ ...patient, nodes: 2 })
     const { claim } = JSON.parse(readFileSync(join(bed.directory, 'bed.json'), 'utf8')) as { claim: string }
     const marks = [1, 2].map((number) => join(bed.directory, `up${number}`))
     await submit(bed, '--wrap', `trap "" TERM INT HUP; setsid sleep 1001 & touch ${marks[0]}; while :; do sleep 1; done`)
@@ -193,20 +205,26 @@ describe('a SLURM bed with accounting', () => {
 
   it.skipIf(why !== undefined)(title('answers sacct, keeps limits, and can lose its database', why), async () => {
     const bed = await startSlurm({
+      ...patient,
       nodes: 1,
       accounting: 'dbd',
       enforce: 'associations,limits,qos',
       limits: [['modify', 'qos', 'normal', 'set', 'MaxSubmitJobsPerUser=1']],
     })
     try {
-      const job = await submit(bed, '--wrap', 'sleep 2; exit 3')
+      const go = join(bed.directory, 'go')
+      const job = await submit(bed, '--wrap', `until [ -e ${go} ]; do sleep 0.1; done; exit 3`)
       const { exitCode, stderr } = await bed.run(['sbatch', '--wrap', 'true'])
       expect([exitCode, stderr]).toEqual([1, expect.stringContaining('QOSMaxSubmitJobPerUserLimit')])
+      writeFileSync(go, '')
       const account = ['sacct', '-nPX', '-j', job, '-o', 'State,ExitCode']
       await until(async () => (await word(bed, ...account)) === 'FAILED|3:0', 'sacct knows the end')
       const thaw = bed.freezeAccounting()
-      expect((await bed.run(account, { timeoutMs: 1000 })).exitCode).toBeUndefined()
-      thaw()
+      try {
+        expect((await bed.run(account, { timeoutMs: 1000 })).exitCode).toBeUndefined()
+      } finally {
+        thaw()
+      }
       await bed.stopAccounting()
       expect(await bed.run(account)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('Connection refused') })
       await bed.startAccounting()
@@ -218,7 +236,7 @@ describe('a SLURM bed with accounting', () => {
   })
 
   check(title('is not there when nobody asked for it'), async () => {
-    const bed = await startSlurm({ nodes: 1 })
+    const bed = await startSlurm({ ...patient, nodes: 1 })
     try {
       expect((await bed.run(['sacct'])).stderr).toContain('accounting storage is disabled')
       expect(() => bed.freezeAccounting()).toThrow('no accounting')
@@ -234,7 +252,7 @@ describe('a SLURM bed on ssh hosts', () => {
   it.skipIf(why !== undefined)(title('has nodes with own names and addresses, and a login node', why), async () => {
     const hosts = await startSshHosts(2, { netns: true })
     try {
-      const bed = await startSlurm({ nodes: 2, hosts })
+      const bed = await startSlurm({ ...patient, nodes: 2, hosts })
       try {
         expect((await word(bed, 'srun', '-N2', 'hostname')).split('\n').sort()).toEqual(['h1', 'h2'])
         bed.offerCommands(join(hosts.hosts[0]!.directory, 'bin'))

@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { downWithStarter, findProgram, isExecutable, isPortFree } from './bed.mjs'
+import { downWithStarter, findProgram, freePorts, isExecutable, signal } from './bed.mjs'
 import { addressIn, buildNetwork, claimNetwork, gatewayOf, namespaceName, removeNetwork, searchPath, setCable } from './network.mjs'
 import { childrenOf, commandLine, descendantsOf, identify, isAlive, processesWith, stillAlive } from './proc.mjs'
 import { MARK, renderEnter, renderKnownHost, renderSshdConfig, renderSshNames, renderSshOptions } from './ssh-host-files.mjs'
@@ -56,6 +56,9 @@ import { makeSshKey } from './ssh-keys.mjs'
  * @property {(name?: string) => number} sessions connections that are logged in now
  * @property {() => Promise<void>} stop everything that ran on the hosts is ended, everything is removed
  */
+
+/** What is killed may need so long to be gone on a loaded machine. */
+const END_MS = 30_000
 
 /**
  * Why there can be no test hosts here, to be put in brackets behind the title of what is skipped; undefined when there can.
@@ -111,16 +114,10 @@ export async function stopSshHosts(directory) {
   }
   // A listener that is killed first starts nothing new; then whatever detached itself is found by its mark.
   const kill = (pids) => {
-    for (const pid of pids) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It was gone.
-      }
-    }
+    for (const pid of pids) signal(pid, 'SIGKILL')
   }
   kill(victims)
-  for (const until = Date.now() + 5000; Date.now() < until; ) {
+  for (const until = performance.now() + END_MS; performance.now() < until; ) {
     for (const pid of processesWith(`${MARK}=${directory}/`)) victims.add(pid)
     const left = [...victims].filter(isAlive)
     if (left.length === 0) break
@@ -142,6 +139,23 @@ function remembered(directory) {
   } catch {
     return []
   }
+}
+
+/** Sees to it that every process gets the signal, also what was just being started: asks again until nobody new is found. */
+function signalAll(find, name) {
+  const known = new Set()
+  for (let fresh = find(); fresh.length > 0; fresh = find().filter((pid) => !known.has(pid))) {
+    for (const pid of fresh) {
+      known.add(pid)
+      signal(pid, name)
+    }
+  }
+}
+
+/** Without leaving time for anything else: whoever stops a host goes on as if it were stopped. @param {number} pid */
+function waitForEnd(pid) {
+  const clock = new Int32Array(new SharedArrayBuffer(4))
+  for (const until = performance.now() + END_MS; isAlive(pid) && performance.now() < until; ) Atomics.wait(clock, 0, 0, 2)
 }
 
 /** @implements {SshHosts} */
@@ -179,7 +193,7 @@ class Bed {
       this.gateway = gatewayOf(this.#net)
       writeFileSync(bedFile, JSON.stringify({ names, net: this.#net }))
     }
-    const port = netns ? 22 : await freePort(loopback(1))
+    const [port] = netns ? [22] : await freePorts(loopback(1))
     this.hosts = names.map((name, index) => {
       const directory = join(this.directory, name)
       const address = netns ? addressIn(this.#net, index + 1) : loopback(index + 1)
@@ -274,10 +288,10 @@ class Bed {
   async #listening(name, from) {
     const state = this.#states.get(name)
     const { log, directory } = state.host
-    for (const until = Date.now() + 20_000; ; ) {
+    for (const until = performance.now() + 40_000; ; ) {
       const text = readFileSync(log, 'latin1').slice(from)
       if (text.includes('Server listening on')) break
-      if (Date.now() > until || !isAlive(state.launched)) throw new Error(`the sshd of ${name} does not start: ${text.slice(-500)}`)
+      if (performance.now() > until || !isAlive(state.launched)) throw new Error(`the sshd of ${name} does not start: ${text.slice(-500)}`)
       await sleep(10)
     }
     if (this.#net === undefined) return
@@ -307,7 +321,9 @@ class Bed {
     const { sshd } = this.#state(name)
     // What is connected will have no parent by which it can be found.
     this.#remember(name, descendantsOf(sshd))
-    process.kill(sshd, 'SIGKILL')
+    signal(sshd, 'SIGKILL')
+    // Until then it could take connections, and would be taken for one that listens.
+    waitForEnd(sshd)
   }
 
   async startHost(name) {
@@ -326,19 +342,18 @@ class Bed {
     const state = this.#state(name)
     state.isCut = true
     if (this.#net !== undefined) return setCable(this.#net, state.number, false)
-    process.kill(state.sshd, 'SIGSTOP')
-    for (const pid of this.#connections(name)) process.kill(pid, 'SIGSTOP')
+    signalAll(() => [state.sshd, ...this.#connections(name)], 'SIGSTOP')
   }
 
   thawHost(name) {
     const state = this.#state(name)
     if (state.isCut && this.#net !== undefined) setCable(this.#net, state.number, true)
     state.isCut = false
-    for (const pid of [...this.#connections(name), state.sshd]) if (isAlive(pid)) process.kill(pid, 'SIGCONT')
+    for (const pid of [...this.#connections(name), state.sshd]) if (isAlive(pid)) signal(pid, 'SIGCONT')
   }
 
   dropSessions(name) {
-    for (const pid of this.#connections(name)) process.kill(pid, 'SIGKILL')
+    signalAll(() => this.#connections(name), 'SIGKILL')
   }
 
   processes(name) {
@@ -351,13 +366,7 @@ class Bed {
 
   killProcesses(name, pattern = /^/) {
     const victims = this.processes(name).filter(({ command }) => pattern.test(command))
-    for (const { pid } of victims) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It was gone.
-      }
-    }
+    for (const { pid } of victims) signal(pid, 'SIGKILL')
     return victims.map(({ pid }) => pid)
   }
 
@@ -400,15 +409,6 @@ class Bed {
 }
 
 const loopback = (number) => `127.0.${Math.floor((number - 1) / 250) + 1}.${((number - 1) % 250) + 1}`
-
-/** A random one below the range of outgoing connections, so that beds beside each other seldom meet. */
-async function freePort(address) {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
-    if (await isPortFree(port, address)) return port
-  }
-  throw new Error('no free port for the ssh test hosts')
-}
 
 async function main() {
   const { values, positionals } = parseArgs({

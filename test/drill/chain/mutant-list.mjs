@@ -16,7 +16,7 @@ const takesEveryChunk = inAgents(
   ['pl', 'unless is_same(substr($$frame, 12, 32), tag($have, $length, $digest))', 'if 0'],
 )
 const waitsForNothing = {
-  file: 'transfer/chain/chain-transfer.js',
+  file: 'transfer/chain/chain-host.js',
   from: 'await stream.run.receive(',
   to: 'await new Promise((resolve) => setTimeout(resolve, 400));\nstream.run.receive(',
 }

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { findProgram } from '../../testbed/bed.mjs'
+import { findProgram, signal } from '../../testbed/bed.mjs'
 import { mountDisk } from '../../testbed/disks.mjs'
 import { searchPath } from '../../testbed/network.mjs'
 import { commandLine, findProcesses, isAlive } from '../../testbed/proc.mjs'
@@ -186,15 +186,6 @@ export class Scene {
   async stop() {
     await this.#disk?.end()
     await this.bed.stop()
-  }
-}
-
-/** @param {number} pid @param {NodeJS.Signals} name */
-export function signal(pid, name) {
-  try {
-    process.kill(pid, name)
-  } catch {
-    // It is gone.
   }
 }
 

@@ -1,24 +1,8 @@
 /** Clients that nobody invited, at the ports of agents. */
 import { createHmac, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-
-/** TCP ports at which a process listens, as it sees them in its own network. @param {number} pid */
-export function portsOf(pid) {
-  let sockets
-  let table
-  try {
-    sockets = new Set(
-      readdirSync(`/proc/${pid}/fd`).flatMap((fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? []),
-    )
-    table = readFileSync(`/proc/${pid}/net/tcp`, 'latin1')
-  } catch {
-    return []
-  }
-  const lines = table.split('\n').map((line) => line.trim().split(/\s+/))
-  return lines.filter((words) => words[3] === '0A' && sockets.has(words[9])).map((words) => Number.parseInt(words[1].split(':')[1], 16))
-}
+import { portsOf } from '../../testbed/proc.mjs'
 
 /** What comes to an open door, by its name. @type {Record<string, (socket: import('node:net').Socket, random: () => number) => void>} */
 const MANNERS = {

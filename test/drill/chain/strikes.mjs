@@ -2,8 +2,9 @@
 import { closeSync, openSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { signal } from '../../testbed/bed.mjs'
 import { makeRandom } from '../shared.mjs'
-import { pause, signal } from './scene.mjs'
+import { pause } from './scene.mjs'
 import { knock } from './strangers.mjs'
 
 export const FILLER = 'filler'

@@ -31,9 +31,9 @@
 
 /**
  * So long before a blow an end counts as cut off when it left no record: the blow fell between the
- * last line of the job and its record, for which a wrapper takes up to a second.
+ * last line of the job and its record, for which a wrapper takes up to a second, and more on a machine that is busy.
  */
-const CUT_OFF_SECONDS = 2
+const CUT_OFF_SECONDS = 5
 
 /** The job's side. A kill leaves no end, also where only what the script waits for has heard it; a job that asks whether an earlier one lives can ask so because all nodes are this machine. */
 export const jobScript = (cases) => `#!/bin/sh

@@ -37,7 +37,7 @@ describe('the judge of the SLURM drill', () => {
     const leftOpen = ({ start }: { start: number }) => start === 1
     expect(judge(text, { circumstances: { blows: [{ from: 2.5, to: 3 }], leftOpen } })).toEqual([])
     expect(judge(text, { circumstances: { blows: [{ from: 2.5, to: 3 }], leftOpen: () => false } })).toEqual(['doubled'])
-    expect(judge(text, { circumstances: { blows: [{ from: 4.5, to: 5 }], leftOpen } })).toEqual(['doubled'])
+    expect(judge(text, { circumstances: { blows: [{ from: 7.5, to: 8 }], leftOpen } })).toEqual(['doubled'])
   })
 
   it.each([

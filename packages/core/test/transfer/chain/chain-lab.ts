@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { portsOf } from '../../../../../test/testbed/proc.mjs'
 import { type CopyOptions, copyOptionsSchema, type TransferResult } from '../../../src/model/transfer.js'
 import type { TransferProgress } from '../../../src/ports/transfer.js'
 import { type ChainOptions, ChainTransfer } from '../../../src/transfer/chain/chain-transfer.js'
@@ -11,8 +12,11 @@ export interface ChainTrial {
   readonly files?: readonly string[]
   readonly signal?: AbortSignal
   readonly bytes?: number
-  /** Once, when the host with this index has this part of everything. */
-  readonly when?: readonly [index: number, part: number, action: () => void]
+  /**
+   * Once, when one of the hosts with these indexes is said to have this part of everything. It is told before anything is in its place
+   * there, so that the action never comes after their end; 1: everything has come, and nothing is in its place.
+   */
+  readonly when?: readonly [indexes: readonly number[], part: number, action: () => void]
   readonly onProgress?: (progress: TransferProgress) => void
   readonly directories?: readonly string[]
 }
@@ -26,6 +30,10 @@ export interface ChainOutcome {
   readonly file: string
 }
 
+/** A copy in the middle of which something happens must last while a machine stands still: it takes seconds, and is told ten times. */
+const LIMIT = 8e6
+const WATCHED_LIMIT = 2e6
+
 /** One file to all hosts of a lab. */
 export async function broadcast(lab: HostLab, trial: ChainTrial): Promise<ChainOutcome> {
   const folder = lab.newFolder()
@@ -37,13 +45,16 @@ export async function broadcast(lab: HostLab, trial: ChainTrial): Promise<ChainO
   let { when } = trial
   await using transfer = new ChainTransfer(lab.context, { order: 'given', ...trial.options })
   const results = await transfer.put(
-    { files: trial.files ?? [file], ends, policy: copyOptionsSchema.parse({ limit: 8e6, ...trial.policy }) },
+    {
+      files: trial.files ?? [file],
+      ends,
+      policy: copyOptionsSchema.parse({ limit: when === undefined ? LIMIT : WATCHED_LIMIT, ...trial.policy }),
+    },
     {
       signal: trial.signal,
       onProgress: (progress) => {
         trial.onProgress?.(progress)
-        if (when === undefined || progress.index !== when[0] || progress.bytes < when[1] * (progress.total ?? Number.POSITIVE_INFINITY))
-          return
+        if (when === undefined || !when[0].includes(progress.index) || partOf(progress) < when[1]) return
         const [, , action] = when
         when = undefined
         action()
@@ -58,19 +69,18 @@ export async function broadcast(lab: HostLab, trial: ChainTrial): Promise<ChainO
   return { results, directories, content, file }
 }
 
+/** What has come of everything; nothing any more when all is over. */
+function partOf({ phase, bytes, total = Number.POSITIVE_INFINITY }: TransferProgress): number {
+  if (phase === 'ended') return 0
+  return phase === 'checking' ? 1 : bytes / total
+}
+
 /** What lies in a folder beside what was asked for. */
 export function leftovers(directory: string): string[] {
   return readdirSync(directory).filter((name) => name.startsWith('.'))
 }
 
-/** Where agents listen: ports of the addresses of hosts, but for that of their ssh servers. @source proc(5), /proc/net/tcp */
-export function listeningPorts(address: string, sshPort: number): number[] {
-  const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number)
-  const hex = [d, c, b, a].map((part) => part.toString(16).padStart(2, '0').toUpperCase()).join('')
-  return readFileSync('/proc/net/tcp', 'latin1')
-    .split('\n')
-    .map((line) => /^\s*\d+: ([0-9A-F]{8}):([0-9A-F]{4}) \S+ 0A /.exec(line))
-    .filter((found) => found?.[1] === hex)
-    .map((found) => Number.parseInt(found?.[2] ?? '', 16))
-    .filter((port) => port !== sshPort)
+/** Where the agents of a host listen. */
+export function listeningPorts(lab: HostLab, name: string): number[] {
+  return lab.bed.processes(name).flatMap(({ pid }) => portsOf(pid))
 }
