@@ -74,7 +74,7 @@ describe('examples/chained-jobs', () => {
     spawnSync(process.execPath, [example('chained-jobs/chained.mjs'), '-c', join(folder, 'run'), ...words], {
       encoding: 'utf8',
       env: { ...process.env, XDG_STATE_HOME: join(folder, 'state'), PATH: path },
-      timeout: 50_000,
+      timeout: 110_000,
     })
 
   it('submits five jobs, each after the one before, and every job goes on from what the one before wrote', () => {

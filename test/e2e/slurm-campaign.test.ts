@@ -44,6 +44,8 @@ function useBed(bed: SlurmBed): () => void {
   }
 }
 
+const SQUARE = '[ {{ n }} -ne 13 ] || { echo unlucky >&2; exit 7; }\n{{ prepare.compile }}/square {{ n }} "$(cat offset.txt)"'
+
 /** 40 combinations that need what a prepare stage made; number 13 fails. */
 const forty = (more: Partial<CampaignOptions<{ n: number[] }>> = {}) =>
   defineCampaign({
@@ -51,11 +53,15 @@ const forty = (more: Partial<CampaignOptions<{ n: number[] }>> = {}) =>
     factors: { n: Array.from({ length: 40 }, (_, index) => index + 1) },
     files: [join(folder, 'offset.txt')],
     prepare: [{ name: 'compile', command: 'printf \'#!/bin/sh\\necho "square=$(($1 * $1 + $2))"\\n\' >square\nchmod +x square' }],
-    job: { command: '[ {{ n }} -ne 13 ] || { echo unlucky >&2; exit 7; }\n{{ prepare.compile }}/square {{ n }} "$(cat offset.txt)"' },
+    job: { command: SQUARE },
     results: { square: { type: 'integer' } },
     collect: { square: { from: 'stdout', pattern: 'square=(\\d+)' } },
     ...more,
   } as CampaignOptions<{ n: number[] }>)
+
+/** What was told to end has ended a moment later; what was not stays. */
+const leavesQueue = async (bed: SlurmBed, ...which: string[]): Promise<void> =>
+  await expect.poll(async () => (await bed.run(['squeue', '-h', ...which])).stdout, { timeout: 60_000, interval: 200 }).toBe('')
 
 /** Each attempt writes its combination into the ledger when it begins. */
 const ledgered = (more: Partial<CampaignOptions<{ n: number[] }>> = {}) =>
@@ -159,7 +165,7 @@ describe('a campaign on a real SLURM', () => {
     const items = await readItems(join(folder, 'run'))
     expect(new Set(items.map(({ attempts }) => attempts.map(({ outcome }) => outcome).join()))).toEqual(new Set(['upstream-failed']))
     expect(items[0]?.detail).toContain('prepare:compile failed')
-    expect((await bed.run(['squeue', '-h'])).stdout).toBe('')
+    await leavesQueue(bed)
     expect(bed.calls(since)['sbatch']).toBeLessThanOrEqual(2)
   })
 
@@ -183,7 +189,7 @@ describe('a campaign on a real SLURM', () => {
     })
     const stopped = await stopRun(join(folder, 'run'), { cancelJobs: true, site: site(), adapters })
     expect(stopped).toMatchObject({ how: 'driven', jobs: 6, status: { counts: { todo: 6, running: 0, submitted: 0 } } })
-    expect((await bed.run(['squeue', '-h', '-t', 'PD,R'])).stdout).toBe('')
+    await leavesQueue(bed, '-t', 'PD,R')
     rmSync(join(folder, 'hold'))
     expect(await run({ campaign: ledgered() })).toMatchObject({ outcome: 'complete', counts: { done: 6 } })
   })
@@ -335,7 +341,13 @@ describe('a campaign on two clusters', () => {
   }
 
   checkBoth(both('uses both at once, with a prepare stage at each, and each combination runs once'), async () => {
-    const summary = await run()
+    // Each of them has a row of its own: what the one that is ready first cannot begin is left for the other, however late that is.
+    const hold = join(folder, 'hold')
+    writeFileSync(hold, '')
+    const summary = await run({
+      campaign: forty({ job: { command: `while [ -e '${hold}' ]; do sleep 0.2; done\n${SQUARE}` } }),
+      onEvent: (event) => event.type === 'counts' && event.counts.todo === 0 && rmSync(hold, { force: true }),
+    })
     expect(summary).toMatchObject({ outcome: 'incomplete', counts: { done: 39, failed: 1 } })
     const used = (await readItems(join(folder, 'run'))).map(({ attempts }) => attempts.map(({ site }) => site))
     expect(used.every((one) => one.length === 1)).toBe(true)

@@ -183,7 +183,7 @@ describe.skipIf(reason !== undefined)(`copies that meet something bad${reason ==
     })
 
     it('a file that is written to meanwhile is told, and lies nowhere (needs sshd)', async () => {
-      source('data', Buffer.alloc(1_500_000))
+      source('data', Buffer.alloc(4_000_000))
       const target = makeTargets()
       const running = cahier('put', 'data', '-w', 'h[1-2]', '--to', target, '--via', via, '--limit', '1.5MB/s')
       let isOver = false
@@ -206,7 +206,8 @@ describe.skipIf(reason !== undefined)(`copies that meet something bad${reason ==
     })
 
     it('Ctrl-C leaves nothing half, and the next time goes on (needs sshd)', async () => {
-      const bytes = randomBytes(3_000_000)
+      // Six seconds and more, of which the first tenth is waited for.
+      const bytes = randomBytes(9_000_000)
       source('data', bytes)
       const target = makeTargets()
       const args = ['put', 'data', '-w', 'h[1-2]', '--to', target, '--via', via] as const
@@ -231,7 +232,7 @@ describe.skipIf(reason !== undefined)(`copies that meet something bad${reason ==
       ['two neighbours die', ['h1', 'h2']],
       ['all hosts die', ['h1', 'h2', 'h3']],
     ])('when %s, every other one has the file and they are listed (needs sshd)', async (_what, victims) => {
-      const bytes = randomBytes(2_000_000)
+      const bytes = randomBytes(6_000_000)
       source('data', bytes)
       const target = makeTargets()
       const running = cahier('broadcast', 'data', '-w', 'h[1-3]', '--to', target, '--via', 'chain', '--limit', '1.5MB/s')
@@ -246,7 +247,7 @@ describe.skipIf(reason !== undefined)(`copies that meet something bad${reason ==
     })
 
     it('an uninvited client on a port of a host changes nothing (needs sshd)', async () => {
-      const bytes = randomBytes(2_000_000)
+      const bytes = randomBytes(8_000_000)
       source('data', bytes)
       const target = makeTargets()
       const running = cahier('broadcast', 'data', '-w', 'h[1-3]', '--to', target, '--via', 'chain', '--limit', '2MB/s')
