@@ -243,7 +243,7 @@ describe.concurrent('parts that a shell holds', () => {
     expect(readdirSync(parts!)).toEqual(['lock'])
   })
 
-  it('get no new lock when they are let go of just before it is renewed', async () => {
+  it('get no new lock when they are let go of just before it is renewed', async ({ expect }) => {
     await using lab = new AgentLab()
     const [target, bin] = [lab.newFolder(), lab.newFolder()]
     const lock = join(target, '.cahier-abc/lock')
