@@ -10,7 +10,7 @@
 #   keeper     takes from the fifo "said" what the others have to say, one line each, and alone writes frames
 #   pump       with a lease: carries to the link what the keeper has put into files; a new one for each link
 #   for each command: one that waits for its end, a reader for each stream, a feeder for its stdin
-# Files: p.ID pid, mark, detached, state of a command that is not forgotten; ID.o ID.e its streams (fifos), ID.o0 ID.o1 what was read,
+# Files: p.ID pid, mark, detached, state of a command that is not forgotten, the last line counts; ID.o ID.e its streams (fifos), ID.o0 ID.o1 what was read,
 # ID.og leave to read on (fifo), ID.q what the feeder has to do, ID.f wakes it (fifo), ID.c its stdin is closed, ID.r its helpers.
 #
 # What it cannot do: commands ignore SIGINT and SIGQUIT, as whatever a shell starts in the background. Under bash and mksh, the codes
@@ -177,7 +177,7 @@ _command() {
   # Before that, the end of the runner would take it along.
   [ -z "$_detach" ] || _apart "$_pid"
   exec 5<&- 6>&- 7>&- 2>"$_b.x"
-  echo "$_pid ${_mark:--} ${_detach:--} running" >"$_dir/p.$_id"
+  echo "$_pid ${_mark:--} ${_detach:--} running" >>"$_dir/p.$_id"
   echo "S $_id $_pid $_streams" >&8
   [ "$_streams" -eq 0 ] || { echo 1<>"$_b.og"; echo 1<>"$_b.eg"; }
   wait "$_pid"
@@ -187,7 +187,7 @@ _command() {
   elif [ "$_code" -gt 128 ] && _by_signal; then
     _signal=$((_code - 128)) _code=0
   fi
-  echo "$_pid ${_mark:--} ${_detach:--} ended" >"$_dir/p.$_id"
+  echo "$_pid ${_mark:--} ${_detach:--} ended" >>"$_dir/p.$_id"
   : >"$_b.c"
   [ -z "$_feeder" ] || kill "$_feeder"
   echo "x $_id $_code $_signal" >&8
@@ -332,14 +332,21 @@ _carriers() {
   } | { read -r _list; echo " ${_list%.}"; }
 }
 
-# Reads what is known of a command, when it has been started. Answers in _pid, _mark, _detach, _state.
-_settled() {
+# Reads what is known of a command. Answers in _pid, _mark, _detach, _state. Lines are added, never replaced: on a busy disk a file that
+# is being replaced is empty for a while, and its command would be taken for forgotten.
+_known() {
   _state=
-  while :; do
-    [ -s "$_dir/p.$1" ] && read -r _pid _mark _detach _state <"$_dir/p.$1" || return
+  [ ! -s "$1" ] || while read -r _k1 _k2 _k3 _k4; do _pid=$_k1 _mark=$_k2 _detach=$_k3 _state=$_k4; done <"$1"
+  [ -n "$_state" ]
+}
+
+# The same, when it has been started.
+_settled() {
+  while _known "$_dir/p.$1"; do
     [ "$_state" = starting ] || return 0
     _pause
   done
+  return 1
 }
 
 _signal_group() {
@@ -519,8 +526,7 @@ _listen() {
 _wake() { [ ! -p "$_dir/$1.f" ] || echo 1<>"$_dir/$1.f"; }
 
 _settled_now() {
-  [ -s "$_dir/p.$1" ] || return 0
-  read -r _pid _mark _detach _state <"$_dir/p.$1"
+  _known "$_dir/p.$1" || return 0
   [ "$_state" != starting ]
 }
 
@@ -829,7 +835,7 @@ _is_busy() {
 _remaining() {
   _left= _begun=
   for _x in "$_dir"/p.*; do
-    [ -s "$_x" ] && read -r _pid _mark _detach _state <"$_x" || continue
+    _known "$_x" || continue
     if [ "$_state" = starting ]; then _begun=1; elif [ "$_detach" = - ]; then _left="$_left $_pid:$_mark:$_state"; fi
   done
 }
