@@ -72,7 +72,10 @@ describe.skipIf(reason !== undefined)(`submissions to a real SLURM with limits${
             said.add(outcome.message)
           }
         })
-        if (waiting.size > 0) await allEnded(scheduler, handles)
+        if (waiting.size > 0) {
+          await allEnded(scheduler, handles)
+          await nothingLeft()
+        }
       }
       await allEnded(scheduler, handles)
       expect([...said].join('\n')).toMatch(/QOSMaxSubmitJobPerUserLimit/)

@@ -113,12 +113,12 @@ describe('what the dialect writes, to the real SLURM', () => {
     const ids = [failed.id, folder.id, ...[0, 1, 2].map((index) => dialect.elementId(array.id, index))]
     await waitUntil(async () => (await Promise.all(ids.map(find))).every((row) => row?.state === 'ended'), {
       what: 'the jobs to end',
-      timeoutMs: 50_000,
+      timeoutMs: 100_000,
       everyMs: 200,
     })
     await waitUntil(async () => (await find(after.id))?.never !== undefined, {
       what: 'the verdict on the job that waits',
-      timeoutMs: 50_000,
+      timeoutMs: 100_000,
       everyMs: 200,
     })
     expect(await find(failed.id)).toMatchObject({ tag: 'fails', end: 'failed' })

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,6 +46,9 @@ const QUICK = { pollInterval: '200ms', pollIntervalMax: '1s', lostAfter: '4s', s
 /** Most sites track the processes of a job by control groups; without them those that lost their parents are found by their group only. */
 const TRACKING = ['ProctrackType=proctrack/pgid']
 
+/** Seconds that ended jobs are shown: whoever is kept waiting by a busy machine sees them all the same. */
+const KEPT = 300
+
 /** A real SLURM of its own, and what a test can do to it. */
 export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<SlurmLab> {
   const bed = await startSlurm({
@@ -53,10 +56,16 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
     cpus: 16,
     memoryMiB: 8_000,
     minJobAge: 2,
-    messageTimeout: 2,
+    messageTimeout: 5,
     ...options,
     config: [...TRACKING, ...(options.config ?? [])],
   })
+  // It looks for jobs that are to be forgotten as often as it was told at its start.
+  const keep = async (seconds: number): Promise<void> => {
+    writeFileSync(bed.conf, readFileSync(bed.conf, 'utf8').replace(/^MinJobAge=.*$/m, `MinJobAge=${seconds}`))
+    await bed.run(['scontrol', 'reconfigure'])
+  }
+  await keep(KEPT)
   const base = mkdtempSync(join(tmpdir(), 'cahier-slurm-lab-'))
   // Programs in front of those of SLURM, while something is to go wrong.
   const shadow = join(base, 'shadow')
@@ -88,7 +97,7 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
     bed,
     base,
     connect,
-    patienceMs: 90_000,
+    patienceMs: 180_000,
     allCores: 16,
     async makeDirectory() {
       const directory = join(base, 'jobs', `it's ${randomBytes(6).toString('hex')}`)
@@ -100,9 +109,12 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
       // Without what it knows on its disk it would know nothing of the jobs: it is given the time to write that.
       const began = Date.now()
       const file = join(bed.directory, 'ctld/job_state')
+      // It writes when something has changed, which may be long ago.
+      const { stdout: held } = await bed.run(['sbatch', '--parsable', '--hold', '--output=/dev/null', '--wrap', 'true'])
       await until(() => existsSync(file) && statSync(file).mtimeMs > began, 'the state of the controller is saved')
       await bed.killController()
       await bed.startController()
+      await bed.run(['scancel', held.trim()])
     },
     async freeze() {
       const thaw = bed.freezeController()
@@ -111,7 +123,9 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
     async purge() {
       const ended = ['BOOT_FAIL', 'CANCELLED', 'COMPLETED', 'FAILED', 'NODE_FAIL', 'OUT_OF_MEMORY', 'TIMEOUT'].join(',')
       const shown = async (): Promise<boolean> => (await bed.run(['squeue', '-h', '-t', ended])).stdout.trim() === ''
+      await keep(2)
       await until(shown, 'ended jobs are forgotten')
+      await keep(KEPT)
     },
     acceptUnsaid: () =>
       shadowed(
@@ -121,7 +135,7 @@ export async function startSlurmLab(options: SlurmBedOptions = {}): Promise<Slur
     chatter: () => shadowed('sbatch', 'echo "Welcome to the cluster of 1995"\necho "sbatch: lua: 42 credits left" >&2\nsbatch "$@"'),
     disguise: ({ nativeId }, word) => shadowed('squeue', `squeue "$@" | sed "s/^\\(${nativeId}[^A-Z]*\\)[A-Z_]*/\\1${word}/"`),
     async killJob({ nativeId }) {
-      const own = (text: string): boolean => text.includes(`SLURM_CONF=${bed.conf}`)
+      const own = (text: string): boolean => text.includes(`SLURM_CONF=${bed.directory}/`)
       const pids = (): number[] => [...findProcesses(`SLURM_JOB_ID=${nativeId}`)].filter(([, text]) => own(text)).map(([pid]) => pid)
       // All at once: the wrapper must not see the end of its script. Who was begun meanwhile is stopped in the next round.
       const stopped = new Set<number>()
@@ -156,7 +170,7 @@ function signal(pid: number, name: 'SIGSTOP' | 'SIGKILL'): void {
 }
 
 /** Waits for something that the bed does by itself. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string, timeoutMs = 60_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, what: string, timeoutMs = 120_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`not in time: ${what}`)
