@@ -196,7 +196,7 @@ describe.skipIf(reason !== undefined)(`cahier exec${reason === undefined ? ' (ne
   })
 
   it('leaves at once on a second Ctrl-C', async () => {
-    const running = start(['exec', '-w', 'h1', '--', 'trap "" TERM; echo up; n=0; while [ $n -lt 100 ]; do n=$((n+1)); sleep 0.1; done'], {
+    const running = start(['exec', '-w', 'h1', '--', 'trap "" TERM; echo up; n=0; while [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done'], {
       cwd: folder,
     })
     await running.shows('up')

@@ -6,8 +6,8 @@ import { cahier, start } from './cahier.js'
 import { campaignFolder, campaignText, LEDGER } from './campaigns.js'
 
 const SQUARE = 'echo "y $(( {{ x }} * {{ x }} ))"'
-/** Waits for a file that the test makes; gives up after a minute, so that a failed test leaves nothing behind. */
-const waitFor = (file: string) => `n=0; while [ ! -e "${file}" ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; ${SQUARE}`
+/** Waits for a file that the test makes; gives up after minutes, so that a failed test leaves nothing behind. */
+const waitFor = (file: string) => `n=0; while [ ! -e "${file}" ] && [ $n -lt 2400 ]; do sleep 0.1; n=$((n+1)); done; ${SQUARE}`
 
 const ledger = (cwd: string, word: string): readonly string[] => {
   const file = join(cwd, LEDGER)
