@@ -101,7 +101,7 @@ export function renderSlurmConf(settings, { isClient = false } = {}) {
     `MinJobAge=${settings.minJobAge}`,
     'KillWait=1',
     `UnkillableStepTimeout=${PATIENCE}`,
-    `BatchStartTimeout=${PATIENCE}`,
+    'BatchStartTimeout=10',
     `MessageTimeout=${isClient ? settings.messageTimeout : PATIENCE}`,
     'TCPTimeout=2',
     'SlurmctldTimeout=10',
