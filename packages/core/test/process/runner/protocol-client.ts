@@ -368,6 +368,7 @@ export class RawRunner {
 
   /** Signs of life, until one calls what it gives. */
   beat(): () => void {
+    this.request('p', 0)
     const timer = setInterval(() => this.request('p', 0), 200)
     return () => clearInterval(timer)
   }

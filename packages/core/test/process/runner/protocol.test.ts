@@ -318,8 +318,8 @@ for (const program of programs) {
     const endings: [string, number, (runner: RawRunner) => void][] = [
       ['q', 0, (runner) => runner.request('q', 0)],
       ['the end of standard input', 0, (runner) => runner.hangUp()],
-      ['the end of standard input and the rest of the lease', 3, (runner) => runner.hangUp()],
-      ['silence for the length of the lease', 3, () => {}],
+      ['the end of standard input and the rest of the lease', 5, (runner) => runner.hangUp()],
+      ['silence for the length of the lease', 5, () => {}],
       ['SIGTERM', 60, (runner) => runner.root.kill('SIGTERM')],
     ]
     it.for(program.whole ? endings : endings.filter(([what]) => /^q|rest/.test(what)))(
