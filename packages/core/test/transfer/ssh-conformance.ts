@@ -24,7 +24,7 @@ export interface SshSubject {
 export function conformsOverSsh({ name, make, supports, connection, settings, fields, missing }: SshSubject): void {
   const reason = sshHostsUnavailable() ?? missing
   const title = `${name} keeps the promises of a transfer${reason === undefined ? '' : ` (${reason})`}`
-  describe.skipIf(reason !== undefined)(title, () => {
+  describe.skipIf(reason !== undefined)(title, { timeout: 180_000 }, () => {
     const lab = makeSshLab(connection, settings, fields)
     beforeAll(() => lab.start())
     afterAll(() => lab[Symbol.asyncDispose]())

@@ -136,7 +136,7 @@ export function makeSshLab(
       drop: (host) => bed().dropSessions(addressOf(host)),
       killWorkers: (host) => void bed().killProcesses(addressOf(host)),
       // Several cases are tried at once, on a machine that may have much else to do.
-      patienceMs: 55_000,
+      patienceMs: 120_000,
       ...fields,
     },
   )

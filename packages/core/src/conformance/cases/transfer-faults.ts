@@ -20,6 +20,9 @@ import {
 import { bytesBelow, directory, file, hasNothingFinal, holds, makeSource, namesBelow, pipe } from '../transfer-trees.js'
 import type { TransferCase, TransferWorld } from '../transfer-types.js'
 
+/** More than what drivers write beside the parts, as who uses them. */
+const CONTENT_BYTES = 10_000
+
 /** Interrupts the transfer of one file in its middle. @returns the sizes, and whether it was in time */
 async function interrupt(world: TransferWorld, source: string, ends: readonly OpenEnd[], resume: boolean): Promise<boolean> {
   const { size, options, isSure } = slowly(world)
@@ -28,7 +31,7 @@ async function interrupt(world: TransferWorld, source: string, ends: readonly Op
   const middle = inTheMiddle(
     () => stop.abort(),
     0,
-    () => !resume || ends.some((end) => bytesBelow(end.here) > 0),
+    () => !resume || ends.some((end) => bytesBelow(end.here) > CONTENT_BYTES),
   )
   const limit = resume && isSure ? { limit: size / 2 } : {}
   const results = await put(world, [join(source, 'data')], ends, { ...options, ...limit, resume }, { ...middle, signal: stop.signal })
