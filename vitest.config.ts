@@ -19,6 +19,7 @@ const SLOW = [
   'packages/core/test/process/remote-sshd',
   'packages/core/test/template/hostile',
   'packages/core/test/process/deaths',
+  'packages/core/test/transfer/chain/chain-transfer',
   'packages/transfer-taktuk/test/conformance',
   'test/e2e/',
   'packages/cli/test/',
