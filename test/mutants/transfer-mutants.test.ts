@@ -37,7 +37,8 @@ describe('the conformance suite of transfers', () => {
       tried = new PlainTransfer(homes)
       return Promise.resolve(tried)
     }
-    registerTransfers({ test, subject, lab, supports })
+    // Only those that hang for ever are to be heard of soon.
+    registerTransfers({ test, subject, lab: { ...lab, patienceMs: 55_000 }, supports })
   })
 
   for (const { fault, caughtBy, make } of transferMutants) {
