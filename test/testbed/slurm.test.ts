@@ -2,12 +2,14 @@ import { execFile, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { waitUntil } from './bed.mjs'
 import { isAlive, processesWith } from './proc.mjs'
 import { type SlurmBed, slurmUnavailable, startSlurm, stopSlurm } from './slurm.mjs'
+import { MARK } from './slurm-config.mjs'
 import { sshHostsUnavailable, startSshHosts } from './ssh-hosts.mjs'
 
 const program = fileURLToPath(new URL('./slurm.mjs', import.meta.url))
@@ -107,6 +109,21 @@ describe('a SLURM bed', () => {
     },
     120_000,
   )
+
+  check(title('starts its jobs on a node that stands still for longer than commands wait'), async () => {
+    const node = processesWith(`${MARK}=${bed.directory}/slurmd-n1\0`)
+    expect(node).not.toEqual([])
+    for (const pid of node) process.kill(pid, 'SIGSTOP')
+    let job = ''
+    try {
+      job = await submit(bed, '-w', 'n1', '--wrap', 'true')
+      await until(async () => (await stateOf(bed, job)) === 'RUNNING', 'the job is given to the node')
+      await sleep(4000)
+    } finally {
+      for (const pid of node) process.kill(pid, 'SIGCONT')
+    }
+    await until(async () => (await stateOf(bed, job)) === 'COMPLETED', 'the job has ended')
+  })
 
   check(title('sets a node down at once'), async () => {
     const job = await submit(bed, '-w', 'n4', '--no-requeue', '--wrap', 'sleep 1000')
