@@ -1,4 +1,5 @@
 /** The daemon of the local scheduler: `node local-scheduler.js <directory>`. {@link LocalScheduler} starts it. */
+import { existsSync } from 'node:fs'
 import { messageOf } from '../errors.js'
 import type { Logger } from '../ports/logger.js'
 import { LocalDaemon } from '../scheduler/local/daemon.js'
@@ -22,6 +23,8 @@ function write(level: string, fields: object, message: string): void {
 
 async function main(directory: string | undefined): Promise<void> {
   if (directory === undefined) throw new Error('usage: local-scheduler.js <directory>')
+  // Whoever started it had made the directory. One that is gone was removed meanwhile, and nobody waits there.
+  if (!existsSync(directory)) return
   makePrivateDirectory(directory)
   const lock = takeQueueLock(directory)
   if (lock === undefined) return

@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { makeJob, submit, waitForFile, waitUntilEnded } from '../../../src/conformance/steps.js'
 import type { SchedulerWorld } from '../../../src/conformance/types.js'
@@ -325,6 +327,13 @@ describe('LocalScheduler', () => {
 
   it.each([{ cores: 0 }, { memoryMiB: 0 }, { directory: '' }, { unknown: 1 }])('refuses the options %j', (options) => {
     expect(() => new LocalScheduler(options)).toThrow()
+  })
+
+  it('makes no queue anew that was removed before its daemon had begun', () => {
+    const removed = join(lab.base, 'removed')
+    const program = fileURLToPath(new URL('../../../dist/daemon/local-scheduler.js', import.meta.url))
+    expect(spawnSync(process.execPath, [program, removed]).status).toBe(0)
+    expect(existsSync(removed)).toBe(false)
   })
 
   it('lets its directory be removed when nothing runs', async () => {
