@@ -225,7 +225,7 @@ for (const [title, makeBackend, isSkipped] of SUBJECTS) {
       await place.stage(attempts)
       await place.stage([])
       expect(counting.count - before).toBe(2)
-    }, 60_000)
+    }, 180_000)
 
     it('brings home what jobs left, in one exchange, and asks no more about it', async () => {
       const { place, counting, here, there } = makeBed({ backend: makeBackend(), inputs: [{ name: 'in', data: 'x' }] })

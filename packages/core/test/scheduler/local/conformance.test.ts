@@ -3,8 +3,8 @@ import { register, schedulerCases } from '../../../src/conformance/index.js'
 import { localAdapter } from '../../../src/scheduler/local/index.js'
 import { makeLocalLab } from './lab.js'
 
-describe('the local scheduler keeps the promises of the Scheduler port', () => {
-  const lab = makeLocalLab()
+describe('the local scheduler keeps the promises of the Scheduler port', { timeout: 180_000 }, () => {
+  const lab = { ...makeLocalLab(), patienceMs: 90_000 }
   afterAll(() => lab[Symbol.asyncDispose]())
   const { supports } = localAdapter
   const freezes = schedulerCases.filter(({ needs }) => needs?.includes('freeze'))
