@@ -174,7 +174,9 @@ export class Daemon {
   async end(how, timeoutMs = 40_000) {
     const { pid } = this
     if (pid !== undefined) signal(pid, how)
-    // Whoever started it in a namespace ends after it.
+    // Whoever started it in a namespace stands still when it does, and ends after it.
+    const started = this.#child?.pid
+    if (started !== undefined && started !== pid) signal(started, 'SIGCONT')
     await waitUntil(() => !this.isAlive && (pid === undefined || !isAlive(pid)), {
       what: `${this.name} ends`,
       timeoutMs,
