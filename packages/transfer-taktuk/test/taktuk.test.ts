@@ -18,7 +18,7 @@ const nothing = (): void => {}
 const log: Logger = { debug: nothing, info: (fields) => fromHere.push(fields), warn: nothing, error: nothing, child: () => log }
 const core = adapterHost({ log })
 
-describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs sshd, taktuk'})`, () => {
+describe.skipIf(reason !== undefined)(`taktuk on real hosts (${reason ?? 'needs sshd, taktuk'})`, { timeout: 180_000 }, () => {
   let bed: SshHosts & AsyncDisposable
   const folder = mkdtempSync(join(tmpdir(), 'cahier-taktuk-'))
   const names = ['h1', 'h2', 'h3', 'h4', 'h5']

@@ -15,7 +15,7 @@ const why = reason === undefined ? '' : ` (needs sshd: ${reason})`
 
 const ODD = Buffer.from([...Buffer.from('-a b\n\'"\\$(x)`!*'), ...Array.from({ length: 128 }, (_, n) => n + 128)]).toString('latin1')
 
-describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, () => {
+describe.skipIf(reason !== undefined)(`movers on real hosts${why}`, { timeout: 180_000 }, () => {
   const movers: readonly Mover[] = [new ScpMover(), new SftpMover()]
   const shells = ['csh', 'fish', 'bash', 'dash', 'zsh'].flatMap((name) => {
     try {

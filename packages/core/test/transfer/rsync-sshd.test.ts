@@ -21,7 +21,7 @@ const ODD = Buffer.from([...Buffer.from('-a b\n\'"\\$(x)`!*?[a]\\#041'), ...Arra
   'latin1',
 )
 
-describe.skipIf(reason !== undefined)(`RsyncMover on real hosts${why}`, () => {
+describe.skipIf(reason !== undefined)(`RsyncMover on real hosts${why}`, { timeout: 180_000 }, () => {
   const mover = new RsyncMover()
   let lab: HostLab
   beforeAll(async () => {

@@ -56,7 +56,7 @@ const ODD = [
   EVERY_BYTE.slice(127).join(''),
 ]
 
-describe.skipIf(isMissing)(`a host with a shell and nothing else${needs}`, () => {
+describe.skipIf(isMissing)(`a host with a shell and nothing else${needs}`, { timeout: 180_000 }, () => {
   let lab: HostLab
   let tools: string
   beforeAll(async () => {

@@ -17,7 +17,7 @@ import { lockCases } from './lock-cases.js'
 const reason = sshHostsUnavailable()
 const why = reason === undefined ? '' : ` (needs sshd: ${reason})`
 
-describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, () => {
+describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, { timeout: 180_000 }, () => {
   let lab: HostLab
   beforeAll(async () => {
     lab = await HostLab.start(5, {
