@@ -83,7 +83,7 @@ describe.skipIf(reason !== undefined)(`RemoteBackend on real hosts (needs sshd${
         await pool[Symbol.asyncDispose]()
       }
     },
-    120_000,
+    240_000,
   )
 
   it.each(shells.map((shell, index) => [shell, `h${index + 4}`] as const))(

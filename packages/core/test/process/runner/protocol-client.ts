@@ -38,7 +38,7 @@ type Child = ChildProcessByStdio<Writable, Readable, null>
 
 const assets = fileURLToPath(new URL('../../../assets/', import.meta.url))
 const ACKNOWLEDGE_EVERY = 262_144
-const PATIENCE_MS = 45_000
+const PATIENCE_MS = 90_000
 
 /** Waits for what is sure to come, and says what did not. */
 export async function until(what: string, check: () => boolean, everyMs = 10): Promise<void> {

@@ -123,7 +123,7 @@ const it = base.extend<Fixtures>({
 
 const skipped = (missing: boolean): string => (missing ? ' (not on this machine)' : '')
 for (const program of programs) {
-  describe.skipIf(program.missing).concurrent(`${program.name}${skipped(program.missing)}`, () => {
+  describe.skipIf(program.missing).concurrent(`${program.name}${skipped(program.missing)}`, { timeout: 180_000 }, () => {
     it('says hello, whatever the shell has said before', async ({ run }) => {
       const runner = await run(program, { before: 'echo Welcome to H 0 5; printf "\\377\\000\\nH 0 3 abc\\nabc motd without an end"' })
       expect(runner.hello).toMatchObject({ version: 2, kind: program.kind, pid: runner.root.pid, received: 0 })
