@@ -1,10 +1,12 @@
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { schedulerCases } from '../../packages/core/src/conformance/index.js'
 import { makeLocalLab } from '../../packages/core/test/scheduler/local/lab.js'
 import { schedulerMutants } from './schedulers.js'
 
 describe('the conformance suite', () => {
   const lab = makeLocalLab()
+  // The start of a daemon is given more time than its answers.
+  beforeAll(async () => (await lab.connect())[Symbol.asyncDispose]())
   afterAll(() => lab[Symbol.asyncDispose]())
 
   it.each(schedulerMutants)('notices a scheduler that $fault ($caughtBy)', async ({ caughtBy, make }) => {
