@@ -390,9 +390,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, { time
     const impatient = { keepAlive: '800ms', connectTimeout: '4s' }
     const ends = [lab.end('h2', lab.newFolder(), impatient), lab.end('h3', lab.newFolder())]
     let isCut = false
-    let endedAt = 0
-    const onProgress = ({ index, bytes, phase }: TransferProgress): void => {
-      if (index === 1 && phase === 'ended') endedAt = performance.now()
+    const onProgress = ({ index, bytes }: TransferProgress): void => {
       if (isCut || index !== 0 || bytes < SIZE / 8) return
       isCut = true
       lab.bed.cutHost('h2')
@@ -400,7 +398,6 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, { time
     try {
       const results = await put(star(new SftpMover()), [path], ends, { limit: LIMIT }, { onProgress })
       expect(results).toMatchObject([{ outcome: 'unreachable' }, { outcome: 'done', files: 1 }])
-      expect(endedAt).toBeLessThan(performance.now())
       expect(readBytes(join(ends[1]!.directory, 'big')).equals(content)).toBe(true)
       expect(readdirSync(ends[0]!.directory)).not.toContain('big')
     } finally {
