@@ -57,17 +57,18 @@ export async function patiently<T>({ lab }: SchedulerWorld, ask: () => Promise<T
   }
 }
 
-/** Waits until `reached` says so of every job. States that go backwards fail on the way. */
+/** Waits until `reached` says so of every job. States that go backwards fail on the way; silence does not, as long as it ends. */
 export async function waitFor(
-  { scheduler, lab }: SchedulerWorld,
+  world: SchedulerWorld,
   handles: readonly JobHandle[],
   what: string,
   reached: (observation: JobObservation) => boolean,
 ): Promise<readonly JobObservation[]> {
+  const { scheduler, lab } = world
   const deadline = performance.now() + (lab.patienceMs ?? PATIENCE_MS)
   const furthest = new Map<string, JobObservation>()
   for (;;) {
-    const observations = await scheduler.observe(handles)
+    const observations = await patiently(world, async () => scheduler.observe(handles))
     strictEqual(observations.length, handles.length, 'observe must return one observation for each handle')
     for (const observation of observations) checkProgress(furthest, observation)
     if (observations.every(reached)) return observations
