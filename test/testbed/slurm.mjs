@@ -32,7 +32,17 @@ import { Daemon, downWithStarter, findProgram, isPortFree, killAll, lastLines, w
 import { searchPath } from './network.mjs'
 import { findProcesses, processesWith } from './proc.mjs'
 import { ACCOUNTING_PROGRAMS, startAccounting } from './slurm-accounting.mjs'
-import { clientConf, COUNTED, MARK, parseCalls, renderCommand, renderEnv, renderSlurmConf, socketOfMunge, UNCOUNTED } from './slurm-config.mjs'
+import {
+  COUNTED,
+  clientConf,
+  MARK,
+  parseCalls,
+  renderCommand,
+  renderEnv,
+  renderSlurmConf,
+  socketOfMunge,
+  UNCOUNTED,
+} from './slurm-config.mjs'
 
 /**
  * @typedef {object} SlurmOptions
