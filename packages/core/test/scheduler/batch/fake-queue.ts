@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -241,11 +241,13 @@ export function makeFakeQueue(defaults: Partial<BatchOptions> = {}): FakeQueue {
       return async () => end()
     },
     reset() {
+      const gone = mkdtempSync(join(base, 'gone-'))
       for (const folder of ['jobs', 'acct', 'ids']) {
-        // The program of a job may be about to write there.
-        rmSync(join(directory, folder), { recursive: true, force: true, maxRetries: 20, retryDelay: 20 })
+        // The program of a job may be about to write there: under this name it finds nothing any more.
+        renameSync(join(directory, folder), join(gone, folder))
         mkdirSync(join(directory, folder))
       }
+      rmSync(gone, { recursive: true })
       rmSync(join(directory, 'last'), { force: true })
     },
     async acceptUnsaid() {
