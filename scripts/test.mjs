@@ -87,27 +87,23 @@ function finish(title, ok, detail) {
 
 /** Unit, property, end-to-end and documentation tests. */
 async function tests() {
-  const { ok, detail, files } = await vitest('tests', '--coverage', '--coverage.reportOnFailure')
-  const again = await secondLook(files)
-  let isGood = ok || again.length > 0
-  for (const file of files.map((one) => again.find(({ name }) => name === one.name) ?? one)) {
+  const first = await vitest('tests', '--coverage', '--coverage.reportOnFailure')
+  const second = await secondLook(first)
+  for (const file of first.files.map((one) => second.files.find(({ name }) => name === one.name) ?? one)) {
     for (const { name, fullName, status, failureMessages } of testsOf(file)) {
       if (status === 'passed') count.passed++
       else if (status !== 'failed') skip(name, fullName)
       else {
         count.failed++
-        isGood = false
         failures.push(`${name}: ${fullName}: ${firstLine(failureMessages[0])}`)
       }
     }
   }
-  if (!isGood) return { ok: false, detail: files.length > 0 ? 'a test failed: see above' : `vitest left no report (${detail})` }
-  const total = JSON.parse(readFileSync(join(root, 'coverage/coverage-summary.json'), 'utf8')).total
-  const missing = Object.entries(COVERAGE).filter(([what, percent]) => total[what].pct < percent)
-  return {
-    ok: missing.length === 0,
-    detail: `too little is covered: ${missing.map(([what]) => `${total[what].pct} % of ${what}`).join(', ')}`,
-  }
+  for (const message of [...first.outside, ...second.outside]) failures.push(`outside of all tests: ${firstLine(message)}`)
+  if (!first.ok && !second.ok)
+    return { ok: false, detail: first.files.length > 0 ? 'a test failed: see below' : `no report (${first.detail})` }
+  const missing = uncovered()
+  return { ok: missing === '', detail: `too little is covered: ${missing}` }
 }
 
 /**
@@ -115,37 +111,45 @@ async function tests() {
  * @param {readonly string[]} args
  */
 async function vitest(title, ...args) {
-  const json = join(temporary, `${title}.json`)
-  const { ok, detail } = await run([tool('vitest'), 'run', ...args, '--reporter=dot', '--reporter=json', `--outputFile.json=${json}`])
-  let files = []
+  const [json, unhandled] = ['files', 'outside'].map((what) => join(temporary, `${title}-${what}.json`))
+  const reporters = ['dot', 'json', join(root, 'scripts/unhandled-reporter.mjs')].map((name) => `--reporter=${name}`)
+  const { ok, detail } = await run([tool('vitest'), 'run', ...args, ...reporters, `--outputFile.json=${json}`], {
+    env: { UNHANDLED_FILE: unhandled },
+  })
+  const outside = readJson(unhandled) ?? ['vitest did not come to its end']
+  const files = readJson(json)?.testResults ?? []
+  return { ok: ok && files.length > 0 && outside.length === 0, detail, files, outside }
+}
+
+function readJson(path) {
   try {
-    files = JSON.parse(readFileSync(json, 'utf8')).testResults
+    return JSON.parse(readFileSync(path, 'utf8'))
   } catch {
-    // It did not come so far.
+    return undefined
   }
-  return { ok: ok && files.length > 0, detail, files }
 }
 
 /**
- * Most tests drive real programs on a machine that others use too. When few files failed, they run once more, alone: what passes then
- * is named at the end as a fault to be looked into. A property that was found to be false is false, however often it is tried.
+ * Most tests drive real programs on a machine that others use too. When few files failed, and nothing went wrong outside of tests, they
+ * run once more, alone: what passes then is named at the end as a fault to be looked into. A property that was found to be false is
+ * false, however often it is tried.
  *
  * @returns the files as they are now; none when nothing is to be looked at
  */
-async function secondLook(files) {
+async function secondLook({ files, outside }) {
   const failed = files.filter(({ status }) => status === 'failed')
   const faults = failed.flatMap(testsOf).filter(({ status }) => status === 'failed')
   const isFalse = faults.some(({ failureMessages }) => failureMessages.some((message) => message.includes('Property failed after')))
-  if (failed.length === 0 || failed.length > FEW || isFalse) return []
+  if (failed.length === 0 || failed.length > FEW || outside.length > 0 || isFalse) return { ok: false, files: [], outside: [] }
   process.stdout.write(`\n== a second look at ${failed.map(({ name }) => relative(root, name)).join(', ')}\n`)
   const again = await vitest('again', '--maxWorkers=1', ...failed.map(({ name }) => name))
-  const bad = new Set(
-    again.files.flatMap(testsOf).flatMap(({ name, fullName, status }) => (status === 'failed' ? `${name}: ${fullName}` : [])),
+  const passed = new Set(
+    again.files.flatMap(testsOf).flatMap(({ name, fullName, status }) => (status === 'passed' ? `${name}: ${fullName}` : [])),
   )
-  for (const { name, fullName, failureMessages } of faults) {
-    if (again.files.length > 0 && !bad.has(`${name}: ${fullName}`)) unsteady.push(`${name}: ${fullName}: ${firstLine(failureMessages[0])}`)
+  for (const { name, fullName, failureMessages, isFile } of faults) {
+    if (passed.has(`${name}: ${fullName}`) || (isFile && again.ok)) unsteady.push(`${name}: ${fullName}: ${firstLine(failureMessages[0])}`)
   }
-  return again.files
+  return again
 }
 
 /** The tests of a file, and the file itself as one when it failed without any of them. */
@@ -153,7 +157,17 @@ function testsOf({ name: path, status, message, assertionResults }) {
   const name = relative(root, path)
   const tests = assertionResults.map((test) => ({ ...test, name }))
   if (status !== 'failed' || tests.some((test) => test.status === 'failed')) return tests
-  return [...tests, { name, fullName: 'the file', status, failureMessages: [message] }]
+  return [...tests, { name, fullName: 'the file', status, failureMessages: [message || 'what is done before its tests'], isFile: true }]
+}
+
+/** What is covered too little, in words. */
+function uncovered() {
+  const total = readJson(join(root, 'coverage/coverage-summary.json'))?.total
+  return Object.entries(COVERAGE)
+    .map(([what, percent]) => [what, percent, total?.[what]?.pct ?? 0])
+    .filter(([, percent, found]) => found < percent)
+    .map(([what, , found]) => `${found} % of ${what}`)
+    .join(', ')
 }
 
 function skip(file, title) {
