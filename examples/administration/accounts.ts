@@ -1,7 +1,7 @@
 /**
  * Creates an account on all servers of the lab: user, quota, scheduler, ssh key, and a try.
  *
- *   npx jiti examples/administration/accounts.ts ada 'Ada Lovelace' --quota 200 --key ada.pub
+ *   npx jiti accounts.ts ada 'Ada Lovelace' --quota 200 --key ada.pub
  *
  * Every step looks first whether it is done. When a server was down, run the same command again later: only what is open is done.
  */

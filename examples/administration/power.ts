@@ -1,8 +1,8 @@
 /**
  * Asks the out-of-band controllers (iDRAC, iLO…) of a room for the power state of their nodes, and switches nodes on.
  *
- *   npx jiti examples/administration/power.ts                 # who is on, who is off
- *   npx jiti examples/administration/power.ts on @bmc         # switch on those that are off, four at a time
+ *   npx jiti power.ts                 # who is on, who is off
+ *   npx jiti power.ts on @bmc         # switch on those that are off, four at a time
  *
  * A controller has no shell: `runner: 'raw'` sends it the text as it is.
  */

@@ -1,8 +1,8 @@
 /**
  * Switches a room off in an emergency (no cooling, no power): all nodes at once, then the servers that the nodes need.
  *
- *   npx jiti examples/administration/shutdown.ts             # tells what would be done, and who answers
- *   npx jiti examples/administration/shutdown.ts --really
+ *   npx jiti shutdown.ts             # tells what would be done, and who answers
+ *   npx jiti shutdown.ts --really
  *
  * Nobody is waited for who does not answer: at the end stands what has to be switched off by hand.
  */

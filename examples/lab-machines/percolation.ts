@@ -2,11 +2,11 @@
  * A computation on the machines of a lab that have no scheduler: the program goes to all of them, each computes with a seed of its own, and
  * what comes home becomes a table and a figure.
  *
- *   npx jiti examples/lab-machines/percolation.ts [TRIALS]      of each size on each machine, 100 unless said otherwise
+ *   npx jiti percolation.ts [TRIALS]      of each size on each machine, 100 unless said otherwise
  *
  * Results lie in percolation/. When a machine was down, run it again later: only those are asked that have no result yet.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
@@ -56,6 +56,7 @@ for (const { group, n, mean = 0, interval } of summarise(rows, { by: 'size', met
   const spread = half === undefined ? '' : ` ± ${formatSpread(half, half)}`
   console.log(`${String(group.size).padStart(4)}  ${formatSpread(mean, half)}${spread}  (${n} trials)`)
 }
+mkdirSync(folder, { recursive: true })
 writeFileSync(
   join(folder, 'percolation.svg'),
   renderLineFigure(

@@ -39,6 +39,15 @@ describe.skipIf(reason !== undefined)(`examples/lab-machines${reason === undefin
   }
   const resultOf = (at: number): string => readFileSync(join(folder, 'percolation', `node${at}`, `seed-${at}-5.csv`), 'utf8')
 
+  it('says so when no machine gave anything', async () => {
+    for (const name of NAMES) named.bed.stopHost(named.host(name).name)
+    const { code, lines } = await run('3')
+    for (const name of NAMES) await named.bed.startHost(named.host(name).name)
+    expect(lines[0]).toBe('sent: none')
+    expect(lines.slice(-2)).toEqual(['Figure: percolation/percolation.svg', 'No result yet of node[1-4]: run it again'])
+    expect(code).toBe(1)
+  })
+
   it('computes on the machines that are up, and later only on those that were down', async () => {
     named.bed.stopHost(named.host('node3').name)
     const first = await run('5')
