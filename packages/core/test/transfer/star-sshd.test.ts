@@ -383,7 +383,7 @@ describe.skipIf(reason !== undefined)(`StarTransfer on real hosts${why}`, { time
     },
   )
 
-  it('a host that is cut in the middle is unreachable, holds up nobody, and goes on when it is back', async () => {
+  it('a host that is cut in the middle is unreachable, the others are served, and it goes on when it is back', async () => {
     await lab.newPool()
     const { path, content } = bigFile()
     // Impatient with the one that is cut only: the other may be slow.

@@ -38,6 +38,20 @@ describe('StarWatch', () => {
     expect(watch.stalled).toBeDefined()
   })
 
+  it('expects nothing of a host that waits for others, until it is its turn again', async () => {
+    const { clock, watch } = setUp()
+    watch.guard(() => 0)
+    await clock.advance(30_000)
+    watch.rest()
+    await clock.advance(3_600_000)
+    expect(watch.signal.aborted).toBe(false)
+    watch.guard()
+    await clock.advance(59_000)
+    expect(watch.stalled).toBeUndefined()
+    await clock.advance(1_001)
+    expect(watch.stalled).toMatchObject({ code: 'E_COPY_STALLED' })
+  })
+
   it('does not take what looks after files for what moves them', async () => {
     const { clock, watch } = setUp()
     watch.guard(() => clock.monotonic())

@@ -34,6 +34,8 @@ export class StarWatch implements Disposable {
   #heard: (() => number) | undefined
   /** What is heard also moves the content. */
   #isMover = false
+  /** Grows with each begin and each end of being watched. */
+  #turn = 0
   #stalled: TransferError | undefined
 
   constructor(name: string, index: number, call: TransferCall, { clock, pace }: { readonly clock: Clock; readonly pace: Pace }) {
@@ -64,7 +66,7 @@ export class StarWatch implements Disposable {
   }
 
   /**
-   * From now on the host is to do something.
+   * From now on the host is to do something, until it is guarded in another way or may rest.
    *
    * @param heard - when it was last heard of, in monotonic milliseconds
    * @param isMover - what is heard also moves the content, and somebody else sees to it that it does
@@ -73,7 +75,13 @@ export class StarWatch implements Disposable {
     this.#heard = heard
     this.#isMover = isMover
     this.touch()
-    void this.#wait()
+    this.#turn += 1
+    void this.#wait(this.#turn)
+  }
+
+  /** Until it is guarded again nothing is expected of the host: it is for others to let us go on. */
+  rest(): void {
+    this.#turn += 1
   }
 
   /** Something came or went. */
@@ -108,8 +116,9 @@ export class StarWatch implements Disposable {
     this.#controller.abort()
   }
 
-  async #wait(): Promise<void> {
+  async #wait(turn: number): Promise<void> {
     for (;;) {
+      if (turn !== this.#turn) return
       // While content moves, what looks after files there answers though what moves them hangs.
       const last = this.#phase === 'moving' && !this.#isMover ? this.#last : Math.max(this.#last, this.#heard?.() ?? 0)
       const left = last + STALL_MS - this.#clock.monotonic()

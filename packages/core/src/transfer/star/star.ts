@@ -206,6 +206,7 @@ export class StarTransfer implements Transfer {
     work.isReached = false
     const reached = await reach(this.#context, end, watch.signal)
     work.isReached = true
+    watch.rest()
     using _turn = await enterCopy(reached, watch.signal)
     watch.guard()
     const far = await openFarSide(reached, this.#kinds, watch.signal)
