@@ -117,7 +117,8 @@ export function track(world: ProcessWorld): { readonly env: Record<string, strin
 
 /** Nothing of the tree is left, or is gone within a moment: a busy machine may take a while to end what was killed. */
 export async function allGone(world: ProcessWorld, living: () => Promise<readonly number[]>): Promise<void> {
-  const deadline = performance.now() + patienceOf(world) / 3
+  // Not so long that what lives on would have ended by itself.
+  const deadline = performance.now() + Math.min(patienceOf(world) / 3, 20_000)
   let left = await living()
   while (left.length > 0 && performance.now() < deadline) {
     await pause(50)

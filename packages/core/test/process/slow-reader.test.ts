@@ -70,7 +70,7 @@ for (const [name, make, present] of SUBJECTS) {
       expect(await stuck.result).toMatchObject({ outcome: 'signaled', survivors: [] })
       const after = await backend.start({ command: ['echo', 'after'] })
       expect(await after.result).toMatchObject({ exitCode: 0, stdout: { text: 'after\n' } })
-    })
+    }, 60_000)
 
     it('ends when it is told to after its command has ended', async () => {
       await using backend = make()
@@ -80,12 +80,12 @@ for (const [name, make, present] of SUBJECTS) {
       await expect.poll(() => existsSync(`/proc/${stuck.pid}`), { timeout: 30_000 }).toBe(false)
       stuck.kill()
       expect((await stuck.result).stdout.bytes).toBe(100_000)
-    })
+    }, 60_000)
 
     it('ends at its time limit, although its reader takes nothing', async () => {
       await using backend = make()
       const stuck = await backend.start({ command: ['echo', 'x'], timeoutMs: 3_000 }, { onOutput: () => never })
       expect((await stuck.result).stdout.text).toBe('x\n')
-    })
+    }, 60_000)
   })
 }

@@ -540,7 +540,8 @@ describe('hosts behind others', () => {
     await connection[Symbol.asyncDispose]()
     await via[Symbol.asyncDispose]()
     outer.thaw()
-  })
+    // Nobody there would ever answer: whoever waits for that waits longer.
+  }, 30_000)
 
   it('are told apart from their gateway in messages', async () => {
     const inner = await startFakeServer()
