@@ -399,13 +399,7 @@ export class RawRunner {
 
   /** Whatever happened in a test: nothing of it stays. */
   async destroy(): Promise<void> {
-    for (const pid of carriersOf(this.trace)) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It went by itself.
-      }
-    }
+    killCarriers(this.trace)
     await until('everything has ended', () => carriersOf(this.trace).every((pid) => !isAlive(pid)), 50)
   }
 }
@@ -416,4 +410,26 @@ function quote(word: string): string {
 
 export function inPath(name: string): boolean {
   return (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, name)))
+}
+
+/** Resolves when a runner has carried the line of a command. */
+export function lineOf(output: Readable, line: string): Promise<void> {
+  let said = ''
+  return new Promise((resolve) =>
+    output.on('data', (chunk: Buffer) => {
+      said += chunk.toString('latin1')
+      if (said.includes(`${line}\n`)) resolve()
+    }),
+  )
+}
+
+/** Ends all processes that have this in their environment. */
+export function killCarriers(entry: string): void {
+  for (const pid of carriersOf(entry)) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It went by itself.
+    }
+  }
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { carriersOf, commandOf } from './protocol-client.js'
+import { carriersOf, commandOf, killCarriers, lineOf } from './protocol-client.js'
 
 const program = fileURLToPath(new URL('../../../assets/runner.sh', import.meta.url))
 /** What the runner writes down about a command, once it runs and once it has ended. */
@@ -23,13 +23,7 @@ it('ends what a command has left behind although the sh runner is slow to write 
   const runner = spawn('sh', ['-c', slow, 'cahier', 'abcdefghijklmnop', '0', '3'], { stdio: ['pipe', 'pipe', 'ignore'], env })
   try {
     const ended = once(runner, 'exit')
-    let said = ''
-    const isUp = new Promise<void>((resolve) =>
-      runner.stdout.on('data', (chunk: Buffer) => {
-        said += chunk.toString('latin1')
-        if (said.includes('up\n')) resolve()
-      }),
-    )
+    const isUp = lineOf(runner.stdout, 'up')
     // The command ends when it is told to; what it has started has left its session, and does not.
     const stubborn = 'setsid sh -c "trap \\"\\" TERM; while :; do sleep 1; done" </dev/null >/dev/null 2>&1 &'
     runner.stdin.write(`s 1 '' '' '' '' '' '' '' '' CAHIER_PROC=${trace} -- /bin/sh -c '${stubborn} echo up; while :; do sleep 1; done'\n`)
@@ -40,13 +34,7 @@ it('ends what a command has left behind although the sh runner is slow to write 
     const isLeft = (): string[] => carriersOf(`CAHIER_PROC=${trace}`).map(commandOf)
     await expect.poll(isLeft).toEqual([])
   } finally {
-    for (const pid of carriersOf(`CAHIER_TEST_TRACE=${trace}`)) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It was gone.
-      }
-    }
+    killCarriers(`CAHIER_TEST_TRACE=${trace}`)
     rmSync(folder, { recursive: true, force: true })
   }
 })

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { lineOf } from './protocol-client.js'
 
 const program = fileURLToPath(new URL('../../../assets/runner.sh', import.meta.url))
 
@@ -18,13 +19,7 @@ it('gives commands no more than the grace when the sh runner ends, however slow 
   const runner = spawn('sh', [program, 'abcdefghijklmnop', '0', '2'], { stdio: ['pipe', 'pipe', 'ignore'], env })
   try {
     const ended = once(runner, 'exit')
-    let said = ''
-    const isUp = new Promise<void>((resolve) =>
-      runner.stdout.on('data', (chunk: Buffer) => {
-        said += chunk.toString('latin1')
-        if (said.includes('up\n')) resolve()
-      }),
-    )
+    const isUp = lineOf(runner.stdout, 'up')
     const script = `trap "" TERM; echo up; while :; do sleep 1; done`
     runner.stdin.write(`s 1 '' '' '' '' '' '' '' '' -- /bin/sh -c '${script}'\n`)
     await isUp
